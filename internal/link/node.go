@@ -1,0 +1,167 @@
+package link
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"log/slog"
+	mathrand "math/rand/v2"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"teamtalk/internal/transport"
+	"teamtalk/internal/wire"
+)
+
+// Config says who this process is and how its links behave.
+type Config struct {
+	Role         string
+	ServerID     string // "" takes a random one
+	Capabilities []string
+	Credit       uint32 // unanswered requests accepted per link
+
+	// Secret is shared by all our servers; empty asks for no proof.
+	Secret []byte
+	// AllowOriginals admits original TeamTalk peers from other machines.
+	AllowOriginals bool
+
+	Heartbeat time.Duration // after the last send; 0 = 5 s
+	Timeout   time.Duration // after the last receive; 0 = 30 s
+	BackOff   time.Duration // first wait before a new dial; 0 = 250 ms
+	BackOffTo time.Duration // longest wait; 0 = 4 s
+}
+
+// Deps of a Node. All are needed.
+type Deps struct {
+	Log *slog.Logger
+	Reg prometheus.Registerer
+}
+
+// Node is this process as a neighbour of other servers.
+type Node struct {
+	cfg   Config
+	log   *slog.Logger
+	up    *prometheus.GaugeVec
+	dials *prometheus.CounterVec
+}
+
+// originalAfter is how long a dialled peer may stay silent before it counts
+// as an original, which says nothing on its own for five seconds.
+const originalAfter = time.Second
+
+// New returns a Node; it opens nothing.
+func New(cfg Config, deps Deps) *Node {
+	if cfg.ServerID == "" {
+		cfg.ServerID = hex.EncodeToString(random(8))
+	}
+	cfg.Heartbeat = orDefault(cfg.Heartbeat, 5*time.Second)
+	cfg.Timeout = orDefault(cfg.Timeout, 30*time.Second)
+	cfg.BackOff = orDefault(cfg.BackOff, 250*time.Millisecond)
+	cfg.BackOffTo = orDefault(cfg.BackOffTo, 4*time.Second)
+	n := &Node{
+		cfg: cfg,
+		log: deps.Log,
+		up: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "im_links", Help: "Links that are up, by the role of the peer.",
+		}, []string{"peer_role"}),
+		dials: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "im_link_dials_total", Help: "Attempts to open a link, by result.",
+		}, []string{"result"}),
+	}
+	deps.Reg.MustRegister(n.up, n.dials)
+	return n
+}
+
+func orDefault(d, otherwise time.Duration) time.Duration {
+	if d == 0 {
+		return otherwise
+	}
+	return d
+}
+
+// ServerID names this process to its neighbours.
+func (n *Node) ServerID() string { return n.cfg.ServerID }
+
+// Accept returns the handler of a listener for other servers.
+func (n *Node) Accept(h Handler) transport.Handler { return &front{node: n, handler: h} }
+
+// Keep holds one link to addr open until ctx ends: it dials, waits for the
+// end of the link, and dials again after a growing, jittered wait. An address
+// that cannot be resolved is tried again like any other.
+func (n *Node) Keep(ctx context.Context, engine *transport.Engine, addr string, h Handler) {
+	wait := n.cfg.BackOff
+	for ctx.Err() == nil {
+		f := &front{node: n, handler: h, dialled: addr, ended: make(chan struct{})}
+		started := time.Now()
+		conn, err := engine.Dial(ctx, addr, f, transport.LinkLimits)
+		if err != nil {
+			n.dials.WithLabelValues("failed").Inc()
+			n.log.Debug("link not opened", "peer", addr, "error", err)
+		} else {
+			n.dials.WithLabelValues("opened").Inc()
+			select {
+			case <-f.ended:
+			case <-ctx.Done():
+				conn.Close(transport.ReasonStopping)
+				return
+			}
+		}
+		if time.Since(started) > n.cfg.BackOffTo {
+			wait = n.cfg.BackOff
+		}
+		jittered := wait/2 + mathrand.N(wait)
+		select {
+		case <-time.After(jittered):
+		case <-ctx.Done():
+			return
+		}
+		wait = min(2*wait, n.cfg.BackOffTo)
+	}
+}
+
+// front turns the events of a connection into those of a link.
+type front struct {
+	node    *Node
+	handler Handler
+	dialled string
+	ended   chan struct{} // dialled only
+}
+
+func (f *front) OnOpen(c *transport.Conn) {
+	ended := f.ended
+	if ended == nil {
+		ended = make(chan struct{})
+	}
+	c.State = &Link{
+		node: f.node, conn: c, handler: f.handler, dialled: f.dialled,
+		nonce: random(16), ended: ended, opened: time.Now(),
+	}
+	c.SendHeartbeat(wire.Mark)
+}
+
+func (f *front) OnPDU(c *transport.Conn, pdu wire.PDU)   { c.State.(*Link).onPDU(pdu) }
+func (f *front) OnTick(c *transport.Conn, now time.Time) { c.State.(*Link).onTick(now) }
+func (f *front) OnClose(c *transport.Conn, reason transport.CloseReason) {
+	c.State.(*Link).onClose(reason)
+}
+
+func random(n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // never fails
+	return b
+}
+
+// proof shows that its maker knows the secret, and who he says he is.
+func proof(secret, nonce []byte, serverID string) []byte {
+	mac := hmac.New(sha256.New, secret)
+	mac.Write(nonce)
+	mac.Write([]byte(serverID))
+	return mac.Sum(nil)
+}
+
+func proofHolds(mac, secret, nonce []byte, serverID string) bool {
+	return hmac.Equal(mac, proof(secret, nonce, serverID))
+}
