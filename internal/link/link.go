@@ -171,6 +171,12 @@ func (l *Link) onHello(body []byte) {
 		l.conn.Close(ReasonBadHello)
 		return
 	}
+	if hello.GetServerId() == l.node.cfg.ServerID {
+		// Ourselves, or somebody who mirrors our greeting to make us answer
+		// our own challenge.
+		l.conn.Close(ReasonBadHello)
+		return
+	}
 	l.greet()
 	l.peer.Store(&Peer{
 		ServerID:     hello.GetServerId(),
