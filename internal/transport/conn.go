@@ -109,7 +109,7 @@ func (c *Conn) LastSent() time.Time { return time.Unix(0, c.lastSend.Load()) }
 
 // Do runs fn on the event loop of the connection, also after its end. Safe
 // anywhere.
-func (c *Conn) Do(fn func()) { c.loop.do(fn) }
+func (c *Conn) Do(fn func()) { c.loop.do(func() { c.guard(fn) }) }
 
 // Send queues framed PDUs, which are copied, and reports whether they were
 // taken: a connection that is closing, or whose peer does not read, takes
@@ -245,7 +245,7 @@ func (c *Conn) read() {
 		return
 	}
 	used, pdus := 0, 0
-	for !c.aborted {
+	for !c.aborted && !c.Closing() {
 		pdu, size, need, err := wire.Next(buf[used:], c.limits.MaxPDU)
 		if err != nil {
 			c.engine.log.Info("connection closed: bad frame", "conn_id", c.id, "peer", c.peer.String(), "error", err)
@@ -378,6 +378,9 @@ func (c *Conn) detach(err error) {
 	c.out = nil
 	if c.reason == "" {
 		c.reason = ReasonPeer
+		if c.engine.stopping.Load() {
+			c.reason = ReasonStopping
+		}
 	}
 	reason := c.reason
 	c.mu.Unlock()

@@ -117,8 +117,13 @@ type Engine struct {
 	now       atomic.Int64 // Unix nanoseconds, advanced by the ticks
 	accepted  atomic.Int64 // accepted connections now open
 	refusing  atomic.Bool
-	booted    chan struct{}
-	eng       gnet.Engine // valid after booted is closed
+	stopping  atomic.Bool   // the loops end: nothing may be posted to them
+	booted    chan struct{} // closed when every loop runs
+	ended     chan struct{} // closed when Run returns
+	eng       gnet.Engine   // valid after booted is closed
+
+	// Owned by the ticker's goroutine.
+	ticked bool
 
 	mu    sync.Mutex // guards loops
 	loops map[gnet.EventLoop]*loop
@@ -141,6 +146,7 @@ func New(cfg Config, deps Deps) (*Engine, error) {
 		metrics:   newMetrics(deps.Reg),
 		listeners: map[uint16]*Listener{},
 		booted:    make(chan struct{}),
+		ended:     make(chan struct{}),
 		loops:     map[gnet.EventLoop]*loop{},
 	}
 	e.now.Store(time.Now().UnixNano())
@@ -205,8 +211,10 @@ func (e *Engine) RefuseNew() { e.refusing.Store(true) }
 
 // Run accepts and serves until ctx ends, then closes what is open at once: a
 // graceful stop closes its connections before. An engine that stops on its
-// own, as gnet does when a listener fails, is an error.
+// own, as gnet does when a listener fails, is an error. Whoever dials stops
+// before the engine does.
 func (e *Engine) Run(ctx context.Context) error {
+	defer close(e.ended)
 	addrs := make([]string, len(e.cfg.Listeners))
 	for i, l := range e.cfg.Listeners {
 		addrs[i] = "tcp://" + l.Addr
@@ -233,15 +241,27 @@ func (e *Engine) Run(ctx context.Context) error {
 	case err := <-stopped:
 		return err
 	}
-	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	if err := e.eng.Stop(stopCtx); err != nil {
+	// With an ended context Stop asks and does not wait: it would poll every
+	// half second for what stopped tells at once.
+	if err := e.eng.Stop(ctx); err != nil && !errors.Is(err, ctx.Err()) {
 		return fmt.Errorf("stop event engine: %w", err)
 	}
-	return <-stopped
+	select {
+	case err := <-stopped:
+		return err
+	case <-time.After(stopTimeout):
+		return fmt.Errorf("event engine does not stop within %v: a handler blocks", stopTimeout)
+	}
 }
 
-var errUnexpectedStop = errors.New("no stop was asked for")
+// stopTimeout is how long the callbacks that run when the engine stops may
+// take.
+const stopTimeout = 5 * time.Second
+
+var (
+	errUnexpectedStop = errors.New("no stop was asked for")
+	errEnded          = errors.New("event engine has ended")
+)
 
 // Dial opens a connection to another server and serves it with h on one of
 // the event loops. It blocks until the connection is open or ctx ends and
@@ -251,6 +271,8 @@ func (e *Engine) Dial(ctx context.Context, addr string, h Handler, limits Limits
 	case <-e.booted:
 	case <-ctx.Done():
 		return nil, ctx.Err()
+	case <-e.ended:
+		return nil, errEnded
 	}
 	dialer := net.Dialer{Timeout: 5 * time.Second}
 	socket, err := dialer.DialContext(ctx, "tcp", addr)
@@ -264,19 +286,26 @@ func (e *Engine) Dial(ctx context.Context, addr string, h Handler, limits Limits
 		_ = socket.Close()
 		return nil, fmt.Errorf("register connection to %s: %w", addr, err)
 	}
-	registered := <-result
-	if registered.Err != nil {
-		return nil, fmt.Errorf("register connection to %s: %w", addr, registered.Err)
+	select {
+	case registered := <-result:
+		if registered.Err != nil {
+			return nil, fmt.Errorf("register connection to %s: %w", addr, registered.Err)
+		}
+		return c, nil
+	case <-e.ended: // a loop that has ended registers nothing
+		return nil, errEnded
 	}
-	return c, nil
 }
 
-// OnBoot is gnet's.
+// OnBoot is gnet's. The loops do not exist yet.
 func (e *Engine) OnBoot(eng gnet.Engine) gnet.Action {
 	e.eng = eng
-	close(e.booted)
 	return gnet.None
 }
+
+// OnShutdown is gnet's, called before the loops end. A loop that has ended
+// must not be woken: its file descriptors are closed and may be others' now.
+func (e *Engine) OnShutdown(gnet.Engine) { e.stopping.Store(true) }
 
 // OnOpen is gnet's. A dialled connection arrives with its Conn as context.
 func (e *Engine) OnOpen(gc gnet.Conn) ([]byte, gnet.Action) {
@@ -345,8 +374,13 @@ const (
 	ticksPerSecond = 10
 )
 
-// OnTick is gnet's; it runs on a goroutine of its own, so it only posts.
+// OnTick is gnet's; it runs on a goroutine of its own, so it only posts. The
+// first tick comes when all loops run.
 func (e *Engine) OnTick() (time.Duration, gnet.Action) {
+	if !e.ticked {
+		e.ticked = true
+		close(e.booted)
+	}
 	now := time.Now()
 	e.now.Store(now.UnixNano())
 	e.mu.Lock()
@@ -362,7 +396,7 @@ func (e *Engine) loopOf(el gnet.EventLoop) *loop {
 	defer e.mu.Unlock()
 	l := e.loops[el]
 	if l == nil {
-		l = &loop{el: el, conns: map[*Conn]struct{}{}, draining: map[*Conn]struct{}{}}
+		l = &loop{el: el, stopping: &e.stopping, conns: map[*Conn]struct{}{}, draining: map[*Conn]struct{}{}}
 		e.loops[el] = l
 	}
 	return l

@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
@@ -11,7 +12,8 @@ import (
 // loop is what we keep for one event loop of gnet.
 type loop struct {
 	// Static after construction.
-	el gnet.EventLoop
+	el       gnet.EventLoop
+	stopping *atomic.Bool // the engine's
 
 	// Owned by the event loop.
 	conns    map[*Conn]struct{}
@@ -47,7 +49,14 @@ func (l *loop) arm() {
 	l.armed = true
 	l.mu.Unlock()
 	if post {
-		_ = l.el.Execute(context.Background(), gnet.RunnableFunc(l.work)) // an engine that stops runs nothing more
+		l.post(l.work)
+	}
+}
+
+// post runs fn on the event loop; an engine that stops runs nothing more.
+func (l *loop) post(fn gnet.RunnableFunc) {
+	if !l.stopping.Load() {
+		_ = l.el.Execute(context.Background(), fn)
 	}
 }
 
@@ -82,13 +91,13 @@ func (l *loop) postTick(now time.Time) {
 	if busy {
 		return // the loop is behind; one tick in its queue is enough
 	}
-	_ = l.el.Execute(context.Background(), gnet.RunnableFunc(func(context.Context) error {
+	l.post(func(context.Context) error {
 		l.tick(now)
 		l.mu.Lock()
 		l.ticking = false
 		l.mu.Unlock()
 		return nil
-	}))
+	})
 }
 
 func (l *loop) tick(now time.Time) {
