@@ -1,0 +1,155 @@
+// Package behind writes what may follow a commit a little later: the counters
+// in Redis, as soon as the last write is done, and the times of the last
+// activity in SQL, once a second. Values are absolute and coalesced by key;
+// what cannot be written waits and is written when its server is back.
+package behind
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"teamtalk/db_proxy/internal/cache"
+	"teamtalk/db_proxy/internal/store"
+	"teamtalk/internal/im"
+)
+
+// Counters is where the unread counts go.
+type Counters interface {
+	SetUnread(ctx context.Context, values []cache.UnreadValue) error
+}
+
+// Store is where the activity times go.
+type Store interface {
+	WriteActivity(ctx context.Context, a store.Activity) error
+}
+
+// How often activity is written, and how many keys may wait.
+const (
+	activityEvery = time.Second
+	maxPending    = 1_000_000
+)
+
+// Behind is safe from any goroutine.
+type Behind struct {
+	log      *slog.Logger
+	dropped  prometheus.Counter
+	counts   *flusher[countKey, uint32]
+	activity *flusher[im.Conversation, uint32]
+}
+
+// countKey names one value in Redis.
+type countKey struct {
+	kind  uint8 // one of the constants below
+	user  im.UserID
+	peer  uint32
+	group im.GroupID
+}
+
+const (
+	singleUnread uint8 = iota
+	groupNewest
+	groupRead
+)
+
+// New returns a Behind that Run sets going.
+func New(counters Counters, s Store, log *slog.Logger, reg prometheus.Registerer) *Behind {
+	b := &Behind{log: log, dropped: prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "im_written_behind_dropped_total", Help: "Counters and times dropped because too many waited.",
+	})}
+	reg.MustRegister(b.dropped)
+	newest := func(_, value uint32) uint32 { return value }
+	highest := func(old, value uint32) uint32 { return max(old, value) }
+	b.counts = newFlusher(0, maxPending, newest, func(ctx context.Context, m map[countKey]uint32) error {
+		err := counters.SetUnread(ctx, unreadValues(m))
+		if err != nil {
+			log.Debug("counters not written", "error", err)
+		}
+		return err
+	})
+	b.activity = newFlusher(activityEvery, maxPending, highest, func(ctx context.Context, m map[im.Conversation]uint32) error {
+		err := s.WriteActivity(ctx, activityOf(m))
+		if err != nil {
+			log.Warn("activity not written", "error", err)
+		}
+		return err
+	})
+	return b
+}
+
+// Run writes until ctx ends, and what is left then.
+func (b *Behind) Run(ctx context.Context) error {
+	var both sync.WaitGroup
+	both.Go(func() { b.counts.run(ctx) })
+	both.Go(func() { b.activity.run(ctx) })
+	both.Wait()
+	return nil
+}
+
+// SettleActivity returns when the activity noted before is in SQL.
+func (b *Behind) SettleActivity(ctx context.Context) { b.activity.settle(ctx) }
+
+// SettleCounts returns when the counts noted before are in Redis, or after a
+// moment when Redis is away.
+func (b *Behind) SettleCounts(ctx context.Context) { b.counts.settle(ctx) }
+
+// Touch notes the activity of a conversation.
+func (b *Behind) Touch(conv im.Conversation, at uint32) {
+	if !b.activity.set(conv, at) {
+		b.dropped.Inc()
+	}
+}
+
+// SetUnread replaces a user's unread count of a single conversation.
+func (b *Behind) SetUnread(key store.SessionKey, count uint32) {
+	b.set(countKey{kind: singleUnread, user: key.User, peer: key.Peer}, count)
+}
+
+// SetGroup replaces the newest id of a group.
+func (b *Behind) SetGroup(group im.GroupID, newest im.MsgID) {
+	b.set(countKey{kind: groupNewest, group: group}, uint32(newest))
+}
+
+// SetRead replaces a user's read cursor in a group.
+func (b *Behind) SetRead(group im.GroupID, user im.UserID, read im.MsgID) {
+	b.set(countKey{kind: groupRead, group: group, user: user}, uint32(read))
+}
+
+func (b *Behind) set(key countKey, value uint32) {
+	if !b.counts.set(key, value) {
+		b.dropped.Inc()
+	}
+}
+
+func activityOf(m map[im.Conversation]uint32) store.Activity {
+	a := store.Activity{Groups: map[im.GroupID]uint32{}}
+	for conv, at := range m {
+		if conv.Kind == im.Group {
+			a.Groups[conv.Group] = at
+			continue
+		}
+		for _, user := range []im.UserID{conv.Pair.Small, conv.Pair.Big} {
+			key := store.SessionKey{User: user, Kind: im.Single, Peer: conv.SessionID(user)}
+			a.Sessions = append(a.Sessions, store.SessionTouch{SessionKey: key, Updated: at})
+		}
+	}
+	return a
+}
+
+func unreadValues(m map[countKey]uint32) []cache.UnreadValue {
+	values := make([]cache.UnreadValue, 0, len(m))
+	for key, n := range m {
+		switch key.kind {
+		case singleUnread:
+			values = append(values, cache.PeerUnread(key.user, im.UserID(key.peer), n))
+		case groupNewest:
+			values = append(values, cache.GroupTotal(key.group, im.MsgID(n)))
+		case groupRead:
+			values = append(values, cache.GroupRead(key.user, key.group, im.MsgID(n)))
+		}
+	}
+	return values
+}

@@ -1,0 +1,117 @@
+package command
+
+import (
+	"log/slog"
+
+	"google.golang.org/protobuf/proto"
+
+	"teamtalk/db_proxy/internal/lane"
+	"teamtalk/internal/im"
+	"teamtalk/internal/wire"
+	"teamtalk/pb/basedefine"
+	"teamtalk/pb/message"
+)
+
+// Lanes take the operations that change a conversation.
+type Lanes interface {
+	Submit(op lane.Operation) error
+}
+
+// StoredBefore stands in since_previous_ms of the answer to a message that
+// had been stored before: the sender is answered, nobody is sent it again.
+const StoredBefore = ^uint32(0)
+
+// sendMessage stores a message and answers with its id, 0301 to 0301.
+//
+// Source: flows.md §6 and §7. Safe to repeat: the operation id finds the
+// first message. A message that is not stored is answered to our own
+// msg_servers with msg_id 0 and the im.Code in since_previous_ms; to an
+// original with msg_id 0 in a single chat, and not at all in a group, as the
+// original does.
+func sendMessage(lanes Lanes, log *slog.Logger) Operation {
+	return func(r *Request) error {
+		m := new(message.IMMsgData)
+		if err := proto.Unmarshal(r.Body, m); err != nil {
+			return im.Wrap(im.Invalid, "parse message", err)
+		}
+		send, err := parseSend(m)
+		if err != nil {
+			refuseSend(r, m, err)
+			return err
+		}
+		send.Done = func(sent lane.Sent, err error) {
+			if err != nil {
+				log.Info("message not stored", "conversation", send.Conv.String(), "user_id", send.From, "error", err)
+				refuseSend(r, m, err)
+				return
+			}
+			answerSend(r, m, sent)
+		}
+		if err := lanes.Submit(send); err != nil {
+			refuseSend(r, m, err)
+			return err
+		}
+		return nil
+	}
+}
+
+// parseSend checks what needs no look-up. The sender was set by the
+// msg_server from the log-in.
+func parseSend(m *message.IMMsgData) (*lane.Send, error) {
+	send := &lane.Send{
+		From:    im.UserID(m.GetFromUserId()),
+		Type:    im.MsgType(m.GetMsgType()),
+		Content: string(m.GetMsgData()),
+		Created: m.GetCreateTime(),
+	}
+	send.Conv = im.ConversationOf(send.From, send.Type.Kind(), m.GetToSessionId())
+	switch {
+	case send.From == 0 || m.GetToSessionId() == 0:
+		return nil, im.Errorf(im.Invalid, "message from or to nobody")
+	case send.Conv.Kind == im.Single && send.Conv.Pair.Small == send.Conv.Pair.Big:
+		return nil, im.Errorf(im.Invalid, "message to oneself")
+	case len(send.Content) == 0:
+		return nil, im.Errorf(im.Invalid, "empty message")
+	case send.Type.Audio():
+		return nil, im.Errorf(im.Invalid, "voice messages are not stored yet")
+	case len(send.Content) > im.MaxText:
+		return nil, im.Errorf(im.TooLarge, "message of %d bytes", len(send.Content))
+	}
+	if op := m.GetOperationId(); len(op) == len(send.Op) {
+		copy(send.Op[:], op)
+	}
+	return send, nil
+}
+
+func answerSend(r *Request, m *message.IMMsgData, sent lane.Sent) {
+	m.MsgId = proto.Uint32(uint32(sent.ID))
+	m.CreateTime = proto.Uint32(sent.Created)
+	m.OperationId = nil
+	if !r.Capable {
+		m.ClientMsgId = nil
+		r.Reply(wire.MsgData, m)
+		return
+	}
+	switch {
+	case sent.Repeat:
+		m.SincePreviousMs = proto.Uint32(StoredBefore)
+	case sent.SincePrevious < lane.NoPrevious:
+		m.SincePreviousMs = proto.Uint32(uint32(sent.SincePrevious.Milliseconds()))
+	}
+	if sent.Group != nil {
+		m.Members = sent.Group.Wire
+	}
+	r.Reply(wire.MsgData, m)
+}
+
+func refuseSend(r *Request, m *message.IMMsgData, err error) {
+	if !r.Capable && m.GetMsgType() >= basedefine.MsgType_MSG_TYPE_GROUP_TEXT {
+		return
+	}
+	m.MsgId = proto.Uint32(0)
+	m.OperationId, m.Members, m.SincePreviousMs = nil, nil, nil
+	if r.Capable {
+		m.SincePreviousMs = proto.Uint32(uint32(im.CodeOf(err)))
+	}
+	r.Reply(wire.MsgData, m)
+}

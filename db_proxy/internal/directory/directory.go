@@ -1,0 +1,265 @@
+// Package directory answers who a user is, which relation a pair has and who
+// belongs to a group, from bounded memory. The database is the record: what
+// another db_proxy or an operator changes through the change log is forgotten
+// here within half a second, what is changed by plain SQL within ten seconds.
+package directory
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	"teamtalk/db_proxy/internal/store"
+	"teamtalk/internal/im"
+)
+
+// Store is what the directory reads.
+type Store interface {
+	Users(ctx context.Context, ids []im.UserID) ([]store.User, error)
+	Groups(ctx context.Context, ids []im.GroupID) ([]store.GroupInfo, error)
+	Relations(ctx context.Context, pairs []im.Pair) (map[im.Pair]im.RelationID, error)
+	EnsureRelations(ctx context.Context, pairs []im.Pair) (map[im.Pair]im.RelationID, error)
+	LastChange(ctx context.Context) (uint64, error)
+	Changes(ctx context.Context, after uint64, limit int) ([]store.Change, error)
+}
+
+// Bounds of the caches, in entries, and how old an entry may get.
+const (
+	maxUsers     = 200_000
+	maxRelations = 500_000
+	maxGroups    = 20_000
+	maxAge       = 10 * time.Second
+	pollEvery    = 250 * time.Millisecond
+	pollLimit    = 1000
+	overlap      = 64 // change log entries that may become visible late
+)
+
+// Directory is safe from any goroutine.
+type Directory struct {
+	store Store
+	log   *slog.Logger
+	clock func() time.Time
+
+	users     *cache[im.UserID, *store.User] // nil value: no such user
+	groups    *cache[im.GroupID, *Group]     // nil value: no such group
+	relations *cache[im.Pair, im.RelationID] // relations never change
+	onChange  []func(store.Change)
+
+	// Owned by Run.
+	heard map[uint64]struct{}
+}
+
+// New returns an empty directory.
+func New(s Store, log *slog.Logger, clock func() time.Time) *Directory {
+	return &Directory{
+		store: s, log: log, clock: clock, heard: map[uint64]struct{}{},
+		users:     newCache[im.UserID, *store.User](maxUsers, maxAge),
+		groups:    newCache[im.GroupID, *Group](maxGroups, maxAge),
+		relations: newCache[im.Pair, im.RelationID](maxRelations, 0),
+	}
+}
+
+// OnChange adds a function that hears of every change after the directory has
+// forgotten what it was about. To be called before Run.
+func (d *Directory) OnChange(f func(store.Change)) { d.onChange = append(d.onChange, f) }
+
+// Users returns the accounts that exist, of any status.
+func (d *Directory) Users(ctx context.Context, ids []im.UserID) (map[im.UserID]*store.User, error) {
+	now := d.clock()
+	found, missing, epoch := d.users.split(ids, now)
+	if len(missing) > 0 {
+		loaded, err := d.store.Users(ctx, missing)
+		if err != nil {
+			return nil, err
+		}
+		for i := range loaded {
+			found[loaded[i].ID] = &loaded[i]
+		}
+		for _, id := range missing {
+			d.users.put(id, found[id], now, epoch)
+		}
+	}
+	return found, nil
+}
+
+// User returns one account, im.NotFound if there is none.
+func (d *Directory) User(ctx context.Context, id im.UserID) (store.User, error) {
+	users, err := d.Users(ctx, []im.UserID{id})
+	if err != nil {
+		return store.User{}, err
+	}
+	if users[id] == nil {
+		return store.User{}, im.Errorf(im.NotFound, "user %d", id)
+	}
+	return *users[id], nil
+}
+
+// Groups returns the groups that exist and are not deleted.
+func (d *Directory) Groups(ctx context.Context, ids []im.GroupID) (map[im.GroupID]*Group, error) {
+	now := d.clock()
+	found, missing, epoch := d.groups.split(ids, now)
+	if len(missing) > 0 {
+		loaded, err := d.store.Groups(ctx, missing)
+		if err != nil {
+			return nil, err
+		}
+		for i := range loaded {
+			if !loaded[i].Deleted {
+				found[loaded[i].ID] = newGroup(&loaded[i])
+			}
+		}
+		for _, id := range missing {
+			d.groups.put(id, found[id], now, epoch)
+		}
+	}
+	return found, nil
+}
+
+// Group returns one group, im.NotFound if there is none or it is deleted.
+func (d *Directory) Group(ctx context.Context, id im.GroupID) (*store.GroupInfo, error) {
+	groups, err := d.Groups(ctx, []im.GroupID{id})
+	if err != nil {
+		return nil, err
+	}
+	if groups[id] == nil {
+		return nil, im.Errorf(im.NotFound, "group %d", id)
+	}
+	return groups[id].Info, nil
+}
+
+// Relation looks a pair up; false if the two never spoke.
+func (d *Directory) Relation(ctx context.Context, pair im.Pair) (im.RelationID, bool, error) {
+	found, err := d.relate(ctx, []im.Pair{pair}, d.store.Relations)
+	return found[pair], found[pair] != 0, err
+}
+
+// EnsureRelations returns the relation of every pair and makes the missing.
+func (d *Directory) EnsureRelations(ctx context.Context, pairs []im.Pair) (map[im.Pair]im.RelationID, error) {
+	return d.relate(ctx, pairs, d.store.EnsureRelations)
+}
+
+func (d *Directory) relate(
+	ctx context.Context, pairs []im.Pair,
+	load func(context.Context, []im.Pair) (map[im.Pair]im.RelationID, error),
+) (map[im.Pair]im.RelationID, error) {
+	now := d.clock()
+	found, missing, epoch := d.relations.split(pairs, now)
+	if len(missing) == 0 {
+		return found, nil
+	}
+	loaded, err := load(ctx, missing)
+	if err != nil {
+		return nil, err
+	}
+	for pair, id := range loaded {
+		if id != 0 {
+			found[pair] = id
+			d.relations.put(pair, id, now, epoch)
+		}
+	}
+	return found, nil
+}
+
+// ForgetUser makes the next look-up read the database.
+func (d *Directory) ForgetUser(id im.UserID) { d.users.remove(id) }
+
+// ForgetGroup makes the next look-up read the database.
+func (d *Directory) ForgetGroup(id im.GroupID) { d.groups.remove(id) }
+
+// Run follows the change log until ctx ends.
+func (d *Directory) Run(ctx context.Context) error {
+	ticker := time.NewTicker(pollEvery)
+	defer ticker.Stop()
+	last, known := uint64(0), false
+	for {
+		if !known {
+			// Whatever changed while the log could not be read is unknown.
+			at, err := d.store.LastChange(ctx)
+			if err == nil {
+				last, known = at, true
+				clear(d.heard)
+				for id := at - min(at, overlap); id <= at; id++ {
+					d.heard[id] = struct{}{}
+				}
+				d.users.clear()
+				d.groups.clear()
+			}
+		} else if at, err := d.follow(ctx, last); err != nil {
+			d.log.Warn("change log not readable", "error", err)
+			known = false
+		} else {
+			last = at
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+// follow hears what came after the entry that was last. Entries become
+// visible in the order of their commits, not of their ids, so the last few
+// are looked at again.
+func (d *Directory) follow(ctx context.Context, last uint64) (uint64, error) {
+	after := last - min(last, overlap)
+	for {
+		changes, err := d.store.Changes(ctx, after, pollLimit)
+		if err != nil {
+			return last, err
+		}
+		for _, change := range changes {
+			after = change.ID
+			if _, heard := d.heard[change.ID]; heard {
+				continue
+			}
+			d.heard[change.ID] = struct{}{}
+			last = max(last, change.ID)
+			switch change.Kind {
+			case store.UserChanged:
+				d.ForgetUser(im.UserID(change.Subject))
+			case store.GroupChanged:
+				d.ForgetGroup(im.GroupID(change.Subject))
+			case store.SessionRemoved:
+			}
+			for _, f := range d.onChange {
+				f(change)
+			}
+		}
+		if len(changes) < pollLimit {
+			maps.DeleteFunc(d.heard, func(id uint64, _ struct{}) bool { return id+overlap < last })
+			return last, nil
+		}
+	}
+}
+
+// Group is a group as the lanes need it: immutable, with its members encoded
+// once for all the messages that name them.
+type Group struct {
+	Info *store.GroupInfo
+	// Members lists the users in ascending order, Wire the same as numbers of
+	// the wire. Both are shared: nobody changes them.
+	Members []im.UserID
+	Wire    []uint32
+}
+
+func newGroup(info *store.GroupInfo) *Group {
+	g := &Group{Info: info, Members: make([]im.UserID, len(info.Members))}
+	for i, m := range info.Members {
+		g.Members[i] = m.User
+	}
+	slices.Sort(g.Members)
+	g.Wire = make([]uint32, len(g.Members))
+	for i, id := range g.Members {
+		g.Wire[i] = uint32(id)
+	}
+	return g
+}
+
+// Has reports whether the user is a member.
+func (g *Group) Has(user im.UserID) bool {
+	_, ok := slices.BinarySearch(g.Members, user)
+	return ok
+}

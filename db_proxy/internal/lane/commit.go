@@ -1,0 +1,223 @@
+package lane
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"teamtalk/db_proxy/internal/cache"
+	"teamtalk/db_proxy/internal/store"
+	"teamtalk/internal/im"
+)
+
+// commit stores a numbered batch. When it returns nil, every send that is
+// still in b.sends is durable under its id; those that were refused or found
+// stored before are complete and gone from it.
+func (l *lane) commit(ctx context.Context, b *batch) error {
+	wait := 10 * time.Millisecond
+	for len(b.sends) > 0 || len(b.reads) > 0 {
+		started := l.deps.Clock()
+		err := l.deps.Store.Commit(ctx, l.compose(b))
+		l.metrics.commit.Observe(l.deps.Clock().Sub(started).Seconds())
+		switch {
+		case err == nil:
+			l.metrics.batch.Observe(float64(len(b.sends)))
+			return nil
+		case errors.Is(err, store.ErrDuplicate):
+			// Another db_proxy numbered the conversation, or an operation
+			// was stored before: perhaps by us, in an attempt whose answer
+			// was lost.
+			l.metrics.retries.WithLabelValues("duplicate").Inc()
+			if err := l.untilDone(ctx, "duplicate", func() error { return l.reconcile(ctx, b) }); err != nil {
+				return err
+			}
+		case im.CodeOf(err).Retryable():
+			l.metrics.retries.WithLabelValues("unavailable").Inc()
+			if !pause(ctx, &wait) {
+				return err
+			}
+			// The answer may have been lost after the commit.
+			if err := l.untilDone(ctx, "unavailable", func() error { return l.reconcile(ctx, b) }); err != nil {
+				return err
+			}
+		default:
+			return l.halve(ctx, b, err)
+		}
+		if ctx.Err() != nil {
+			return im.Wrap(im.Unavailable, "store messages", ctx.Err())
+		}
+	}
+	return nil
+}
+
+// compose turns a batch into what the store commits. Cursors are computed in
+// the order of the operations: a read sees the sends before it.
+func (l *lane) compose(b *batch) *store.Batch {
+	out := &store.Batch{Messages: make([]store.Message, 0, len(b.sends))}
+	newest := map[im.Conversation]im.MsgID{}
+	cursors := map[store.SessionKey]im.MsgID{}
+	for _, s := range b.sends {
+		st := l.states.get(s.Conv)
+		m := store.Message{
+			Conv: s.Conv, Relation: s.relation, ID: s.id, From: s.From,
+			Type: s.Type, Content: s.Content, Created: s.Created, Op: s.Op,
+		}
+		own := store.SessionKey{User: s.From, Kind: s.Conv.Kind, Peer: s.Conv.SessionID(s.From)}
+		if s.Conv.Kind == im.Single {
+			m.To = s.Conv.Pair.Peer(s.From)
+			if !st.sessions[s.From] {
+				other := store.SessionKey{User: m.To, Kind: im.Single, Peer: uint32(s.From)}
+				out.Sessions = append(out.Sessions,
+					store.SessionTouch{SessionKey: own, Updated: s.Created},
+					store.SessionTouch{SessionKey: other, Updated: s.Created})
+			}
+		} else {
+			if !st.sessions[s.From] {
+				out.Sessions = append(out.Sessions, store.SessionTouch{SessionKey: own, Updated: s.Created})
+			}
+			cursors[own] = s.id
+		}
+		newest[s.Conv] = max(newest[s.Conv], s.id)
+		out.Messages = append(out.Messages, m)
+	}
+	for _, r := range b.reads {
+		last := max(l.states.get(r.Conv).last, newest[r.Conv])
+		r.cursor = r.Upto
+		if r.Upto == 0 || r.Upto > last {
+			r.cursor = last
+		}
+		key := store.SessionKey{User: r.User, Kind: r.Conv.Kind, Peer: r.Conv.SessionID(r.User)}
+		if r.cursor > 0 {
+			cursors[key] = max(cursors[key], r.cursor)
+		}
+	}
+	for key, read := range cursors {
+		out.Cursors = append(out.Cursors, store.Cursor{SessionKey: key, Read: read})
+	}
+	return out
+}
+
+// reconcile compares a batch that may or may not have been stored with what
+// the database holds: what is stored is taken out, the rest gets ids that are
+// free. It may be called again after an error.
+func (l *lane) reconcile(ctx context.Context, b *batch) error {
+	if len(b.sends) == 0 {
+		return nil
+	}
+	asked := make([]store.Operation, len(b.sends))
+	for i, s := range b.sends {
+		asked[i] = store.Operation{Conv: s.Conv, Relation: s.relation, From: s.From, ID: s.Op}
+	}
+	found, err := l.deps.Store.FindOperations(ctx, asked)
+	if err != nil {
+		return err
+	}
+	order, byConv := group(b.sends)
+	refs := make([]store.ConvRef, len(order))
+	for i, conv := range order {
+		refs[i] = store.ConvRef{Conv: conv, Relation: byConv[conv][0].relation}
+	}
+	last, err := l.deps.Store.LastMessages(ctx, refs)
+	if err != nil {
+		return err
+	}
+	kept := b.sends[:0]
+	var done []*Send
+	for i, s := range b.sends {
+		id, stored := found[asked[i]]
+		if !stored {
+			kept = append(kept, s)
+			continue
+		}
+		// Our own attempt left it under the id we gave it; any other id
+		// was given before us.
+		s.repeat = id != s.id
+		s.id = id
+		done = append(done, s)
+	}
+	b.sends = kept
+	for _, conv := range order {
+		st := l.states.get(conv)
+		st.last = max(st.last, last[conv].ID)
+	}
+	l.completeStored(ctx, b, done)
+	return l.renumber(ctx, b)
+}
+
+// completeStored answers the sends that a reconciliation found in the
+// database.
+func (l *lane) completeStored(ctx context.Context, b *batch, done []*Send) {
+	if len(done) == 0 {
+		return
+	}
+	fresh := done[:0:0]
+	for _, s := range done {
+		l.recent.add(sendKey{from: s.From, op: s.Op}, s.id)
+		if s.repeat {
+			l.metrics.repeats.Inc()
+			s.succeed()
+		} else {
+			fresh = append(fresh, s)
+		}
+	}
+	l.complete(ctx, &batch{sends: fresh, again: nil})
+}
+
+// renumber closes the holes that repeats left in the ranges of a batch, and
+// takes a new range where the old one is used up.
+func (l *lane) renumber(ctx context.Context, b *batch) error {
+	order, byConv := group(b.sends)
+	var back []cache.Reservation
+	stale := &batch{}
+	for _, conv := range order {
+		sends := byConv[conv]
+		first, count := sends[0].id, uint32(0)
+		for _, s := range sends {
+			first = min(first, s.id)
+			count = max(count, uint32(s.id))
+		}
+		if first <= l.states.get(conv).last {
+			stale.sends = append(stale.sends, sends...)
+			continue
+		}
+		assign(sends, first)
+		if hole := count - uint32(sends[len(sends)-1].id); hole > 0 {
+			back = append(back, cache.Reservation{Conv: conv, Relation: sends[0].relation, Count: hole})
+		}
+	}
+	if len(back) > 0 {
+		if err := l.deps.IDs.ReturnIDs(ctx, back); err != nil {
+			l.deps.Log.Debug("ids not returned", "error", err)
+		}
+	}
+	return l.number(ctx, stale)
+}
+
+// halve finds the row that the database refuses: it fails alone.
+func (l *lane) halve(ctx context.Context, b *batch, cause error) error {
+	if len(b.sends) <= 1 {
+		for _, s := range b.sends {
+			l.metrics.gaps.Inc()
+			l.states.forget(s.Conv)
+			l.refuse(s, cause)
+		}
+		failed := len(b.sends) == 0
+		b.sends = nil
+		if failed {
+			return cause // a read that the database refuses
+		}
+		return l.commit(ctx, b)
+	}
+	middle := len(b.sends) / 2
+	left := &batch{sends: b.sends[:middle:middle]}
+	right := &batch{sends: b.sends[middle:], reads: b.reads}
+	if err := l.commit(ctx, left); err != nil {
+		return err
+	}
+	if err := l.commit(ctx, right); err != nil {
+		return err
+	}
+	b.sends = append(left.sends, right.sends...)
+	b.reads = right.reads
+	return nil
+}

@@ -1,0 +1,76 @@
+package lane
+
+import (
+	"context"
+
+	"teamtalk/db_proxy/internal/store"
+	"teamtalk/internal/im"
+)
+
+// count brings the unread counts and activity times of a committed batch up
+// to date. All values are absolute, so writing one twice, or only the last of
+// several, does no harm.
+func (l *lane) count(ctx context.Context, b *batch) {
+	touched := map[store.SessionKey]im.Conversation{}
+	for _, s := range b.sends {
+		st := l.states.get(s.Conv)
+		st.sessions[s.From] = true
+		l.deps.Behind.Touch(s.Conv, s.Created)
+		if s.Conv.Kind == im.Group {
+			l.deps.Behind.SetGroup(s.Conv.Group, s.id)
+			l.deps.Behind.SetRead(s.Conv.Group, s.From, s.id)
+			continue
+		}
+		to := s.Conv.Pair.Peer(s.From)
+		st.sessions[to] = true
+		if n, known := st.unread[to]; known {
+			st.unread[to] = n + 1
+		}
+		touched[store.SessionKey{User: to, Kind: im.Single, Peer: uint32(s.From)}] = s.Conv
+	}
+	for _, r := range b.reads {
+		st := l.states.get(r.Conv)
+		if r.Conv.Kind == im.Group {
+			l.countGroup(ctx, r, st)
+			continue
+		}
+		if r.cursor >= st.last {
+			st.unread[r.User] = 0
+		} else {
+			delete(st.unread, r.User)
+		}
+		touched[store.SessionKey{User: r.User, Kind: im.Single, Peer: r.Conv.SessionID(r.User)}] = r.Conv
+	}
+	for key, conv := range touched {
+		st := l.states.get(conv)
+		count, known := st.unread[key.User]
+		if !known {
+			unread, err := l.deps.Store.UnreadOf(ctx, key)
+			if err != nil {
+				l.deps.Log.Warn("unread count not read", "error", err)
+				continue
+			}
+			count = unread.Count
+			st.unread[key.User] = count
+		}
+		l.deps.Behind.SetUnread(key, count)
+	}
+}
+
+// countGroup writes where a member of a group stands: so that newest minus
+// his value is what he has not read. A cursor that did not reach the newest
+// message may have been behind the stored one, so the database is asked.
+func (l *lane) countGroup(ctx context.Context, r *Read, st *state) {
+	read := st.last
+	if r.cursor < st.last {
+		key := store.SessionKey{User: r.User, Kind: im.Group, Peer: uint32(r.Conv.Group)}
+		unread, err := l.deps.Store.UnreadOf(ctx, key)
+		if err != nil {
+			l.deps.Log.Warn("unread count not read", "error", err)
+			return
+		}
+		read -= min(read, im.MsgID(unread.Count))
+	}
+	l.deps.Behind.SetGroup(r.Conv.Group, st.last)
+	l.deps.Behind.SetRead(r.Conv.Group, r.User, read)
+}

@@ -1,0 +1,202 @@
+package lane
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"teamtalk/db_proxy/internal/cache"
+	"teamtalk/internal/im"
+)
+
+// IDs reserves message ids.
+type IDs interface {
+	ReserveIDs(ctx context.Context, want []cache.Reservation) ([]im.MsgID, error)
+	// ReturnIDs gives back the end of ranges that nothing was stored under.
+	ReturnIDs(ctx context.Context, back []cache.Reservation) error
+}
+
+// Config bounds the lanes. Zero fields take the defaults.
+type Config struct {
+	Lanes    int           // how many; 0 = 2
+	MaxBatch int           // operations in one commit; 0 = 1000
+	Waiting  int           // operations that may wait in one lane; 0 = 50,000
+	Patience time.Duration // an operation that is not stored by then is given up; 0 = 4 s
+}
+
+// Deps of the lanes. All are needed.
+type Deps struct {
+	Store     Store
+	Directory Directory
+	IDs       IDs
+	Behind    Behind
+	// Go runs a task on a worker and reports whether one was free.
+	Go    func(task func()) bool
+	Log   *slog.Logger
+	Reg   prometheus.Registerer
+	Clock func() time.Time
+}
+
+// Lanes is the set of lanes of one db_proxy. Safe from any goroutine.
+type Lanes struct {
+	cfg     Config
+	deps    Deps
+	metrics *metrics
+	lanes   []*lane
+	running sync.WaitGroup
+}
+
+// New returns idle lanes.
+func New(cfg Config, deps Deps) *Lanes {
+	if cfg.Lanes == 0 {
+		cfg.Lanes = 2
+	}
+	if cfg.MaxBatch == 0 {
+		cfg.MaxBatch = 1000
+	}
+	if cfg.Waiting == 0 {
+		cfg.Waiting = 50_000
+	}
+	if cfg.Patience == 0 {
+		cfg.Patience = 4 * time.Second
+	}
+	l := &Lanes{cfg: cfg, deps: deps, metrics: newMetrics(deps.Reg)}
+	for range cfg.Lanes {
+		l.lanes = append(l.lanes, &lane{
+			Lanes:  l,
+			states: newStates(200_000 / cfg.Lanes),
+			recent: newRecent(64 << 10 / cfg.Lanes),
+		})
+	}
+	return l
+}
+
+// Submit queues an operation behind everything that was submitted for its
+// conversation before. It never blocks; im.Busy says that the lane is full,
+// and the operation is then not completed.
+func (l *Lanes) Submit(op Operation) error {
+	target := l.lanes[op.conversation().Hash()%uint64(len(l.lanes))]
+	now := l.deps.Clock()
+	if send, ok := op.(*Send); ok {
+		send.arrived = now
+		if send.Created == 0 {
+			send.Created = uint32(now.Unix())
+		}
+		if send.Op.IsZero() {
+			send.Op = newOperationID(now)
+		}
+	}
+	target.mu.Lock()
+	if len(target.waiting) >= l.cfg.Waiting {
+		target.mu.Unlock()
+		l.metrics.refused.Inc()
+		return im.Errorf(im.Busy, "lane is full")
+	}
+	target.waiting = append(target.waiting, op)
+	start := !target.running
+	target.running = true
+	target.mu.Unlock()
+	if start {
+		l.running.Add(1)
+		if !l.deps.Go(target.run) {
+			go target.run() // the pool is sized for the lanes, but a lane must never starve
+		}
+	}
+	return nil
+}
+
+// Forget drops what the lanes remember of a conversation, after it was
+// changed elsewhere. Everything submitted before is done first.
+func (l *Lanes) Forget(conv im.Conversation) {
+	target := l.lanes[conv.Hash()%uint64(len(l.lanes))]
+	_ = l.Submit(&Change{
+		Conv:    conv,
+		Run:     func(context.Context) { target.states.forget(conv) },
+		Refused: func(error) {},
+	})
+}
+
+// Wait blocks until every submitted operation is complete. The caller has
+// stopped submitting.
+func (l *Lanes) Wait() { l.running.Wait() }
+
+// newOperationID makes an id that rises with time, like UUIDv7.
+func newOperationID(now time.Time) (id im.OperationID) {
+	_, _ = rand.Read(id[6:]) // never fails
+	var ms [8]byte
+	binary.BigEndian.PutUint64(ms[:], uint64(now.UnixMilli()))
+	copy(id[:6], ms[2:])
+	id[6] = id[6]&0x0f | 0x70
+	id[8] = id[8]&0x3f | 0x80
+	return id
+}
+
+// lane is one ordered queue.
+type lane struct {
+	*Lanes
+
+	// Owned by the worker that runs the lane.
+	states *states
+	recent *recent
+
+	mu      sync.Mutex // guards the fields below
+	waiting []Operation
+	running bool
+}
+
+// run processes batches until nothing waits.
+func (l *lane) run() {
+	defer l.Lanes.running.Done()
+	for {
+		l.mu.Lock()
+		if len(l.waiting) == 0 {
+			l.running = false
+			l.mu.Unlock()
+			return
+		}
+		n := min(len(l.waiting), l.cfg.MaxBatch)
+		batch := l.waiting[:n:n]
+		l.waiting = l.waiting[n:]
+		l.mu.Unlock()
+		l.process(batch)
+	}
+}
+
+// process runs one batch in order: stretches of sends and reads are stored
+// together, a Change runs between them. A panic fails the operations that are
+// not complete; the lane lives on.
+func (l *lane) process(batch []Operation) {
+	defer func() {
+		if p := recover(); p != nil {
+			l.deps.Log.Error("lane panicked", "panic", p)
+			for _, op := range batch {
+				if _, isChange := op.(*Change); !isChange {
+					op.fail(im.Errorf(im.Internal, "lane panicked"))
+				}
+			}
+		}
+	}()
+	for start := 0; start < len(batch); {
+		if change, ok := batch[start].(*Change); ok {
+			ctx, cancel := context.WithTimeout(context.Background(), l.cfg.Patience) //nolint:contextcheck // a lane outlives the request
+			change.Run(ctx)
+			cancel()
+			start++
+			continue
+		}
+		end := start
+		for end < len(batch) {
+			if _, isChange := batch[end].(*Change); isChange {
+				break
+			}
+			end++
+		}
+		l.store(batch[start:end])
+		start = end
+	}
+}

@@ -1,0 +1,464 @@
+package lane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"teamtalk/db_proxy/internal/cache"
+	"teamtalk/db_proxy/internal/directory"
+	"teamtalk/db_proxy/internal/store"
+	"teamtalk/internal/im"
+)
+
+// bench is a set of lanes over a real database file, with users 1 … 9 and
+// one group of users 1, 2 and 3.
+type bench struct {
+	*Lanes
+	store  *store.Store
+	faults *faults
+	ids    *counters
+	behind *noted
+	group  im.GroupID
+}
+
+// faults fails calls of the store by point; ":done" points fail after the
+// effect.
+type faults struct {
+	mu     sync.Mutex
+	points map[string][]error
+}
+
+func (f *faults) plan(point string, errs ...error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.points[point] = append(f.points[point], errs...)
+}
+
+func (f *faults) hook(_ context.Context, point string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	planned := f.points[point]
+	if len(planned) == 0 {
+		return nil
+	}
+	f.points[point] = planned[1:]
+	return planned[0]
+}
+
+// counters stands for Redis.
+type counters struct {
+	mu   sync.Mutex
+	last map[im.Conversation]im.MsgID
+	down bool
+}
+
+func (c *counters) ReserveIDs(_ context.Context, want []cache.Reservation) ([]im.MsgID, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.down {
+		return nil, errors.New("redis is away")
+	}
+	first := make([]im.MsgID, len(want))
+	for i, w := range want {
+		c.last[w.Conv] = max(c.last[w.Conv], w.Known)
+		first[i] = c.last[w.Conv] + 1
+		c.last[w.Conv] += im.MsgID(w.Count)
+	}
+	return first, nil
+}
+
+func (c *counters) ReturnIDs(_ context.Context, back []cache.Reservation) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, b := range back {
+		c.last[b.Conv] -= im.MsgID(b.Count)
+	}
+	return nil
+}
+
+// noted keeps what is written behind.
+type noted struct {
+	mu     sync.Mutex
+	unread map[store.SessionKey]uint32
+	newest map[im.GroupID]im.MsgID
+	read   map[im.UserID]im.MsgID
+}
+
+func (n *noted) Touch(im.Conversation, uint32) {}
+func (n *noted) SetUnread(key store.SessionKey, count uint32) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.unread[key] = count
+}
+
+func (n *noted) SetGroup(g im.GroupID, newest im.MsgID) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.newest[g] = newest
+}
+
+func (n *noted) SetRead(_ im.GroupID, user im.UserID, read im.MsgID) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.read[user] = read
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	b := &bench{faults: &faults{points: map[string][]error{}}}
+	ctx, log := t.Context(), slog.New(slog.DiscardHandler)
+	var err error
+	b.store, err = store.Open(ctx, store.Config{Driver: store.SQLite, Path: filepath.Join(t.TempDir(), "t.db")},
+		store.Deps{Log: log, Clock: time.Now, Fault: b.faults.hook})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.store.Close() })
+	var users []store.NewUser
+	for i := range 9 {
+		users = append(users, store.NewUser{Name: fmt.Sprintf("u%d", i+1)})
+	}
+	if _, err := b.store.CreateUsers(ctx, users); err != nil {
+		t.Fatal(err)
+	}
+	b.group, err = b.store.CreateGroup(ctx, store.NewGroup{Name: "g", Creator: 1, Type: 2, Members: []im.UserID{1, 2, 3}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.ids = &counters{last: map[im.Conversation]im.MsgID{}}
+	b.behind = &noted{
+		unread: map[store.SessionKey]uint32{}, newest: map[im.GroupID]im.MsgID{}, read: map[im.UserID]im.MsgID{},
+	}
+	b.Lanes = b.another(t)
+	return b
+}
+
+// another returns a second owner over the same database and counters.
+func (b *bench) another(t *testing.T) *Lanes {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	return New(Config{Patience: 2 * time.Second}, Deps{
+		Store: b.store, Directory: directory.New(b.store, log, time.Now), IDs: b.ids, Behind: b.behind,
+		Go:  func(task func()) bool { go task(); return true },
+		Log: log, Reg: prometheus.NewRegistry(), Clock: time.Now,
+	})
+}
+
+type outcome struct {
+	Sent
+	err error
+}
+
+// send submits and waits for the outcome.
+func send(t *testing.T, l *Lanes, s *Send) outcome {
+	t.Helper()
+	done := make(chan outcome, 1)
+	s.Done = func(sent Sent, err error) { done <- outcome{sent, err} }
+	if err := l.Submit(s); err != nil {
+		t.Fatal(err)
+	}
+	return <-done
+}
+
+func text(from, to im.UserID) *Send {
+	return &Send{Conv: im.SingleOf(from, to), From: from, Type: im.SingleText, Content: "hello"}
+}
+
+func groupText(from im.UserID, g im.GroupID) *Send {
+	return &Send{Conv: im.GroupOf(g), From: from, Type: im.GroupText, Content: "hello"}
+}
+
+func TestIDsFollowArrival(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	const n = 500
+	var mu sync.Mutex
+	got := map[im.Conversation][]im.MsgID{}
+	var all sync.WaitGroup
+	for i := range n {
+		s := text(im.UserID(i%2+1), im.UserID((i+1)%2+1))
+		if i%3 == 0 {
+			s = groupText(2, b.group)
+		}
+		all.Add(1)
+		s.Done = func(sent Sent, err error) {
+			defer all.Done()
+			if err != nil {
+				t.Error(err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			got[s.Conv] = append(got[s.Conv], sent.ID)
+		}
+		if err := b.Submit(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all.Wait()
+	for conv, ids := range got {
+		for i, id := range ids {
+			if id != im.MsgID(i+1) {
+				t.Fatalf("%s: message %d got id %d", conv, i+1, id)
+			}
+		}
+	}
+	if len(got) != 2 {
+		t.Fatalf("%d conversations", len(got))
+	}
+}
+
+func TestWhoMayNotSend(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	if err := b.store.SetUserStatus(t.Context(), "u9", 3); err != nil {
+		t.Fatal(err)
+	}
+	cases := map[string]struct {
+		send *Send
+		code im.Code
+	}{
+		"receiver does not exist": {text(1, 77), im.NotFound},
+		"receiver has left":       {text(1, 9), im.NotFound},
+		"sender has left":         {text(9, 1), im.Denied},
+		"group does not exist":    {groupText(1, 4711), im.NotFound},
+		"sender is not a member":  {groupText(4, b.group), im.Denied},
+		"nobody":                  {text(0, 1), im.Denied},
+		"content is not UTF-8":    {&Send{Conv: im.SingleOf(1, 2), From: 1, Type: im.SingleText, Content: "\xff"}, im.Invalid},
+		"content over the column": {&Send{Conv: im.SingleOf(1, 2), From: 1, Type: im.SingleText, Content: string(make([]byte, 5000))}, im.TooLarge},
+		"type of the other kind":  {&Send{Conv: im.SingleOf(1, 2), From: 1, Type: im.GroupText, Content: "x"}, im.Invalid},
+	}
+	for name, c := range cases {
+		if got := send(t, b.Lanes, c.send); im.CodeOf(got.err) != c.code || got.ID != 0 {
+			t.Errorf("%s: id %d, err %v; want %v", name, got.ID, got.err, c.code)
+		}
+	}
+}
+
+func TestABadRowFailsAlone(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	// One worker run takes all of them: a Change in front holds the lane.
+	release := make(chan struct{})
+	hold := &Change{Conv: im.SingleOf(1, 2), Refused: func(error) {}, Run: func(context.Context) { <-release }}
+	if err := b.Submit(hold); err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var ids []im.MsgID
+	bad := 0
+	var all sync.WaitGroup
+	for i := range 20 {
+		s := text(1, 2)
+		if i == 7 {
+			s.Content = "\xff"
+		}
+		all.Add(1)
+		s.Done = func(sent Sent, err error) {
+			defer all.Done()
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				bad++
+				return
+			}
+			ids = append(ids, sent.ID)
+		}
+		if err := b.Submit(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(release)
+	all.Wait()
+	if bad != 1 || len(ids) != 19 || !slices.IsSorted(ids) {
+		t.Fatalf("%d refused, ids %v", bad, ids)
+	}
+}
+
+func TestRepeatFindsTheFirstID(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	op := newOperationID(time.Now())
+	first := text(1, 2)
+	first.Op = op
+	want := send(t, b.Lanes, first)
+	if want.err != nil {
+		t.Fatal(want.err)
+	}
+	owners := map[string]*Lanes{"same owner": b.Lanes, "another owner": b.another(t)}
+	for name, owner := range owners {
+		again := text(1, 2)
+		again.Op = op
+		if got := send(t, owner, again); got.err != nil || got.ID != want.ID || !got.Repeat {
+			t.Errorf("%s: %+v, want a repeat of %d", name, got, want.ID)
+		}
+	}
+	if next := send(t, b.Lanes, text(2, 1)); next.ID != want.ID+1 {
+		t.Errorf("next id %d, want %d: a repeat must leave no gap", next.ID, want.ID+1)
+	}
+}
+
+func TestLostAnswerOfACommit(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	lost := im.Errorf(im.Unavailable, "connection lost")
+	b.faults.plan("commit:done", lost)
+	if got := send(t, b.Lanes, text(1, 2)); got.err != nil || got.ID != 1 || got.Repeat {
+		t.Fatalf("after a lost answer: %+v, %v", got.Sent, got.err)
+	}
+	b.faults.plan("commit", lost, lost)
+	if got := send(t, b.Lanes, text(1, 2)); got.err != nil || got.ID != 2 {
+		t.Fatalf("after two failed commits: %+v, %v", got.Sent, got.err)
+	}
+	last, err := b.store.History(t.Context(), store.ConvRef{Conv: im.SingleOf(1, 2), Relation: 1}, 0, 10, 0)
+	if err != nil || len(last) != 2 {
+		t.Fatalf("%d rows, %v; want 2", len(last), err)
+	}
+}
+
+func TestStorageAwayIsSaid(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.cfg.Patience = 100 * time.Millisecond
+	away := make([]error, 1000)
+	for i := range away {
+		away[i] = im.Errorf(im.Unavailable, "away")
+	}
+	b.faults.plan("commit", away...)
+	if got := send(t, b.Lanes, text(1, 2)); im.CodeOf(got.err) != im.Unavailable {
+		t.Fatalf("%+v, %v", got.Sent, got.err)
+	}
+	if n := testutil.ToFloat64(b.metrics.gaps); n != 1 {
+		t.Errorf("%v gaps counted, want 1", n)
+	}
+}
+
+func TestTwoOwners(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.ids.down = true // only the fence in SQL is left
+	owners := []*Lanes{b.Lanes, b.another(t)}
+	const each = 100
+	var mu sync.Mutex
+	seen := map[im.MsgID]int{}
+	var all sync.WaitGroup
+	for i := range 2 * each {
+		s := text(1, 2)
+		all.Add(1)
+		s.Done = func(sent Sent, err error) {
+			defer all.Done()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			seen[sent.ID]++
+		}
+		if err := owners[i%2].Submit(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all.Wait()
+	for id := im.MsgID(1); id <= 2*each; id++ {
+		if seen[id] != 1 {
+			t.Fatalf("id %d given %d times", id, seen[id])
+		}
+	}
+}
+
+func TestUnreadFollowsSendsAndReads(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	of2 := store.SessionKey{User: 2, Kind: im.Single, Peer: 1}
+	read := func(upto im.MsgID) {
+		done := make(chan error, 1)
+		err := b.Submit(&Read{Conv: im.SingleOf(1, 2), User: 2, Upto: upto, Done: func(err error) { done <- err }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(step string, n uint32) {
+		t.Helper()
+		b.Wait()
+		b.behind.mu.Lock()
+		defer b.behind.mu.Unlock()
+		if got := b.behind.unread[of2]; got != n {
+			t.Errorf("%s: %d unread, want %d", step, got, n)
+		}
+		if sql, err := b.store.UnreadOf(t.Context(), of2); err != nil || sql.Count != n {
+			t.Errorf("%s: SQL says %d, %v; want %d", step, sql.Count, err, n)
+		}
+	}
+	for range 3 {
+		send(t, b.Lanes, text(1, 2))
+	}
+	send(t, b.Lanes, text(2, 1)) // one's own message is never unread
+	send(t, b.Lanes, text(1, 2))
+	want("four received", 4)
+	read(2)
+	want("two read", 2)
+	read(1)
+	want("a cursor does not go back", 2)
+	read(4_000_000_000)
+	want("a future id is the newest", 0)
+	send(t, b.Lanes, text(1, 2))
+	want("one more", 1)
+	read(0)
+	want("0 is everything", 0)
+}
+
+func TestGroupCursorMovesBySending(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	for range 3 {
+		send(t, b.Lanes, groupText(1, b.group))
+	}
+	send(t, b.Lanes, groupText(2, b.group))
+	b.Wait()
+	for user, want := range map[im.UserID]uint32{1: 1, 2: 0, 3: 4} {
+		key := store.SessionKey{User: user, Kind: im.Group, Peer: uint32(b.group)}
+		if got, err := b.store.UnreadOf(t.Context(), key); err != nil || got.Count != want {
+			t.Errorf("user %d: %d unread, %v; want %d", user, got.Count, err, want)
+		}
+	}
+	if b.behind.newest[b.group] != 4 || b.behind.read[2] != 4 || b.behind.read[1] != 3 {
+		t.Errorf("newest %v, read %v", b.behind.newest, b.behind.read)
+	}
+}
+
+func TestFullLaneRefuses(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.cfg.Waiting = 2
+	release := make(chan struct{})
+	started := make(chan struct{})
+	conv := im.SingleOf(1, 2)
+	nothing := func(error) {}
+	_ = b.Submit(&Change{Conv: conv, Refused: nothing, Run: func(context.Context) { close(started); <-release }})
+	<-started
+	for range 2 {
+		if err := b.Submit(&Change{Conv: conv, Refused: nothing, Run: func(context.Context) {}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := text(1, 2)
+	s.Done = func(Sent, error) { t.Error("completed although refused") }
+	if err := b.Submit(s); im.CodeOf(err) != im.Busy {
+		t.Errorf("Submit = %v, want busy", err)
+	}
+	close(release)
+	b.Wait()
+}

@@ -1,0 +1,148 @@
+// Package lane gives every conversation its order and every commit its batch.
+//
+// A conversation hashes to one lane. A lane runs on one worker at a time:
+// it takes what is waiting, resolves it, reserves the message ids, stores all
+// of it in one transaction, and then completes the operations in the order in
+// which they came. What arrives meanwhile is the next batch; nothing is ever
+// delayed to make a batch larger.
+package lane
+
+import (
+	"context"
+	"time"
+
+	"teamtalk/db_proxy/internal/directory"
+	"teamtalk/db_proxy/internal/store"
+	"teamtalk/internal/im"
+)
+
+// Operation is something to be done to one conversation, in its order:
+// a *Send, a *Read or a *Change.
+type Operation interface {
+	conversation() im.Conversation
+	// complete runs once, after the commit or with the error that ended the
+	// operation.
+	fail(err error)
+}
+
+// Send stores a message.
+type Send struct {
+	Conv    im.Conversation
+	From    im.UserID
+	Type    im.MsgType
+	Content string
+	Created uint32         // Unix seconds; 0 takes the server's clock
+	Op      im.OperationID // zero: the lane takes one of its own
+
+	// Done gets the outcome, on the lane's worker: it must not block.
+	Done func(Sent, error)
+
+	// Owned by the lane.
+	arrived  time.Time
+	relation im.RelationID
+	group    *directory.Group
+	id       im.MsgID
+	repeat   bool // stored before
+	since    time.Duration
+	ended    bool
+}
+
+// Sent is the outcome of a Send.
+type Sent struct {
+	ID im.MsgID
+	// Repeat says that the operation had been stored before; nothing was now.
+	Repeat bool
+	// SincePrevious is the time between the commit of the message before and
+	// this one; NoPrevious if there is none or it is not known.
+	SincePrevious time.Duration
+	Created       uint32
+	// Group is set for group messages: the members at the commit.
+	Group *directory.Group
+}
+
+// NoPrevious stands for a message without a known predecessor.
+const NoPrevious = time.Duration(1<<31) * time.Millisecond
+
+func (s *Send) conversation() im.Conversation { return s.Conv }
+
+func (s *Send) fail(err error) {
+	if !s.ended {
+		s.ended = true
+		s.Done(Sent{}, err)
+	}
+}
+
+func (s *Send) succeed() {
+	if !s.ended {
+		s.ended = true
+		s.Done(Sent{ID: s.id, Repeat: s.repeat, SincePrevious: s.since, Created: s.Created, Group: s.group}, nil)
+	}
+}
+
+// Read moves the read cursor of one user. Up to 0 means everything; an id
+// beyond the newest counts as the newest; the cursor never goes back.
+type Read struct {
+	Conv im.Conversation
+	User im.UserID
+	Upto im.MsgID
+
+	// Done gets the outcome, on the lane's worker; nil if nobody asks.
+	Done func(error)
+
+	relation im.RelationID
+	cursor   im.MsgID
+	ended    bool
+}
+
+func (r *Read) conversation() im.Conversation { return r.Conv }
+
+func (r *Read) fail(err error) {
+	if !r.ended {
+		r.ended = true
+		if r.Done != nil {
+			r.Done(err)
+		}
+	}
+}
+
+// Change is anything else that must happen between two messages, such as a
+// change of members. Everything before it is committed first.
+type Change struct {
+	Conv im.Conversation
+	// Run does it and must obey ctx.
+	Run func(ctx context.Context)
+	// Refused is called instead of Run when the operation cannot be taken.
+	Refused func(error)
+}
+
+func (c *Change) conversation() im.Conversation { return c.Conv }
+func (c *Change) fail(err error)                { c.Refused(err) }
+
+// Store is what the lanes need of the database.
+type Store interface {
+	LastMessages(ctx context.Context, convs []store.ConvRef) (map[im.Conversation]store.Last, error)
+	FindOperations(ctx context.Context, ops []store.Operation) (map[store.Operation]im.MsgID, error)
+	UnreadOf(ctx context.Context, key store.SessionKey) (store.Unread, error)
+	Commit(ctx context.Context, b *store.Batch) error
+}
+
+// Directory is what the lanes need to know of users, pairs and groups.
+type Directory interface {
+	Users(ctx context.Context, ids []im.UserID) (map[im.UserID]*store.User, error)
+	Groups(ctx context.Context, ids []im.GroupID) (map[im.GroupID]*directory.Group, error)
+	EnsureRelations(ctx context.Context, pairs []im.Pair) (map[im.Pair]im.RelationID, error)
+	Relation(ctx context.Context, pair im.Pair) (im.RelationID, bool, error)
+}
+
+// Behind is what is written after the commit, coalesced.
+type Behind interface {
+	// Touch notes the activity of a conversation.
+	Touch(conv im.Conversation, at uint32)
+	// SetUnread replaces a user's unread count of a single conversation.
+	SetUnread(key store.SessionKey, count uint32)
+	// SetGroup replaces the newest id of a group, from which unread counts
+	// are taken.
+	SetGroup(group im.GroupID, newest im.MsgID)
+	// SetRead replaces a user's read cursor in a group.
+	SetRead(group im.GroupID, user im.UserID, read im.MsgID)
+}

@@ -1,0 +1,80 @@
+package lane
+
+import (
+	"time"
+
+	"teamtalk/internal/im"
+)
+
+// state is what a lane remembers of an active conversation. The database is
+// the record: a state can be forgotten at any time.
+type state struct {
+	last   im.MsgID
+	lastAt time.Time // of the commit of last; zero if there is none
+	// sessions says that the rows which make the conversation appear in the
+	// recent lists exist. For a group that is true per sender.
+	sessions map[im.UserID]bool
+	// unread counts the peer's messages after a user's cursor, single only;
+	// a missing key means not known.
+	unread map[im.UserID]uint32
+}
+
+// states keeps the most recently used conversations of one lane, in two
+// generations. It is owned by the lane's worker.
+type states struct {
+	limit      int
+	young, old map[im.Conversation]*state
+}
+
+func newStates(limit int) *states {
+	return &states{limit: max(limit/2, 1), young: map[im.Conversation]*state{}}
+}
+
+func (s *states) get(conv im.Conversation) *state {
+	if st := s.young[conv]; st != nil {
+		return st
+	}
+	st := s.old[conv]
+	if st != nil {
+		s.put(conv, st)
+	}
+	return st
+}
+
+func (s *states) put(conv im.Conversation, st *state) {
+	if len(s.young) >= s.limit {
+		s.old, s.young = s.young, make(map[im.Conversation]*state, s.limit/4)
+	}
+	s.young[conv] = st
+}
+
+func (s *states) forget(conv im.Conversation) {
+	delete(s.young, conv)
+	delete(s.old, conv)
+}
+
+// recent remembers the operations of the last messages, so that most repeats
+// are answered without asking the database.
+type recent struct {
+	ids  map[sendKey]im.MsgID
+	ring []sendKey
+	next int
+}
+
+type sendKey struct {
+	from im.UserID
+	op   im.OperationID
+}
+
+func newRecent(size int) *recent {
+	return &recent{ids: make(map[sendKey]im.MsgID), ring: make([]sendKey, size)}
+}
+
+func (r *recent) find(key sendKey) im.MsgID { return r.ids[key] }
+
+func (r *recent) add(key sendKey, id im.MsgID) {
+	delete(r.ids, r.ring[r.next])
+	r.ring[r.next] = key
+	r.ids[key] = id
+	r.next = (r.next + 1) % len(r.ring)
+}
