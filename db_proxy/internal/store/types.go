@@ -86,6 +86,13 @@ type Message struct {
 	Op       im.OperationID
 }
 
+// ConvRef is a conversation and, for a single one, the relation that finds its
+// messages.
+type ConvRef struct {
+	Conv     im.Conversation
+	Relation im.RelationID
+}
+
 // Last is the newest message id of a conversation and when it was stored.
 // The zero value: no message yet.
 type Last struct {
@@ -178,6 +185,19 @@ type NewUser struct {
 	Name, Nick string
 	Department uint32
 	Credentials
+}
+
+// CreatedUser is the answer to one NewUser.
+type CreatedUser struct {
+	ID      im.UserID
+	Existed bool // the name was taken; that account was left alone
+}
+
+// DeviceToken is where a user's phone receives pushes.
+type DeviceToken struct {
+	User       im.UserID
+	ClientType im.ClientType
+	Token      string
 }
 
 // NewGroup is a group to create. Members are stored as given, without

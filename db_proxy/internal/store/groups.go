@@ -1,0 +1,217 @@
+package store
+
+import (
+	"context"
+	"slices"
+
+	"teamtalk/internal/im"
+)
+
+const groupColumns = "g.id, g.name, g.avatar, g.creator, g.type, g.version, g.updated, g.lastChated, g.status"
+
+func scanGroup(r scanner) (g GroupInfo, err error) {
+	var status uint8
+	err = r.Scan(&g.ID, &g.Name, &g.Avatar, &g.Creator, &g.Type, &g.Version, &g.Updated, &g.LastChated, &status)
+	g.Deleted = status != 0
+	return g, err
+}
+
+// Groups returns groups with their members, ascending by id, deleted ones
+// included; unknown ids are absent.
+func (s *Store) Groups(ctx context.Context, ids []im.GroupID) ([]GroupInfo, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	var all []GroupInfo
+	err := s.read(ctx, "groups", s.exact, func(q querier) (err error) {
+		all, err = loadGroups(ctx, q, ids, "")
+		return err
+	})
+	return all, err
+}
+
+// loadGroups reads groups with their members; lock is "" or the clause that
+// locks the rows of the groups.
+func loadGroups(ctx context.Context, q querier, ids []im.GroupID, lock string) ([]GroupInfo, error) {
+	type row struct {
+		group im.GroupID
+		Member
+	}
+	scan := func(r scanner) (m row, err error) { return m, r.Scan(&m.group, &m.User, &m.Joined) }
+
+	st := nums(q.stmt("SELECT "+groupColumns+" FROM IMGroup g WHERE g.id IN "), ids).add(" ORDER BY g.id")
+	all, err := listStmt(ctx, q, scanGroup, st.add(lock))
+	if err != nil {
+		return nil, err
+	}
+	st = nums(q.stmt("SELECT groupId, userId, joined FROM IMGroupMember WHERE status = 0 AND groupId IN "), ids)
+	members, err := listStmt(ctx, q, scan, st.add(" ORDER BY groupId, userId"))
+	if err != nil {
+		return nil, err
+	}
+	at := make(map[im.GroupID]int, len(all))
+	for i := range all {
+		at[all[i].ID] = i
+	}
+	for _, m := range members {
+		if i, ok := at[m.group]; ok {
+			all[i].Members = append(all[i].Members, m.Member)
+		}
+	}
+	return all, nil
+}
+
+// GroupsOf returns the groups a user is a member of, without their members,
+// the latest joined or left first; deleted groups are not among them.
+func (s *Store) GroupsOf(ctx context.Context, user im.UserID) (all []GroupInfo, err error) {
+	err = s.read(ctx, "groups_of", s.exact, func(q querier) error {
+		all, err = list(ctx, q, scanGroup, "SELECT "+groupColumns+` FROM IMGroupMember m
+			JOIN IMGroup g ON g.id = m.groupId AND g.status = 0
+			WHERE m.userId = ? AND m.status = 0 ORDER BY m.updated DESC, m.id DESC`, user)
+		return err
+	})
+	return all, err
+}
+
+// CreateGroup makes a group and returns its id. Version is 1, and members
+// joined now.
+func (s *Store) CreateGroup(ctx context.Context, g NewGroup) (id im.GroupID, err error) {
+	if g.Name == "" {
+		return 0, im.Errorf(im.Invalid, "store: group without a name")
+	}
+	for what, v := range map[string]string{"group name": g.Name, "group avatar": g.Avatar} {
+		if err := checkText(what, v, 256); err != nil {
+			return 0, err
+		}
+	}
+	members := distinct(g.Members)
+	err = s.update(ctx, "create_group", func(q querier) error {
+		if _, err := lockLog(ctx, q); err != nil {
+			return err
+		}
+		now := s.now()
+		n, err := q.insert(ctx, `INSERT INTO IMGroup (name, avatar, creator, type, userCnt, status, version, updated, created)
+			VALUES (?, ?, ?, ?, ?, 0, 1, ?, ?)`, g.Name, g.Avatar, g.Creator, g.Type, len(members), now, now)
+		if err != nil {
+			return err
+		}
+		id = im.GroupID(n)
+		if err := s.addMembers(ctx, q, id, members); err != nil {
+			return err
+		}
+		return s.logChanges(ctx, q, GroupChanged, n)
+	})
+	return id, err
+}
+
+// distinct returns the real users of a list, ascending and each once.
+func distinct(users []im.UserID) []im.UserID {
+	users = slices.Compact(slices.Sorted(slices.Values(users)))
+	if len(users) > 0 && users[0] == 0 {
+		users = users[1:]
+	}
+	return users
+}
+
+// addMembers makes users members from now on, whether they were before or not.
+func (s *Store) addMembers(ctx context.Context, q querier, group im.GroupID, users []im.UserID) error {
+	now := uint64(s.now())
+	for part := range slices.Chunk(users, insertRows) {
+		st := q.stmt("INSERT INTO IMGroupMember (groupId, userId, status, created, updated, joined) VALUES ")
+		for _, u := range part {
+			st.row(uint64(group)).col(uint64(u)).col(0).col(now).col(now).col(now).end()
+		}
+		st.add(" ON DUPLICATE KEY UPDATE status = 0, updated = VALUES(updated), joined = VALUES(joined)")
+		if err := q.run(ctx, st); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ChangeMembers adds and removes members of a group in one transaction.
+// Users who are members already, and ones to remove who are not, do not
+// count; who stands in both lists is removed. changed are those who really
+// came or went, ascending, and info is the group afterwards. Only if there
+// are any does the version rise.
+//
+// Those who come have nothing unread; from the recent lists of those who go
+// the group disappears. im.NotFound: the group does not exist or is deleted.
+func (s *Store) ChangeMembers(ctx context.Context, group im.GroupID, add, remove []im.UserID) (changed []im.UserID, info GroupInfo, err error) {
+	err = s.update(ctx, "change_members", func(q querier) error {
+		if _, err := lockLog(ctx, q); err != nil {
+			return err
+		}
+		all, err := loadGroups(ctx, q, []im.GroupID{group}, " /*! FOR UPDATE */")
+		if err != nil {
+			return err
+		}
+		if len(all) == 0 || all[0].Deleted {
+			return im.Errorf(im.NotFound, "no group %d", group)
+		}
+		come, gone := realChanges(all[0].Members, add, remove)
+		changed = distinct(append(slices.Clone(come), gone...))
+		if info = all[0]; len(changed) == 0 {
+			return nil
+		}
+		if err := s.join(ctx, q, group, come); err != nil {
+			return err
+		}
+		if err := s.leave(ctx, q, group, gone); err != nil {
+			return err
+		}
+		if _, err := q.exec(ctx, `UPDATE IMGroup SET version = version + 1, userCnt = ?, updated = ? WHERE id = ?`,
+			len(info.Members)+len(come)-len(gone), s.now(), group); err != nil {
+			return err
+		}
+		if all, err = loadGroups(ctx, q, []im.GroupID{group}, ""); err != nil {
+			return err
+		}
+		info = all[0]
+		return s.logChanges(ctx, q, GroupChanged, uint32(group))
+	})
+	return changed, info, err
+}
+
+// realChanges returns who of the wanted users really comes and goes.
+func realChanges(members []Member, add, remove []im.UserID) (come, leave []im.UserID) {
+	is := make(map[im.UserID]bool, len(members))
+	for _, m := range members {
+		is[m.User] = true
+	}
+	remove = distinct(remove)
+	come = slices.DeleteFunc(distinct(add), func(u im.UserID) bool {
+		_, gone := slices.BinarySearch(remove, u)
+		return is[u] || gone
+	})
+	return come, slices.DeleteFunc(remove, func(u im.UserID) bool { return !is[u] })
+}
+
+func (s *Store) join(ctx context.Context, q querier, group im.GroupID, users []im.UserID) error {
+	if err := s.addMembers(ctx, q, group, users); err != nil {
+		return err
+	}
+	return s.readAll(ctx, q, ConvRef{Conv: im.GroupOf(group)}, users...)
+}
+
+func (s *Store) leave(ctx context.Context, q querier, group im.GroupID, users []im.UserID) error {
+	if len(users) == 0 {
+		return nil
+	}
+	now := uint64(s.now())
+	for _, st := range []*stmt{
+		q.stmt("UPDATE IMGroupMember SET status = 1, updated = ").num(now).
+			add(" WHERE groupId = ").num(uint64(group)).add(" AND userId IN "),
+		q.stmt("UPDATE IMRecentSession SET status = 1, updated = ").num(now).
+			add(" WHERE type = 2 AND peerId = ").num(uint64(group)).add(" AND userId IN "),
+	} {
+		if err := q.run(ctx, nums(st, users)); err != nil {
+			return err
+		}
+	}
+	ids := make([]uint32, len(users))
+	for i, u := range users {
+		ids[i] = uint32(u)
+	}
+	return s.logChanges(ctx, q, SessionRemoved, ids...)
+}

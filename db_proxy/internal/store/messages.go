@@ -1,0 +1,111 @@
+package store
+
+import (
+	"context"
+	"slices"
+
+	"teamtalk/internal/im"
+)
+
+// LastMessages returns the newest stored message of each conversation, hidden
+// ones included, because it numbers what comes next; a conversation without
+// messages has the zero Last.
+func (s *Store) LastMessages(ctx context.Context, refs []ConvRef) (map[im.Conversation]Last, error) {
+	type row struct {
+		keyed
+		last Last
+	}
+	scan := func(r scanner) (v row, err error) {
+		return v, r.Scan(&v.kind, &v.key, &v.last.ID, &v.last.Created)
+	}
+	conv, last := index(refs), make(map[im.Conversation]Last, len(refs))
+	for _, r := range refs {
+		last[r.Conv] = Last{}
+	}
+	arms := byTable(refs, 1000, self)
+	if len(arms) == 0 {
+		return last, nil
+	}
+	err := s.read(ctx, "last_messages", s.exact, func(q querier) error {
+		rows, err := listStmt(ctx, q, scan, union(q, arms, func(st *stmt, a arm[ConvRef]) {
+			newest(st, a, "m.created", "")
+		}))
+		for _, r := range rows {
+			last[conv[r.keyed]] = r.last
+		}
+		return err
+	})
+	return last, err
+}
+
+// newest appends a query for the newest message that meets filter in each
+// conversation of an arm: columns kind, key, msgId and more. It goes from the
+// owner's row to the last entry of the key, one step backwards from its end,
+// however long the conversation is.
+func newest(s *stmt, a arm[ConvRef], more, filter string) {
+	s.add("SELECT /*! STRAIGHT_JOIN */ ").num(uint64(a.kind)).add(" AS kind, o.id AS k, m.msgId, ").add(more).
+		add(" FROM ").add(a.owner).add(" o CROSS JOIN ").table(a.table, a.shard).add(" m ON m.").add(a.key).
+		add(" = o.id AND m.msgId = (SELECT x.msgId FROM ").table(a.table, a.shard).add(" x WHERE x.").add(a.key).
+		add(" = o.id").add(filter).add(" ORDER BY x.msgId DESC LIMIT 1) WHERE o.id IN (")
+	for i, r := range a.of {
+		if i > 0 {
+			s.add(",")
+		}
+		s.num(uint64(r.key()))
+	}
+	s.add(")")
+}
+
+// FindOperations returns the message ids under which operations were stored;
+// one that was not is absent. An operation id that its sender used in another
+// conversation counts as not found, although Commit refuses it as duplicate.
+func (s *Store) FindOperations(ctx context.Context, ops []Operation) (map[Operation]im.MsgID, error) {
+	type at struct {
+		kind im.Kind
+		key  uint32
+		from im.UserID
+		id   im.OperationID
+	}
+	type row struct {
+		at
+		msg im.MsgID
+	}
+	scan := func(r scanner) (v row, err error) {
+		var id []byte
+		err = r.Scan(&v.kind, &v.key, &v.from, &v.msg, &id)
+		copy(v.id[:], id)
+		return v, err
+	}
+	ref := func(o Operation) ConvRef { return ConvRef{o.Conv, o.Relation} }
+	want := make(map[at]Operation, len(ops))
+	for _, o := range ops {
+		want[at{o.Conv.Kind, ref(o).key(), o.From, o.ID}] = o
+	}
+	found := make(map[Operation]im.MsgID)
+	for part := range slices.Chunk(byTable(ops, s.dialect.maxArms(), ref), 2*im.Shards) {
+		err := s.read(ctx, "find_operations", s.exact, func(q querier) error {
+			rows, err := listStmt(ctx, q, scan, union(q, part, operationArm))
+			for _, r := range rows {
+				if o, ok := want[r.at]; ok {
+					found[o] = r.msg
+				}
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+func operationArm(s *stmt, a arm[Operation]) {
+	s.add("SELECT ").num(uint64(a.kind)).add(" AS kind, ").add(a.key).add(", ").add(a.sender).
+		add(", msgId, opId FROM ").table(a.table, a.shard).add(" WHERE ")
+	for i, o := range a.of {
+		if i > 0 {
+			s.add(" OR ")
+		}
+		s.add("(").add(a.sender).add("=").num(uint64(o.From)).add(" AND opId=").op(o.ID).add(")")
+	}
+}

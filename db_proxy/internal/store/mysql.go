@@ -1,0 +1,176 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+
+	"teamtalk/internal/im"
+)
+
+// maxPacket bounds what Commit sends at once, also where the server would
+// take more.
+const maxPacket = 8 << 20
+
+func (s *Store) openMySQL(ctx context.Context, cfg Config) error {
+	s.dialect = newDialect(MySQL)
+	cfg.Master, cfg.Slave = cfg.Master.withDefaults(), cfg.Slave.withDefaults()
+
+	p, err := s.newPool(cfg.Master)
+	if err != nil {
+		return err
+	}
+	s.write, s.exact = p, &pool{db: p.db, wait: p.wait}
+	if err := s.await(ctx); err != nil {
+		return err
+	}
+	if err := s.migrateMySQL(ctx, cfg.Master); err != nil {
+		return err
+	}
+	if cfg.Slave.Host != "" {
+		if s.lagging, err = s.newPool(cfg.Slave); err != nil {
+			return err
+		}
+		s.synced = cfg.Slave.sameServer(cfg.Master)
+	}
+	if err := s.preopen(ctx, cfg.Master.InitConns); err != nil {
+		return err
+	}
+	allowed, err := s.maxAllowedPacket(ctx)
+	if err != nil {
+		return err
+	}
+	s.packet = min(maxPacket, allowed-1024)
+	return nil
+}
+
+// newPool prepares a pool; nothing is connected yet.
+func (s *Store) newPool(p Pool) (*pool, error) {
+	c, err := s.mysqlConnector(p, 30*time.Second)
+	if err != nil {
+		return nil, err
+	}
+	db := sql.OpenDB(c)
+	db.SetMaxOpenConns(p.MaxConns)
+	db.SetMaxIdleConns(p.MaxConns)
+	db.SetConnMaxIdleTime(p.MaxIdleTime)
+	db.SetConnMaxLifetime(time.Hour) // below any sensible wait_timeout; lets a load balancer move us
+	return &pool{db: db, wait: p.AcquireTimeout}, nil
+}
+
+// mysqlConnector makes connections whose session is set up the same way on
+// every server: strict, so that nothing is cut silently; short lock waits, so
+// that a stopped db_proxy does not hold its successor; READ COMMITTED, so that
+// a transaction sees what was committed before it got its lock.
+func (s *Store) mysqlConnector(p Pool, readTimeout time.Duration) (driver.Connector, error) {
+	c := mysql.NewConfig()
+	c.User, c.Passwd, c.DBName = p.User, p.Password, p.DB
+	c.Net, c.Addr = "tcp", net.JoinHostPort(p.Host, strconv.Itoa(p.Port))
+	if filepath.IsAbs(p.Host) {
+		c.Net, c.Addr = "unix", p.Host
+	}
+	c.InterpolateParams = true
+	c.MultiStatements = true
+	c.ClientFoundRows = true
+	c.ParseTime = true // goose stamps the versions it applied
+	c.Timeout = p.AcquireTimeout
+	c.ReadTimeout, c.WriteTimeout = readTimeout, 10*time.Second
+	c.Params = map[string]string{
+		"innodb_lock_wait_timeout": "2",
+		"sql_mode":                 "'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'",
+	}
+	c.Logger = driverLog{s.deps.Log}
+	if err := c.Apply(mysql.Charset("utf8mb4", "utf8mb4_bin")); err != nil {
+		return nil, err
+	}
+	inner, err := mysql.NewConnector(c)
+	if err != nil {
+		return nil, im.Wrap(im.Invalid, "store: database address", err)
+	}
+	return readCommitted{inner}, nil
+}
+
+// readCommitted sets the isolation of every connection it makes. The variable
+// has different names on MySQL and MariaDB, so it takes a statement.
+type readCommitted struct{ driver.Connector }
+
+func (c readCommitted) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := c.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	e, ok := conn.(driver.ExecerContext)
+	if !ok {
+		return nil, fmt.Errorf("store: driver %T cannot execute", conn)
+	}
+	if _, err := e.ExecContext(ctx, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", nil); err != nil {
+		_ = conn.Close() // the statement's error says more
+		return nil, err
+	}
+	return conn, nil
+}
+
+// driverLog passes on what the driver has to say about broken connections;
+// the error itself comes back from the call.
+type driverLog struct{ log *slog.Logger }
+
+func (l driverLog) Print(v ...any) {
+	l.log.Debug("mysql driver", slog.String("msg", fmt.Sprint(v...)))
+}
+
+// await pings the master until it answers, refuses us for good, or ctx ends.
+func (s *Store) await(ctx context.Context) error {
+	pause := 100 * time.Millisecond
+	for n := 0; ; n++ {
+		err := classify(s.write.db.PingContext(ctx))
+		if err == nil || !IsTransient(err) {
+			return err
+		}
+		if n == 0 {
+			s.deps.Log.Warn("database not reachable yet, waiting", slog.Any("error", err))
+		}
+		t := time.NewTimer(pause)
+		select {
+		case <-t.C:
+			pause = min(2*pause, time.Second)
+		case <-ctx.Done():
+			t.Stop()
+			return im.Wrap(im.Unavailable, "database not reachable", err)
+		}
+	}
+}
+
+// preopen opens n connections at once, so that the first requests need not.
+func (s *Store) preopen(ctx context.Context, n int) error {
+	conns := make([]*sql.Conn, 0, n)
+	defer func() {
+		for _, c := range conns {
+			_ = c.Close() // back to the pool
+		}
+	}()
+	for range n {
+		c, err := s.write.acquire(ctx)
+		if err != nil {
+			return fmt.Errorf("open %d connections: %w", n, classify(err))
+		}
+		conns = append(conns, c)
+	}
+	return nil
+}
+
+func (s *Store) maxAllowedPacket(ctx context.Context) (n int, err error) {
+	err = s.read(ctx, "max_allowed_packet", s.write, func(q querier) error {
+		v, err := number(ctx, q, "SELECT @@max_allowed_packet")
+		n = int(v)
+		return err
+	})
+	return n, err
+}
