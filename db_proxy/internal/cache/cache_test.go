@@ -1,0 +1,224 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os/exec"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+
+	"teamtalk/internal/im"
+)
+
+// realRedis is one redis-server for all tests of the package; they use a
+// database of their own each.
+var realRedis = sync.OnceValues(startRedis) //nolint:gochecknoglobals // one server for all tests
+
+type server struct {
+	addr  string
+	alive io.WriteCloser // the server ends when the test process closes it, by dying
+
+	mu   sync.Mutex // guards next
+	next int        // database of the last test
+}
+
+func startRedis() (*server, error) {
+	path, err := exec.LookPath("redis-server")
+	if err != nil {
+		return nil, err
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	addr := l.Addr().(*net.TCPAddr)
+	_ = l.Close()
+	cmd := exec.Command("sh", "-c", `"$0" "$@" & pid=$!; read -r _; kill $pid`,
+		path, "--port", fmt.Sprint(addr.Port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
+		"--databases", "256", "--daemonize", "no")
+	alive, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	cmd.Stdout, cmd.Stderr = io.Discard, io.Discard
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	client := redis.NewClient(&redis.Options{Addr: addr.String()})
+	defer client.Close()
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		if err = client.Ping(context.Background()).Err(); err == nil {
+			return &server{addr: addr.String(), alive: alive}, nil
+		}
+		if time.Now().After(deadline) {
+			return nil, err
+		}
+	}
+}
+
+// fixture is a cache over one Redis, and a client to look behind it.
+type fixture struct {
+	*Cache
+	raw *redis.Client
+	now time.Time
+}
+
+func config(addr string, db int) Config {
+	pools := map[string]PoolConfig{}
+	for _, name := range []string{PoolUnread, PoolGroupSet, PoolToken, PoolSync, PoolGroupMember} {
+		pools[name] = PoolConfig{Addrs: []string{addr}, DB: db, MaxConns: 4}
+	}
+	return Config{Pools: pools}
+}
+
+func newFixture(t *testing.T, addr string, db int) *fixture {
+	t.Helper()
+	f := &fixture{now: time.Unix(1_700_000_000, 0)}
+	c, err := New(config(addr, db), Deps{
+		Log: slog.New(slog.DiscardHandler), Reg: prometheus.NewRegistry(),
+		Clock: func() time.Time { return f.now },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Cache = c
+	f.raw = redis.NewClient(&redis.Options{Addr: addr, DB: db})
+	t.Cleanup(func() { _ = c.Close(); _ = f.raw.Close() })
+	return f
+}
+
+// both runs a test on the embedded Redis and on the real one.
+func both(t *testing.T, test func(t *testing.T, f *fixture)) {
+	t.Helper()
+	t.Run("embedded", func(t *testing.T) {
+		t.Parallel()
+		test(t, newFixture(t, miniredis.RunT(t).Addr(), 0))
+	})
+	t.Run("real", func(t *testing.T) {
+		t.Parallel()
+		srv, err := realRedis()
+		if errors.Is(err, exec.ErrNotFound) {
+			t.Skip("no redis-server in the path")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		srv.mu.Lock()
+		srv.next++
+		db := srv.next
+		srv.mu.Unlock()
+		test(t, newFixture(t, srv.addr, db))
+	})
+}
+
+func TestPing(t *testing.T) {
+	t.Parallel()
+	both(t, func(t *testing.T, f *fixture) {
+		if err := f.Ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestConfig(t *testing.T) {
+	t.Parallel()
+	deps := func() Deps {
+		return Deps{Log: slog.New(slog.DiscardHandler), Reg: prometheus.NewRegistry(), Clock: time.Now}
+	}
+	for name, breakIt := range map[string]func(*Config){
+		"unknown pool":        func(c *Config) { c.Pools["unred"] = c.Pools[PoolUnread] },
+		"missing pool":        func(c *Config) { delete(c.Pools, PoolToken) },
+		"no address":          func(c *Config) { c.Pools[PoolToken] = PoolConfig{} },
+		"database on cluster": func(c *Config) { c.Pools[PoolToken] = PoolConfig{Addrs: []string{"a:1", "b:1"}, DB: 1} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := config("127.0.0.1:1", 0)
+			breakIt(&cfg)
+			if _, err := New(cfg, deps()); err == nil {
+				t.Error("accepted")
+			}
+		})
+	}
+	if _, err := New(config("127.0.0.1:1", 0), Deps{}); err == nil {
+		t.Error("accepted without dependencies")
+	}
+}
+
+func TestAway(t *testing.T) {
+	t.Parallel()
+	srv := miniredis.RunT(t)
+	f := newFixture(t, srv.Addr(), 0)
+	ctx := t.Context()
+	want := []Reservation{{Conv: im.SingleOf(1, 2), Relation: 7, Count: 1, Known: 4}}
+	if _, err := f.ReserveIDs(ctx, want); err != nil {
+		t.Fatal(err)
+	}
+	srv.Close()
+	if _, err := f.ReserveIDs(ctx, want); !errors.Is(err, ErrUnavailable) || im.CodeOf(err) != im.Unavailable {
+		t.Errorf("stopped Redis: %v", err)
+	}
+	if f.unread.breaker.allow(f.now) {
+		t.Error("asked again at once")
+	}
+	if err := srv.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.ReserveIDs(ctx, want); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("within the pause: %v", err)
+	}
+	f.now = f.now.Add(firstPause)
+	got, err := f.ReserveIDs(ctx, want)
+	if err != nil || got[0] != 6 {
+		t.Errorf("after the pause: %v, %v", got, err)
+	}
+}
+
+func TestCallerOutOfTime(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, miniredis.RunT(t).Addr(), 0)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := f.ReserveIDs(ctx, []Reservation{{Relation: 7, Count: 1}}); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("cancelled: %v", err)
+	}
+	if _, err := f.ReserveIDs(t.Context(), []Reservation{{Relation: 7, Count: 1}}); err != nil {
+		t.Errorf("the next caller: %v", err)
+	}
+}
+
+func TestBreaker(t *testing.T) {
+	t.Parallel()
+	var b breaker
+	now := time.Unix(0, 1)
+	for _, pause := range []time.Duration{firstPause, 2 * firstPause, 4 * firstPause, 8 * firstPause, 16 * firstPause, maxPause, maxPause} {
+		if !b.allow(now) {
+			t.Fatalf("refused after the pause before %v", pause)
+		}
+		b.fail(now)
+		b.fail(now) // a second caller that failed at the same time
+		if b.allow(now.Add(pause - 1)) {
+			t.Fatalf("allowed within %v", pause)
+		}
+		now = now.Add(pause)
+	}
+	if !b.allow(now) || b.allow(now) {
+		t.Error("not exactly one try")
+	}
+	b.release()
+	if !b.allow(now) {
+		t.Error("no try after one that told nothing")
+	}
+	if !b.ok() || !b.allow(now) || !b.allow(now) {
+		t.Error("still careful after a success")
+	}
+}

@@ -1,0 +1,56 @@
+package cache
+
+import (
+	"fmt"
+	"strconv"
+
+	"teamtalk/db_proxy/internal/store"
+	"teamtalk/internal/im"
+)
+
+// The keys and fields of storage.md §5.
+
+func msgIDKey(r *Reservation) string {
+	if r.Conv.Kind == im.Group {
+		return fmt.Sprintf("group_msg_id_%d", r.Conv.Group)
+	}
+	return fmt.Sprintf("msg_id_%d", r.Relation)
+}
+
+func unreadKey(user im.UserID) string { return fmt.Sprintf("unread_%d", user) }
+
+func groupTotalKey(group im.GroupID) string { return fmt.Sprintf("%d_im_group_msg", group) }
+
+func groupReadKey(user im.UserID, group im.GroupID) string {
+	return fmt.Sprintf("%d_%d_im_user_group", user, group)
+}
+
+func memberKey(group im.GroupID) string { return fmt.Sprintf("group_member_%d", group) }
+
+func shieldKey(group im.GroupID) string { return fmt.Sprintf("group_set_%d", group) }
+
+func userTokenKey(user im.UserID) string { return fmt.Sprintf("device_%d", user) }
+
+func tokenUserKey(token string) string { return "device_" + token }
+
+// countField is the only field of the group counters.
+const countField = "count"
+
+// markField in unread_<user> says that the hash holds every unread count of
+// the user; its value is markPrefix and the Unix time it was built. An
+// original reader takes the field for user 0 and the value for the number 0,
+// and so ignores it.
+const (
+	markField  = "_complete"
+	markPrefix = "at:"
+)
+
+func sessionOf(user im.UserID, kind im.Kind, peer uint32) store.SessionKey {
+	return store.SessionKey{User: user, Kind: kind, Peer: peer}
+}
+
+// parseCount reads a number as this package writes it.
+func parseCount(s string) (uint32, bool) {
+	n, err := strconv.ParseUint(s, 10, 32)
+	return uint32(n), err == nil
+}
