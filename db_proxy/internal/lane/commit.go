@@ -3,6 +3,7 @@ package lane
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"teamtalk/db_proxy/internal/cache"
@@ -121,6 +122,10 @@ func (l *lane) reconcile(ctx context.Context, b *batch) error {
 	if err != nil {
 		return err
 	}
+	ranges := make(map[im.Conversation]idRange, len(order))
+	for conv, sends := range byConv {
+		ranges[conv] = rangeOf(sends)
+	}
 	kept := b.sends[:0]
 	var done []*Send
 	for i, s := range b.sends {
@@ -140,13 +145,27 @@ func (l *lane) reconcile(ctx context.Context, b *batch) error {
 		st := l.states.get(conv)
 		st.last = max(st.last, last[conv].ID)
 	}
-	l.completeStored(ctx, b, done)
-	return l.renumber(ctx, b)
+	l.completeStored(ctx, done)
+	return l.renumber(ctx, b, ranges)
+}
+
+// idRange is what the sends of one conversation hold of its ids.
+type idRange struct {
+	relation    im.RelationID
+	first, last im.MsgID
+}
+
+func rangeOf(sends []*Send) idRange {
+	r := idRange{relation: sends[0].relation, first: sends[0].id, last: sends[0].id}
+	for _, s := range sends {
+		r.first, r.last = min(r.first, s.id), max(r.last, s.id)
+	}
+	return r
 }
 
 // completeStored answers the sends that a reconciliation found in the
 // database.
-func (l *lane) completeStored(ctx context.Context, b *batch, done []*Send) {
+func (l *lane) completeStored(ctx context.Context, done []*Send) {
 	if len(done) == 0 {
 		return
 	}
@@ -163,26 +182,25 @@ func (l *lane) completeStored(ctx context.Context, b *batch, done []*Send) {
 	l.complete(ctx, &batch{sends: fresh, again: nil})
 }
 
-// renumber closes the holes that repeats left in the ranges of a batch, and
-// takes a new range where the old one is used up.
-func (l *lane) renumber(ctx context.Context, b *batch) error {
-	order, byConv := group(b.sends)
+// renumber closes the holes that repeats left in the ranges of a batch, gives
+// the ends of the ranges back, and takes a new range where the database has
+// gone past the old one.
+func (l *lane) renumber(ctx context.Context, b *batch, ranges map[im.Conversation]idRange) error {
+	_, left := group(b.sends)
 	var back []cache.Reservation
-	stale := &batch{}
-	for _, conv := range order {
-		sends := byConv[conv]
-		first, count := sends[0].id, uint32(0)
-		for _, s := range sends {
-			first = min(first, s.id)
-			count = max(count, uint32(s.id))
+	passed := &batch{}
+	for conv, held := range ranges {
+		sends := left[conv]
+		used := held.first - 1
+		if newest := l.states.get(conv).last; newest >= held.first {
+			passed.sends = append(passed.sends, sends...)
+			used = min(newest, held.last)
+		} else if len(sends) > 0 {
+			assign(sends, held.first)
+			used = sends[len(sends)-1].id
 		}
-		if first <= l.states.get(conv).last {
-			stale.sends = append(stale.sends, sends...)
-			continue
-		}
-		assign(sends, first)
-		if hole := count - uint32(sends[len(sends)-1].id); hole > 0 {
-			back = append(back, cache.Reservation{Conv: conv, Relation: sends[0].relation, Count: hole})
+		if hole := held.last - used; hole > 0 {
+			back = append(back, cache.Reservation{Conv: conv, Relation: held.relation, Known: used, Count: uint32(hole)})
 		}
 	}
 	if len(back) > 0 {
@@ -190,7 +208,11 @@ func (l *lane) renumber(ctx context.Context, b *batch) error {
 			l.deps.Log.Debug("ids not returned", "error", err)
 		}
 	}
-	return l.number(ctx, stale)
+	if err := l.number(ctx, passed); err != nil {
+		return err
+	}
+	b.sends = slices.DeleteFunc(b.sends, func(s *Send) bool { return s.ended })
+	return nil
 }
 
 // halve finds the row that the database refuses: it fails alone.
@@ -198,7 +220,6 @@ func (l *lane) halve(ctx context.Context, b *batch, cause error) error {
 	if len(b.sends) <= 1 {
 		for _, s := range b.sends {
 			l.metrics.gaps.Inc()
-			l.states.forget(s.Conv)
 			l.refuse(s, cause)
 		}
 		failed := len(b.sends) == 0

@@ -81,7 +81,9 @@ func (c *counters) ReturnIDs(_ context.Context, back []cache.Reservation) error 
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, b := range back {
-		c.last[b.Conv] -= im.MsgID(b.Count)
+		if c.last[b.Conv] == b.Known+im.MsgID(b.Count) {
+			c.last[b.Conv] = b.Known
+		}
 	}
 	return nil
 }
