@@ -25,6 +25,7 @@ const (
 	IP                   // an IP address (File.String)
 	IPList               // IP addresses or "localhost", separated by ";" (File.List)
 	Host                 // an IP address or a host name (File.String)
+	Hosts                // hosts, each with or without :port, separated by ";" (File.List)
 	Addr                 // host:port (File.String)
 	URL                  // http or https (File.String)
 	CIDRList             // prefixes or addresses, separated by ";" (File.Prefixes)
@@ -34,7 +35,7 @@ const (
 )
 
 var kindNames = [...]string{
-	"text", "number", "port", "0 or 1", "duration", "size", "IP address", "IP addresses", "host", "host:port",
+	"text", "number", "port", "0 or 1", "duration", "size", "IP address", "IP addresses", "host", "hosts", "host:port",
 	"URL", "address ranges", "names", "secret", "servers",
 }
 

@@ -25,6 +25,7 @@ var testKeys = config.Join(config.Keys{
 	{Name: "Peer", Kind: config.Servers, Min: 1, Help: "h"},
 	{Name: "Backup", Kind: config.Servers, Help: "h"},
 	{Name: "Announce", Kind: config.Host, Help: "h"},
+	{Name: "Seeds", Kind: config.Hosts, Help: "h"},
 	{Name: "Bind", Kind: config.IP, Help: "h"},
 	{Name: "Count", Kind: config.Int, Default: "7", Min: 1, Max: 9, Help: "h"},
 	{Name: "Wait", Kind: config.Duration, Default: "30s", Min: int64(time.Second), Help: "h"},
@@ -113,10 +114,12 @@ func TestValues(t *testing.T) {
 	f := parse(t, "\xef\xbb\xbf# first\r\n \tListenIP = 10.0.0.1;localhost ; \t# comment\r\nListenPort=\n"+
 		"ListenPort=8000#=x\nListenPort=9000\nPeerIP1=a.example\nPeerPort1=1\nPeerIP2=::1\nPeerPort2=2\n"+
 		"PeerIP4=never\nPeerPort4=4\nBackupIP1=half\nCount=9\nWait=90\nCap=64 KiB\nStrict=1\nNote=a=b = c\n"+
-		"Stores=second,first\nsecond_host=db-2\nfirst_must=1\nsecond_must=2\nfirst_password=p w\n"+
+		"Seeds=r1;::1;r2:7000\nStores=second,first\nsecond_host=db-2\nfirst_must=1\nsecond_must=2\nfirst_password=p w\n"+
 		"AllowedPeers=10.0.0.0/8;192.168.1.7\nOriginalNeighbours=1\nHttpPort=1\n"+strings.Repeat("#", 5000)+"\n")
 	for _, c := range []struct{ got, want any }{
-		{f.Listen("ListenIP", "ListenPort"), []string{"10.0.0.1:8000", "127.0.0.1:8000"}},
+		{f.List("ListenIP"), []string{"10.0.0.1", "127.0.0.1"}},
+		{f.Int("ListenPort"), 8000},
+		{f.Addrs("Seeds", 6379), []string{"r1:6379", "[::1]:6379", "r2:7000"}},
 		{f.List("Peer"), []string{"a.example:1", "[::1]:2"}},
 		{f.List("Backup"), []string{}},
 		{f.Int("Count"), 9},
@@ -146,7 +149,7 @@ func TestValues(t *testing.T) {
 		"test.conf:10: PeerIP4: has no effect: pairs are read upwards from 1 and one before it, or its other half, is missing\n" +
 		"test.conf:11: PeerPort4: has no effect: pairs are read upwards from 1 and one before it, or its other half, is missing\n" +
 		"test.conf:12: BackupIP1: has no effect: pairs are read upwards from 1 and one before it, or its other half, is missing\n" +
-		"test.conf:25: HttpPort: is obsolete and ignored: clients ask login_server."
+		"test.conf:26: HttpPort: is obsolete and ignored: clients ask login_server."
 	if got := f.Warnings().Error(); got != want {
 		t.Errorf("got warnings:\n%s\nwant:\n%s", got, want)
 	}
@@ -229,16 +232,21 @@ func TestShared(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := config.Process{
-		HealthListen: "127.0.0.1:8050", LogLevel: slog.LevelDebug, LogJSON: true, ShutdownTimeout: 10 * time.Second,
+		HealthListen: "127.0.0.1:8050", LogLevel: slog.LevelDebug, LogJSON: true, ShutdownTimeout: 30 * time.Second,
 	}
-	if p != want {
+	if fmt.Sprint(p) != fmt.Sprint(want) {
 		t.Errorf("got %+v, want %+v", p, want)
 	}
 	l, err := f.Links()
-	if err != nil || l.MaxPDU != 64<<20 || !slices.ContainsFunc(l.AllowedPeers, func(p netip.Prefix) bool {
-		return p.Contains(netip.MustParseAddr("127.3.2.1"))
-	}) {
+	if err != nil || l.MaxLinkPDU != 64<<20 {
 		t.Errorf("%+v, %v", l, err)
+	}
+	for addr, want := range map[string]bool{
+		"127.3.2.1": true, "::1": true, "::ffff:127.0.0.1": true, "10.0.0.1": false, "fe80::1%eth0": false,
+	} {
+		if got := l.AllowedPeers.Allow(netip.MustParseAddr(addr)); got != want {
+			t.Errorf("%s: %v", addr, got)
+		}
 	}
 	_, err = parse(t, minimal+"AllowedPeers=10.0.0.0/8").Links()
 	if err == nil || !strings.HasPrefix(err.Error(), "test.conf:6: LinkSecret: is missing; it is required because") {

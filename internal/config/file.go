@@ -57,23 +57,28 @@ func (f *File) Bool(name string) bool { return get[bool](f, name, Bool) }
 // Duration returns a Duration.
 func (f *File) Duration(name string) time.Duration { return get[time.Duration](f, name, Duration) }
 
-// List returns an IPList, List or Servers; the caller must not change it.
-func (f *File) List(name string) []string { return get[[]string](f, name, IPList, List, Servers) }
+// List returns an IPList, Hosts, List or Servers; the caller must not change it.
+func (f *File) List(name string) []string {
+	return get[[]string](f, name, IPList, Hosts, List, Servers)
+}
+
+// Addrs returns Hosts as host:port; port is for those that name none.
+func (f *File) Addrs(hosts string, port int) []string {
+	var addrs []string
+	for _, host := range f.List(hosts) {
+		if isHost(host) {
+			host = join(host, strconv.Itoa(port))
+		}
+		addrs = append(addrs, host)
+	}
+	return addrs
+}
 
 // Prefixes returns a CIDRList; the caller must not change it.
 func (f *File) Prefixes(name string) []netip.Prefix { return get[[]netip.Prefix](f, name, CIDRList) }
 
 // Secret returns a Secret, whether it stood in this file or in its own.
 func (f *File) Secret(name string) Hidden { return get[Hidden](f, name, Secret) }
-
-// Listen combines an IPList and a Port into host:port addresses.
-func (f *File) Listen(ips, port string) []string {
-	var addrs []string
-	for _, ip := range f.List(ips) {
-		addrs = append(addrs, join(ip, strconv.Itoa(f.Int(port))))
-	}
-	return addrs
-}
 
 // join is net.JoinHostPort under a name that reads.
 func join(host, port string) string { return net.JoinHostPort(host, port) }

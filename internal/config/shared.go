@@ -3,8 +3,9 @@ package config
 import (
 	"errors"
 	"log/slog"
-	"net"
+	"math"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -25,8 +26,8 @@ var ProcessKeys = Keys{
 		Help: "Form of the log lines.",
 	},
 	{
-		Name: "ShutdownTimeout", Kind: Duration, Default: "10s", Min: 1e9, Max: 600e9,
-		Help: "Longest time that work under way may take after SIGTERM.",
+		Name: "ShutdownTimeout", Kind: Duration, Default: "30s", Min: 1e9, Max: 600e9,
+		Help: "Longest time a stop may take after SIGTERM; then the process ends in the middle of it with exit code 1.",
 	},
 }
 
@@ -46,10 +47,6 @@ var LinkKeys = Keys{
 		Name: "MaxLinkPDU", Kind: Bytes, Default: "64MiB", Min: 1 << 20, Max: 256 << 20,
 		Help: "Largest PDU taken from another server, header included; a larger one closes the link.",
 	},
-	{
-		Name: "LinkBuffer", Kind: Bytes, Default: "256MiB", Min: 1 << 20, Max: 4 << 30,
-		Help: "Most bytes that may wait to be sent on one link; a link that is further behind is closed.",
-	},
 }
 
 // AcceptKeys are the keys of the roles that other servers connect to.
@@ -60,21 +57,34 @@ var AcceptKeys = Keys{
 	},
 }
 
-// Process is what ProcessKeys say.
+// Process is what ProcessKeys say. Roles embed it in their Config.
 type Process struct {
 	HealthListen    string // host:port
 	LogLevel        slog.Level
 	LogJSON         bool
 	ShutdownTimeout time.Duration
+	Warnings        Errors // about the file, for the log
 }
 
-// Links is what LinkKeys and AcceptKeys say.
+// ProcessConfig lets the start of any role read the part all roles share.
+func (p Process) ProcessConfig() Process { return p }
+
+// Links is what LinkKeys and AcceptKeys say. Roles embed it in their Config.
 type Links struct {
-	Secret             Hidden // empty: peers are not authenticated
+	LinkSecret         Hidden // empty: peers are not authenticated
 	OriginalNeighbours bool
-	MaxPDU             int            // bytes
-	Buffer             int            // bytes
-	AllowedPeers       []netip.Prefix // nil in a role that accepts no links
+	MaxLinkPDU         int   // bytes
+	AllowedPeers       Peers // nil in a role that accepts no links
+}
+
+// Peers are the address ranges other servers may connect from.
+type Peers []netip.Prefix
+
+// Allow reports whether addr is in one of the ranges. IPv4 addresses in their
+// IPv6 form count as IPv4.
+func (p Peers) Allow(addr netip.Addr) bool {
+	addr = addr.Unmap().WithZone("")
+	return slices.ContainsFunc(p, func(prefix netip.Prefix) bool { return prefix.Contains(addr) })
 }
 
 // healthOffset is the distance of the health port from the main port.
@@ -87,16 +97,17 @@ func (f *File) Process(mainPort string) (Process, error) {
 		HealthListen:    f.String("HealthListen"),
 		LogJSON:         f.String("LogFormat") == "json",
 		ShutdownTimeout: f.Duration("ShutdownTimeout"),
+		Warnings:        f.warnings,
 	}
 	if err := p.LogLevel.UnmarshalText([]byte(f.String("LogLevel"))); err != nil {
 		return Process{}, f.Fail("LogLevel", "%v", err)
 	}
 	if p.HealthListen == "" {
 		port := f.Int(mainPort) + healthOffset
-		if port > 65535 {
+		if port > math.MaxUint16 {
 			return Process{}, f.Fail("HealthListen", "is missing, and %s + %d is no port", mainPort, healthOffset)
 		}
-		p.HealthListen = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+		p.HealthListen = join("127.0.0.1", strconv.Itoa(port))
 	}
 	return p, nil
 }
@@ -105,17 +116,16 @@ func (f *File) Process(mainPort string) (Process, error) {
 // this machine must be authenticated, or be declared unable to.
 func (f *File) Links() (Links, error) {
 	l := Links{
-		Secret:             f.Secret("LinkSecret"),
+		LinkSecret:         f.Secret("LinkSecret"),
 		OriginalNeighbours: f.Bool("OriginalNeighbours"),
-		MaxPDU:             f.Int("MaxLinkPDU"),
-		Buffer:             f.Int("LinkBuffer"),
+		MaxLinkPDU:         f.Int("MaxLinkPDU"),
 	}
 	if f.keys.find("AllowedPeers") == nil {
 		return l, nil
 	}
 	l.AllowedPeers = f.Prefixes("AllowedPeers")
 	for _, prefix := range l.AllowedPeers {
-		if l.Secret == "" && !l.OriginalNeighbours && !prefix.Addr().IsLoopback() {
+		if l.LinkSecret == "" && !l.OriginalNeighbours && !prefix.Addr().IsLoopback() {
 			return Links{}, f.Fail("LinkSecret",
 				"is missing; it is required because AllowedPeers has %s (or set OriginalNeighbours=1)", prefix)
 		}
@@ -123,19 +133,16 @@ func (f *File) Links() (Links, error) {
 	return l, nil
 }
 
-// Gather joins the complaints of several checks into one Errors by line. It
-// returns nil when there are none; errors of other kinds stand as they are.
+// Gather joins the complaints of several checks into one Errors, by line. It
+// returns nil when there are none.
 func Gather(errs ...error) error {
 	var complaints Errors
 	for _, err := range errs {
-		if err == nil {
-			continue
+		if e, ok := errors.AsType[*Error](err); ok {
+			complaints = append(complaints, e)
+		} else if err != nil {
+			complaints = append(complaints, &Error{Reason: err.Error()})
 		}
-		e, ok := errors.AsType[*Error](err)
-		if !ok {
-			return errors.Join(errs...)
-		}
-		complaints = append(complaints, e)
 	}
 	if len(complaints) == 0 {
 		return nil

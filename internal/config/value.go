@@ -47,6 +47,8 @@ func (k *Key) convert(text string) (value any, reason string) {
 			return nil, fmt.Sprintf("%q is neither an IP address nor a host name", text)
 		}
 		return text, ""
+	case Hosts:
+		return hosts(text)
 	case Addr:
 		return address(text)
 	case URL:
@@ -197,6 +199,22 @@ func ipList(text string) (any, string) {
 	return ips, ""
 }
 
+func hosts(text string) (any, string) {
+	list := split(text, ";")
+	for _, host := range list {
+		if isHost(host) {
+			continue
+		}
+		if _, reason := address(host); reason != "" {
+			return nil, fmt.Sprintf("%q is neither a host nor host:port", host)
+		}
+	}
+	if len(list) == 0 {
+		return nil, "names no host"
+	}
+	return list, ""
+}
+
 func (k *Key) list(text string) (any, string) {
 	words := split(text, ",")
 	for i, word := range words {
@@ -231,7 +249,7 @@ func prefixes(text string) (any, string) {
 
 func address(text string) (any, string) {
 	host, port, err := net.SplitHostPort(text)
-	if err != nil || (host != "" && !isHost(host)) {
+	if err != nil || !isHost(host) {
 		return nil, fmt.Sprintf("%q is not an address like 127.0.0.1:8050", text)
 	}
 	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > math.MaxUint16 {
