@@ -1,0 +1,202 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+)
+
+// run is one run of the load generator.
+type run struct {
+	// Static once the load starts.
+	cfg       Config
+	mode      string
+	id        uint32 // in every stamp
+	addrs     []string
+	terminals []*terminal
+	convs     []*conversation
+	flows     []*flow
+	epoch     time.Time
+	meter     *meter
+
+	sent    atomic.Int64
+	refused atomic.Int64 // sends that failed or were never acknowledged
+	found   findings
+	stopped atomic.Bool // no more sends
+	closing atomic.Bool // connections end because the run does
+}
+
+// Run runs a mode: log in, warm up, measure, wait for what is under way, read
+// everything back. progress, when not nil, is a terminal for a line that is
+// refreshed. An error means that the run could not be carried out; what went
+// wrong with messages is in the Result.
+func Run(ctx context.Context, modeName string, cfg Config, progress io.Writer) (*Result, error) {
+	setup := findMode(modeName)
+	if setup == nil {
+		return nil, fmt.Errorf("unknown mode %q", modeName)
+	}
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	if _, err := readUsage(cfg.Pids); err != nil { // a wrong pid is found before the load
+		return nil, err
+	}
+	r := &run{cfg: cfg, mode: modeName, id: rand.Uint32(), epoch: time.Now()}
+	p := newProgress(progress, r)
+	defer p.stop()
+	defer r.close()
+	p.phase("logging in")
+	if err := setup(ctx, r); err != nil {
+		return nil, err
+	}
+	usage, err := r.load(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	p.phase("waiting for what is under way")
+	if err := r.settle(ctx); err != nil {
+		return nil, err
+	}
+	p.phase("reading back")
+	if err := r.readBack(ctx); err != nil {
+		return nil, fmt.Errorf("read back: %w", err)
+	}
+	r.close()
+	return r.result(usage), nil
+}
+
+// findMode returns the setup of a mode, nil if there is none.
+func findMode(name string) func(context.Context, *run) error {
+	for _, m := range modes {
+		if m.name == name {
+			return m.setup
+		}
+	}
+	return nil
+}
+
+// now is the time since the start of the load.
+func (r *run) now() time.Duration { return time.Since(r.epoch) }
+
+// load makes the load for warm-up and measured time and returns what the
+// servers used in the latter.
+func (r *run) load(ctx context.Context, p *progress) (used usage, err error) {
+	r.epoch = time.Now()
+	end := r.cfg.WarmUp + r.cfg.Duration
+	r.meter = newMeter(r.cfg.WarmUp, end)
+	p.measure(end)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	paced := make(chan struct{})
+	go func() {
+		defer close(paced)
+		r.drive(ctx)
+	}()
+	defer func() { // nobody sends when load returns
+		r.stopped.Store(true)
+		cancel()
+		<-paced
+	}()
+	if err := r.sleepUntil(ctx, r.cfg.WarmUp); err != nil {
+		return usage{}, err
+	}
+	before, err := readUsage(r.cfg.Pids)
+	if err != nil {
+		return usage{}, err
+	}
+	if err := r.sleepUntil(ctx, end); err != nil {
+		return usage{}, err
+	}
+	after, err := readUsage(r.cfg.Pids)
+	if err != nil {
+		return usage{}, err
+	}
+	return after.since(before), nil
+}
+
+// sleepUntil waits for a time since the start of the load.
+func (r *run) sleepUntil(ctx context.Context, at time.Duration) error {
+	timer := time.NewTimer(at - r.now())
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// due reports whether the sender at a place in the order may send its n-th
+// message (from 0), and when it was to be sent. With a rate the k-th message
+// of all is due k intervals after the start and belongs to the senders in
+// turn; without one everything is due at once.
+func (r *run) due(order, n int) (at time.Duration, due bool) {
+	now := r.now()
+	if r.cfg.Rate == 0 {
+		return now, true
+	}
+	k := float64(n)*float64(len(r.flows)) + float64(order)
+	at = time.Duration(k / r.cfg.Rate * float64(time.Second))
+	return at, at <= now
+}
+
+// drive starts the senders and, with a rate, wakes them when they are due.
+func (r *run) drive(ctx context.Context) {
+	if r.cfg.Rate == 0 {
+		for _, f := range r.flows {
+			f.sender.pump()
+		}
+		return // acknowledgements do the rest
+	}
+	interval := float64(time.Second) / r.cfg.Rate
+	for k := 0; ; k++ {
+		at := time.Duration(float64(k) * interval)
+		if at > r.now() && r.sleepUntil(ctx, at) != nil {
+			return
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		r.flows[k%len(r.flows)].sender.pump()
+	}
+}
+
+// settle waits until every message is acknowledged or given up and every
+// acknowledged one is delivered, or until the grace time is over.
+func (r *run) settle(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.Grace)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		acked, delivered := r.meter.totals()
+		if acked+r.refused.Load() >= r.sent.Load() && delivered >= acked*r.receivers() {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return nil // the books will tell what is missing
+			}
+			return ctx.Err()
+		}
+	}
+}
+
+// receivers is how many terminals get each message.
+func (r *run) receivers() int64 { return int64(len(r.convs[0].terminals) - 1) }
+
+// close ends all connections; afterwards no reader runs any more.
+func (r *run) close() {
+	r.closing.Store(true)
+	for _, t := range r.terminals {
+		if t.client != nil {
+			t.client.Close()
+		}
+	}
+}
