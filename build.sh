@@ -1,0 +1,329 @@
+#!/usr/bin/env bash
+# build.sh builds, runs and tests everything; without an argument it builds
+# bin/*. "build.sh help" lists the commands. Only Go is needed to build and to
+# run; the tests install what else they need where that is possible.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+ROOT=$PWD
+ROLES="login_server msg_server route_server db_proxy"
+
+usage() {
+	cat <<'TEXT'
+./build.sh                 build bin/teamtalk and one binary per role
+./build.sh run [FLAGS]     build, then run the whole system in one process (teamtalk serve)
+./build.sh test            every test, with what it needs installed first (apt) or named
+./build.sh lint            formatting, vet and golangci-lint
+./build.sh bench [PKG…]    Go benchmarks, ten runs each, for benchstat
+./build.sh cluster up --dir D --base-port N [--msg 2 --db 1 --route 1]
+                           one process per role, on a MariaDB and a Redis of its own
+./build.sh cluster status|down|down --purge --dir D
+./build.sh accept NAME     the full sizes of an acceptance run: chat
+./build.sh fuzz [SECONDS]  the fuzz targets, 60 seconds each
+TEXT
+}
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "build.sh: $*"; exit 1; }
+
+build() {
+	local version
+	version=$(git describe --always --dirty 2>/dev/null || echo unknown)
+	mkdir -p bin
+	for target in $ROLES cmd/teamtalk; do
+		CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X teamtalk/internal/rolemain.Version=$version" \
+			-o "bin/$(basename "$target")" "./$target"
+	done
+}
+
+# install_needs gets the servers and the C compiler that the tests use.
+install_needs() {
+	local missing=()
+	command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ] || missing+=(mariadb-server)
+	command -v redis-server >/dev/null || missing+=(redis-server)
+	command -v cc >/dev/null || missing+=(gcc libc6-dev)
+	command -v curl >/dev/null || missing+=(curl)
+	[ ${#missing[@]} -eq 0 ] && return
+	if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then
+		say "the tests need, and this script can install only as root on Debian and Ubuntu: ${missing[*]}"
+		exit 2
+	fi
+	say "installing ${missing[*]}"
+	apt-get update -qq >/dev/null
+	# The packages must not start servers of their own: the tests start theirs.
+	local policy=/usr/sbin/policy-rc.d
+	if [ ! -e $policy ]; then
+		printf '#!/bin/sh\nexit 101\n' >$policy
+		chmod +x $policy
+		trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+	fi
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+format_check() {
+	local unformatted
+	unformatted=$(gofmt -l $(git ls-files '*.go' | grep -v '\.pb\.go$'))
+	[ -z "$unformatted" ] || die "not formatted: $unformatted"
+	go vet ./...
+	go run ./tools/pbgen -check
+}
+
+run_tests() {
+	install_needs
+	format_check
+	build
+	go test -race -shuffle=on -timeout 12m "$@" ./...
+}
+
+lint() {
+	format_check
+	if [ -f tools/go.mod ]; then
+		go tool -modfile=tools/go.mod golangci-lint run ./...
+	fi
+}
+
+fuzz() {
+	local seconds=${1:-60}
+	go test -run '^$' -fuzz '^FuzzNext$' -fuzztime "${seconds}s" ./internal/wire
+}
+
+# ---- cluster ---------------------------------------------------------------
+
+# The arguments of the cluster commands.
+DIR= BASE=8000 MSG=2 DB=1 ROUTE=1 PURGE=
+
+parse_cluster() {
+	while [ $# -gt 0 ]; do
+		case $1 in
+		--dir) DIR=$2; shift ;;
+		--base-port) BASE=$2; shift ;;
+		--msg) MSG=$2; shift ;;
+		--db) DB=$2; shift ;;
+		--route) ROUTE=$2; shift ;;
+		--purge) PURGE=1 ;;
+		*) say "build.sh cluster: unknown argument $1"; exit 2 ;;
+		esac
+		shift
+	done
+	[ -n "$DIR" ] || { say "build.sh cluster: --dir is needed"; exit 2; }
+}
+
+# alive PID — as long as it is not a zombie that nobody has waited for.
+alive() { [ -d "/proc/$1" ] && ! grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null; }
+
+running_pids() { [ -f "$DIR/pids" ] && while IFS='=' read -r name pid; do
+	if alive "$pid"; then echo "$name $pid"; fi
+done <"$DIR/pids" || true; }
+
+note() { # name pid address [health address]
+	echo "$1=$2" >>"$DIR/pids"
+	echo "$1=$3" >>"$DIR/addrs"
+	if [ -n "${4:-}" ]; then echo "$1.http=$4" >>"$DIR/addrs"; fi
+}
+
+start_mariadb() {
+	local port=$((BASE + 3306)) data=$DIR/data/mariadb daemon
+	daemon=$(command -v mariadbd || echo /usr/sbin/mariadbd)
+	[ -x "$daemon" ] || die "mariadbd is not installed (apt-get install mariadb-server)"
+	local user=()
+	[ "$(id -u)" -ne 0 ] || user=(--user=root)
+	if [ ! -d "$data/mysql" ]; then
+		mkdir -p "$data"
+		mariadb-install-db --no-defaults "${user[@]}" --datadir="$data" --auth-root-authentication-method=normal \
+			--skip-test-db >"$DIR/log/mariadb-install.log" 2>&1 || die "mariadb-install-db failed, see $DIR/log/mariadb-install.log"
+	fi
+	"$daemon" --no-defaults "${user[@]}" --datadir="$data" --socket="$DIR/mariadb.sock" --pid-file="$DIR/mariadb.pid" \
+		--bind-address=127.0.0.1 --port="$port" --max-connections=500 --innodb-buffer-pool-size=512M \
+		--innodb-log-file-size=256M --character-set-server=utf8mb4 >"$DIR/log/mariadb.log" 2>&1 &
+	note mariadb $! "127.0.0.1:$port"
+	for _ in $(seq 300); do
+		if mariadb --no-defaults -uroot -S "$DIR/mariadb.sock" -e "
+			CREATE DATABASE IF NOT EXISTS teamtalk CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+			CREATE USER IF NOT EXISTS teamtalk@127.0.0.1 IDENTIFIED BY 'teamtalk';
+			CREATE USER IF NOT EXISTS teamtalk@localhost IDENTIFIED BY 'teamtalk';
+			GRANT ALL ON teamtalk.* TO teamtalk@127.0.0.1;
+			GRANT ALL ON teamtalk.* TO teamtalk@localhost;" 2>/dev/null; then return; fi
+		sleep 0.1
+	done
+	tail -n 20 "$DIR/log/mariadb.log" >&2
+	die "MariaDB did not start"
+}
+
+start_redis() {
+	local port=$((BASE + 3379))
+	command -v redis-server >/dev/null || die "redis-server is not installed (apt-get install redis-server)"
+	mkdir -p "$DIR/data/redis"
+	redis-server --bind 127.0.0.1 --port "$port" --dir "$DIR/data/redis" --appendonly yes --save '' \
+		--daemonize no >"$DIR/log/redis.log" 2>&1 &
+	note redis $! "127.0.0.1:$port"
+}
+
+# start_role ROLE INSTANCE PORT CONFFILE — the configuration is on stdin.
+start_role() {
+	local role=$1 name=$1_$2 port=$3 file=$4 home=$DIR/conf/$1_$2
+	mkdir -p "$home"
+	cat >"$home/$file"
+	(cd "$home" && exec "$ROOT/bin/$role" --config "$file" >>"$DIR/log/$name.log" 2>&1) &
+	note "$name" $! "127.0.0.1:$port" "127.0.0.1:$((port + 50))"
+}
+
+# numbered PREFIX COUNT PORT — the numbered server keys of a configuration.
+numbered() {
+	local i
+	for i in $(seq "$2"); do printf '%sIP%d=127.0.0.1\n%sPort%d=%d\n' "$1" "$i" "$1" "$i" $(($3 + i - 1)); done
+}
+
+db_proxy_conf() { # port
+	cat <<CONF
+ListenIP=127.0.0.1
+ListenPort=$1
+ThreadNum=48
+MsfsSite=http://127.0.0.1:$((BASE + 700))
+DBInstances=teamtalk_master,teamtalk_slave
+CacheInstances=unread,group_set,token,sync,group_member
+aesKey=12345678901234567890123456789012
+CONF
+	local name db=1
+	for name in teamtalk_master teamtalk_slave; do
+		cat <<CONF
+${name}_host=127.0.0.1
+${name}_port=$((BASE + 3306))
+${name}_dbname=teamtalk
+${name}_username=teamtalk
+${name}_password=teamtalk
+${name}_maxconncnt=16
+CONF
+	done
+	for name in unread group_set token sync group_member; do
+		cat <<CONF
+${name}_host=127.0.0.1
+${name}_port=$((BASE + 3379))
+${name}_db=$db
+${name}_maxconncnt=16
+CONF
+		db=$((db + 1))
+	done
+}
+
+cluster_up() {
+	[ -z "$(running_pids)" ] || die "a cluster is running in $DIR (build.sh cluster down --dir $DIR)"
+	build
+	mkdir -p "$DIR/log" "$DIR/conf" "$DIR/data"
+	DIR=$(cd "$DIR" && pwd)
+	: >"$DIR/pids"
+	: >"$DIR/addrs"
+	start_mariadb
+	start_redis
+	local i port
+	for i in $(seq "$DB"); do
+		port=$((BASE + 2600 + i - 1))
+		[ "$i" -ne 1 ] || db_proxy_conf "$port" >"$DIR/conf/dbproxyserver.conf"
+		db_proxy_conf "$port" | start_role db_proxy "$i" "$port" dbproxyserver.conf
+	done
+	for i in $(seq "$ROUTE"); do
+		port=$((BASE + 200 + i - 1))
+		printf 'ListenIP=127.0.0.1\nListenMsgPort=%d\n' "$port" | start_role route_server "$i" "$port" routeserver.conf
+	done
+	start_role login_server 1 $((BASE + 80)) loginserver.conf <<CONF
+ClientListenIP=127.0.0.1
+ClientPort=$((BASE + 8))
+HttpListenIP=127.0.0.1
+HttpPort=$((BASE + 80))
+MsgServerListenIP=127.0.0.1
+MsgServerPort=$((BASE + 100))
+HealthListen=127.0.0.1:$((BASE + 130))
+msfs=http://127.0.0.1:$((BASE + 700))/
+discovery=http://127.0.0.1/api/discovery
+CONF
+	for i in $(seq "$MSG"); do
+		port=$((BASE + i - 1))
+		{
+			printf 'ListenIP=127.0.0.1\nListenPort=%d\nConcurrentDBConnCnt=4\n' "$port"
+			numbered DBServer "$DB" $((BASE + 2600))
+			numbered LoginServer 1 $((BASE + 100))
+			numbered RouteServer "$ROUTE" $((BASE + 200))
+			printf 'IpAddr1=127.0.0.1\nIpAddr2=127.0.0.1\nMaxConnCnt=100000\naesKey=12345678901234567890123456789012\n'
+		} | start_role msg_server "$i" "$port" msgserver.conf
+	done
+	disown -a
+	wait_ready || { stop_all; return 1; }
+	say "cluster is up in $DIR: login http://127.0.0.1:$((BASE + 80))/msg_server"
+}
+
+# wait_ready waits for every /readyz, 60 seconds at most.
+wait_ready() {
+	local deadline=$((SECONDS + 60)) name address failing
+	while :; do
+		failing=
+		while IFS='=' read -r name address; do
+			case $name in
+			*.http) curl -fs -o /dev/null --max-time 2 "http://$address/readyz" || { failing=${name%.http}; break; } ;;
+			esac
+		done <"$DIR/addrs"
+		[ -n "$failing" ] || return 0
+		local pid
+		pid=$(sed -n "s/^$failing=//p" "$DIR/pids")
+		if [ $SECONDS -ge $deadline ] || ! alive "$pid"; then
+			say "$failing is not ready; the end of its log:"
+			tail -n 20 "$DIR/log/$failing.log" >&2
+			return 1
+		fi
+		sleep 0.2
+	done
+}
+
+# stop_all ends the processes of the cluster in the order in which their work
+# flows, the databases last.
+stop_all() {
+	local pattern name pid
+	for pattern in '^msg_server' '^login_server\|^route_server' '^db_proxy' '^redis\|^mariadb'; do
+		running_pids | grep "$pattern" | while read -r name pid; do kill -TERM "$pid" 2>/dev/null || true; done || true
+		for _ in $(seq 150); do
+			[ -n "$(running_pids | grep "$pattern")" ] || break
+			sleep 0.1
+		done
+		running_pids | grep "$pattern" | while read -r name pid; do
+			say "$name does not stop: killed"
+			kill -KILL "$pid" 2>/dev/null || true
+		done || true
+	done
+}
+
+cluster_down() {
+	[ -d "$DIR" ] || die "no cluster in $DIR"
+	stop_all
+	rm -f "$DIR/pids" "$DIR/addrs"
+	[ -z "$PURGE" ] || rm -rf "$DIR"
+}
+
+cluster_status() {
+	local name pid state all=0
+	[ -f "$DIR/pids" ] || { echo "no cluster in $DIR"; return 1; }
+	while IFS='=' read -r name pid; do
+		state=running
+		alive "$pid" || { state=dead; all=1; }
+		printf '%-16s %-8s %-8s %s\n' "$name" "$pid" "$state" "$(sed -n "s/^$name=//p" "$DIR/addrs")"
+	done <"$DIR/pids"
+	return $all
+}
+
+cluster() {
+	local verb=${1:-}
+	[ $# -eq 0 ] || shift
+	case $verb in
+	up | down | status) parse_cluster "$@"; "cluster_$verb" ;;
+	*) usage >&2; exit 2 ;;
+	esac
+}
+
+case ${1:-build} in
+build) build ;;
+run) shift; build; exec bin/teamtalk serve "$@" ;;
+test) shift; run_tests "$@" ;;
+lint) lint ;;
+fuzz) shift; fuzz "$@" ;;
+bench) shift; go test -run '^$' -bench . -benchmem -count 10 "${@:-./...}" ;;
+cluster) shift; cluster "$@" ;;
+accept) shift; build; exec test/accept/"${1:?NAME}".sh "${@:2}" ;;
+help | -h | --help) usage ;;
+*) usage >&2; exit 2 ;;
+esac
