@@ -70,12 +70,12 @@ func Join(tables ...Keys) Keys { return slices.Concat(tables...) }
 // Check reports mistakes in the table itself: it is meant for a test of each
 // role. Defaults and samples must be values the table accepts.
 func (ks Keys) Check() error {
-	seen := map[string]bool{}
+	seen := map[[2]string]bool{}
 	for _, k := range ks {
-		if seen[k.Name] {
+		if seen[[2]string{k.Per, k.Name}] {
 			return fmt.Errorf("key %s is declared twice", k.Name)
 		}
-		seen[k.Name] = true
+		seen[[2]string{k.Per, k.Name}] = true
 		if k.Help == "" {
 			return fmt.Errorf("key %s has no help", k.Name)
 		}

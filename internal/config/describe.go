@@ -38,7 +38,11 @@ func Sample(w io.Writer, title string, keys Keys) error {
 		for line := range wrapped(k.Help, commentWidth) {
 			fmt.Fprintf(out, "# %s\n", line)
 		}
-		fmt.Fprintf(out, "# %s; default: %s\n", k.shape(), or(k.Default, k.fallback()))
+		fallback := k.fallback()
+		if k.Default != "" {
+			fallback = "default " + k.Default
+		}
+		fmt.Fprintf(out, "# %s; %s\n", k.shape(), fallback)
 		keys.sampleLines(out, k)
 	}
 	return out.Flush()
@@ -48,7 +52,11 @@ func (ks Keys) sampleLines(out io.Writer, k *Key) {
 	switch {
 	case k.Kind == Servers:
 		host, port, _ := strings.Cut(k.Sample, ":")
-		fmt.Fprintf(out, "%sIP1=%s\n%sPort1=%s\n", k.Name, host, k.Name, port)
+		unset := ""
+		if k.Sample == "" {
+			unset = "#"
+		}
+		fmt.Fprintf(out, "%s%sIP1=%s\n%s%sPort1=%s\n", unset, k.Name, host, unset, k.Name, port)
 		return
 	case k.Per != "":
 		list := ks.find(k.Per)
@@ -89,7 +97,7 @@ func (k *Key) fallback() string {
 	case k.Required, k.Kind == Servers && k.Min > 0:
 		return "required"
 	default:
-		return "none"
+		return "optional"
 	}
 }
 
