@@ -237,7 +237,7 @@ func TestCursorsAndSessionsOnlyRise(t *testing.T) {
 			t.Errorf("cursors %v", got)
 		}
 
-		touch := func(at uint32) SessionTouch { return SessionTouch{k, at} }
+		touch := func(at uint32) SessionTouch { return SessionTouch{SessionKey{1, im.Single, 9}, at} }
 		check(t, f.WriteActivity(ctx, Activity{Sessions: []SessionTouch{touch(4)}}))
 		if s := must(f.Sessions(ctx, 1, 0, 10))(t); len(s) != 0 {
 			t.Errorf("activity created %v", s)

@@ -6,6 +6,24 @@ import (
 	"teamtalk/internal/im"
 )
 
+// The recent list of a user. Pairs have a row each. A group needs none: its
+// line follows from the membership and the time of the last message, so that a
+// message writes nothing per member; a row says when the user himself was
+// active, or removed the line. What is later wins: a message after the removal
+// brings the line back.
+const (
+	recentSingles = `SELECT s.peerId AS peerId, 1 AS type, s.updated AS updated, COALESCE(r.id, 0) AS relation
+		FROM IMRecentSession s
+		LEFT JOIN IMRelationShip r ON r.smallId = LEAST(s.userId, s.peerId) AND r.bigId = GREATEST(s.userId, s.peerId)
+		WHERE s.userId = ? AND s.type = 1 AND s.status = 0 AND s.updated > ?`
+	recentGroups = `SELECT m.groupId, 2, GREATEST(COALESCE(s.updated, 0), CASE WHEN g.lastChated >= m.joined THEN g.lastChated ELSE 0 END), 0
+		FROM IMGroupMember m
+		JOIN IMGroup g ON g.id = m.groupId AND g.status = 0
+		LEFT JOIN IMRecentSession s ON s.userId = m.userId AND s.peerId = m.groupId AND s.type = 2
+		WHERE m.userId = ? AND m.status = 0
+			AND (s.status = 0 OR (g.lastChated >= m.joined AND g.lastChated > COALESCE(s.updated, 0)))`
+)
+
 // Sessions returns at most limit lines of a user's recent list with activity
 // after since, newest first; removed ones are not among them.
 func (s *Store) Sessions(ctx context.Context, user im.UserID, since uint32, limit int) (all []Session, err error) {
@@ -14,12 +32,9 @@ func (s *Store) Sessions(ctx context.Context, user im.UserID, since uint32, limi
 		return v, r.Scan(&v.Peer, &v.Kind, &v.Updated, &v.Relation)
 	}
 	err = s.read(ctx, "sessions", s.exact, func(q querier) error {
-		all, err = list(ctx, q, scan, `SELECT s.peerId, s.type, s.updated, COALESCE(r.id, 0)
-			FROM IMRecentSession s
-			LEFT JOIN IMRelationShip r ON s.type = 1
-				AND r.smallId = LEAST(s.userId, s.peerId) AND r.bigId = GREATEST(s.userId, s.peerId)
-			WHERE s.userId = ? AND s.status = 0 AND s.updated > ?
-			ORDER BY s.updated DESC, s.id DESC LIMIT ?`, user, since, max(limit, 0))
+		all, err = list(ctx, q, scan, "SELECT peerId, type, updated, relation FROM ("+
+			recentSingles+" UNION ALL "+recentGroups+") AS recent"+
+			" WHERE updated > ? ORDER BY updated DESC, type, peerId LIMIT ?", user, since, user, since, max(limit, 0))
 		return err
 	})
 	return all, err
@@ -33,9 +48,7 @@ func (s *Store) RemoveSession(ctx context.Context, k SessionKey) (found bool, er
 		if _, err := lockLog(ctx, q); err != nil {
 			return err
 		}
-		n, err := q.exec(ctx, `UPDATE IMRecentSession SET status = 1, updated = ?
-			WHERE userId = ? AND peerId = ? AND type = ? AND status = 0`, s.now(), k.User, k.Peer, k.Kind)
-		if found = n > 0; err != nil || !found {
+		if found, err = s.hide(ctx, q, k); err != nil || !found {
 			return err
 		}
 		ref, err := refOf(ctx, q, k)
@@ -48,6 +61,29 @@ func (s *Store) RemoveSession(ctx context.Context, k SessionKey) (found bool, er
 		return s.logChanges(ctx, q, SessionRemoved, uint32(k.User))
 	})
 	return found, err
+}
+
+// hide sets the row of a line to removed, creating it for a group that had
+// none, and reports whether the line was shown.
+func (s *Store) hide(ctx context.Context, q querier, k SessionKey) (bool, error) {
+	if k.Kind == im.Single {
+		n, err := q.exec(ctx, `UPDATE IMRecentSession SET status = 1, updated = ?
+			WHERE userId = ? AND peerId = ? AND type = 1 AND status = 0`, s.now(), k.User, k.Peer)
+		return n > 0, err
+	}
+	scan := func(r scanner) (updated uint32, err error) {
+		var skip uint32
+		return updated, r.Scan(&skip, &skip, &updated, &skip)
+	}
+	lines, err := list(ctx, q, scan, recentGroups+" AND m.groupId = ?", k.User, k.Peer)
+	if err != nil || len(lines) == 0 {
+		return false, err
+	}
+	// Not before the last message, or that would bring the line back.
+	at := max(s.now(), lines[0])
+	_, err = q.exec(ctx, `INSERT INTO IMRecentSession (userId, peerId, type, status, created, updated) VALUES (?, ?, 2, 1, ?, ?)
+		ON DUPLICATE KEY UPDATE status = 1, updated = VALUES(updated)`, k.User, k.Peer, at, at)
+	return true, err
 }
 
 // refOf finds the messages of a session; the key of a pair without relation

@@ -158,7 +158,7 @@ type Batch struct {
 // Activity is what is written behind, at most a second late: times only.
 type Activity struct {
 	Sessions []SessionTouch        // update existing rows, create none
-	Groups   map[im.GroupID]uint32 // IMGroup.lastChated
+	Groups   map[im.GroupID]uint32 // IMGroup.lastChated, which moves the lines of all members
 }
 
 // ChangeKind says what kind of row a Change is about.

@@ -1,0 +1,158 @@
+package store
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"teamtalk/internal/im"
+)
+
+func TestGroups(t *testing.T) {
+	each(t, func(t *testing.T, f fixture) {
+		ctx := t.Context()
+		u := f.users(t, 5)
+		id := must(f.CreateGroup(ctx, NewGroup{
+			Name: "名 🎉", Avatar: "a", Creator: u[0], Type: 2, Members: []im.UserID{u[2], u[0], u[2], 0},
+		}))(t)
+		start := f.clock.seconds()
+		want := GroupInfo{
+			ID: id, Name: "名 🎉", Avatar: "a", Creator: u[0], Type: 2, Version: 1, Updated: start,
+			Members: []Member{{u[0], start}, {u[2], start}},
+		}
+		same := func(got GroupInfo) {
+			t.Helper()
+			if fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Errorf("group\n%+v, want\n%+v", got, want)
+			}
+		}
+		same(must(f.Groups(ctx, []im.GroupID{id, 999}))(t)[0])
+
+		// Only real changes count.
+		now := f.clock.add(5)
+		changed, info, err := f.ChangeMembers(ctx, id, []im.UserID{u[0], u[1], u[4], 0}, []im.UserID{u[2], u[3], u[4]})
+		check(t, err)
+		if fmt.Sprint(changed) != fmt.Sprint([]im.UserID{u[1], u[2]}) {
+			t.Errorf("changed %v", changed)
+		}
+		want.Version, want.Updated, want.Members = 2, now, []Member{{u[0], start}, {u[1], now}}
+		same(info)
+		changed, info, err = f.ChangeMembers(ctx, id, []im.UserID{u[0]}, []im.UserID{u[3]})
+		check(t, err)
+		if len(changed) != 0 {
+			t.Errorf("nothing changed, but %v", changed)
+		}
+		same(info)
+		again := f.clock.add(5)
+		_, info = must2(f.ChangeMembers(ctx, id, []im.UserID{u[2]}, nil))(t)
+		want.Version, want.Updated, want.Members = 3, again, []Member{{u[0], start}, {u[1], now}, {u[2], again}}
+		same(info)
+		same(must(f.Groups(ctx, []im.GroupID{id}))(t)[0])
+
+		kinds := map[ChangeKind]int{}
+		for _, c := range must(f.Changes(ctx, 0, 100))(t) {
+			if kinds[c.Kind]++; c.Kind == SessionRemoved && c.Subject != uint32(u[2]) {
+				t.Errorf("session of %d removed", c.Subject)
+			}
+		}
+		if kinds[GroupChanged] != 3 || kinds[SessionRemoved] != 1 {
+			t.Errorf("change log %v", kinds)
+		}
+
+		// A deleted group is known as such and listed nowhere.
+		second := must(f.CreateGroup(ctx, NewGroup{Name: "second", Type: 1, Members: u}))(t)
+		if got := must(f.GroupsOf(ctx, u[0]))(t); len(got) != 2 || got[0].ID != second {
+			t.Errorf("groups of the user %+v", got)
+		}
+		f.exec(t, fmt.Sprintf("UPDATE IMGroup SET status = 1 WHERE id = %d", id))
+		if got := must(f.GroupsOf(ctx, u[0]))(t); len(got) != 1 {
+			t.Errorf("groups of the user %+v", got)
+		}
+		if got := must(f.Groups(ctx, []im.GroupID{id}))(t); len(got) != 1 || !got[0].Deleted {
+			t.Errorf("deleted group %+v", got)
+		}
+		for _, g := range []im.GroupID{id, 12345} {
+			_, _, err := f.ChangeMembers(ctx, g, u, nil)
+			wantCode(t, err, im.NotFound)
+		}
+		_, err = f.CreateGroup(ctx, NewGroup{Name: strings.Repeat("x", 257)})
+		wantCode(t, err, im.Invalid)
+	})
+}
+
+func TestChangeMembersRace(t *testing.T) {
+	each(t, func(t *testing.T, f fixture) {
+		const callers = 12
+		ctx := t.Context()
+		u := f.users(t, 3)
+		id := must(f.CreateGroup(ctx, NewGroup{Name: "g", Type: 2, Members: u[:1]}))(t)
+		stores := []fixture{f, f.second(t)}
+		var mu sync.Mutex
+		total := 0
+		var wg sync.WaitGroup
+		for i := range callers {
+			wg.Go(func() {
+				add, remove := u[1:2], u[2:3]
+				if i%2 == 1 {
+					add, remove = remove, add
+				}
+				changed, _, err := stores[i%2].ChangeMembers(ctx, id, add, remove)
+				if err != nil {
+					t.Errorf("caller %d: %v", i, err)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				if len(changed) > 0 {
+					total++
+				}
+			})
+		}
+		wg.Wait()
+		g := must(f.Groups(ctx, []im.GroupID{id}))(t)[0]
+		if len(g.Members) != 2 || int(g.Version) != 1+total {
+			t.Errorf("version %d after %d real changes, members %v", g.Version, total, g.Members)
+		}
+	})
+}
+
+// However many callers race for the same pairs, from however many processes,
+// each pair gets one relation.
+func TestEnsureRelationsRace(t *testing.T) {
+	each(t, func(t *testing.T, f fixture) {
+		const callers, pairs = 24, 40
+		stores := []fixture{f, f.second(t)}
+		found := make([]map[im.Pair]im.RelationID, callers)
+		var wg sync.WaitGroup
+		for i := range callers {
+			wg.Go(func() {
+				var list []im.Pair
+				for n := range pairs {
+					list = append(list, im.PairOf(1000, im.UserID(1+(n+i)%pairs)))
+				}
+				var err error
+				if found[i], err = stores[i%2].EnsureRelations(t.Context(), list); err != nil {
+					t.Errorf("caller %d: %v", i, err)
+				}
+			})
+		}
+		wg.Wait()
+		for i := range found {
+			if len(found[i]) != pairs || fmt.Sprint(found[i]) != fmt.Sprint(found[0]) {
+				t.Errorf("caller %d: %v", i, found[i])
+			}
+		}
+		ctx := t.Context()
+		p := im.PairOf(1000, 1)
+		f.exec(t, "UPDATE IMRelationShip SET status = 1 WHERE smallId = 1")
+		if got := must(f.Relations(ctx, []im.Pair{p, im.PairOf(5, 6)}))(t); len(got) != 0 {
+			t.Errorf("deleted relation found: %v", got)
+		}
+		if got := must(f.EnsureRelations(ctx, []im.Pair{p, {Small: 0, Big: 4}, {Small: 4, Big: 4}}))(t); len(got) != 1 || got[p] != found[0][p] {
+			t.Errorf("revived %v, want %v", got, found[0][p])
+		}
+		if got := must(f.Relations(ctx, []im.Pair{p}))(t); got[p] != found[0][p] {
+			t.Errorf("revived relation not found: %v", got)
+		}
+	})
+}
