@@ -15,19 +15,35 @@ import (
 	migrations "teamtalk/sql"
 )
 
-// migrateMySQL brings the tables up to date over a connection of its own,
-// which may take its time.
+// migrateMySQL brings the tables up to date over connections of its own, which
+// may take their time. Of several processes that start at once one migrates,
+// the others wait and find everything done. The lock is held around all that
+// goose does, because goose's own hooks leave out the creation of its version
+// table; it belongs to a connection, so a process that dies frees it at once.
 func (s *Store) migrateMySQL(ctx context.Context, p Pool) error {
 	c, err := s.mysqlConnector(p, 10*time.Minute)
 	if err != nil {
 		return err
 	}
 	db := sql.OpenDB(c)
-	defer db.Close()
+	defer db.Close() // frees the lock, however we leave
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("connect to migrate: %w", classify(err))
+	}
+	defer conn.Close()
+	const lock = "SELECT COALESCE(GET_LOCK(CONCAT('teamtalk_migrate_', MD5(DATABASE())), 120), 0)"
+	var locked int
+	if err := conn.QueryRowContext(ctx, lock).Scan(&locked); err != nil {
+		return fmt.Errorf("take the migration lock: %w", classify(err))
+	}
+	if locked != 1 {
+		return im.Errorf(im.Unavailable, "store: another process has been migrating the database for two minutes")
+	}
 	if err := refuseForeign(ctx, db); err != nil {
 		return err
 	}
-	return s.migrate(ctx, goose.DialectMySQL, db, "mysql", goose.WithSessionLocker(sessionLock{}))
+	return s.migrate(ctx, goose.DialectMySQL, db, "mysql")
 }
 
 // migrateSQLite needs no lock: the process has the file to itself.
@@ -35,12 +51,12 @@ func (s *Store) migrateSQLite(ctx context.Context) error {
 	return s.migrate(ctx, goose.DialectSQLite3, s.write.db, "sqlite")
 }
 
-func (s *Store) migrate(ctx context.Context, d goose.Dialect, db *sql.DB, folder string, opts ...goose.ProviderOption) error {
+func (s *Store) migrate(ctx context.Context, d goose.Dialect, db *sql.DB, folder string) error {
 	files, err := fs.Sub(migrations.Files, folder)
 	if err != nil {
 		return fmt.Errorf("open migrations: %w", err)
 	}
-	p, err := goose.NewProvider(d, db, files, opts...)
+	p, err := goose.NewProvider(d, db, files)
 	if err != nil {
 		return fmt.Errorf("read migrations: %w", err)
 	}
@@ -73,35 +89,6 @@ func refuseForeign(ctx context.Context, db *sql.DB) error {
 	}
 	if tables > 0 && ours == 0 {
 		return im.Errorf(im.Invalid, "store: the database has tables of another server, which must be converted first")
-	}
-	return nil
-}
-
-// sessionLock lets several processes start at once: one migrates, the others
-// wait and find everything done. The lock belongs to the connection that
-// migrates, so a process that dies frees it at once.
-type sessionLock struct{}
-
-// lockName is per database, not per server, and short enough for GET_LOCK.
-const lockName = `CONCAT('teamtalk_migrate_', MD5(DATABASE()))`
-
-// SessionLock implements goose's SessionLocker.
-func (sessionLock) SessionLock(ctx context.Context, conn *sql.Conn) error {
-	var got sql.NullInt64
-	if err := conn.QueryRowContext(ctx, "SELECT GET_LOCK("+lockName+", 120)").Scan(&got); err != nil {
-		return fmt.Errorf("take the migration lock: %w", err)
-	}
-	if got.Int64 != 1 {
-		return im.Errorf(im.Unavailable, "store: another process has been migrating the database for two minutes")
-	}
-	return nil
-}
-
-// SessionUnlock implements goose's SessionLocker.
-func (sessionLock) SessionUnlock(ctx context.Context, conn *sql.Conn) error {
-	var freed sql.NullInt64
-	if err := conn.QueryRowContext(ctx, "SELECT RELEASE_LOCK("+lockName+")").Scan(&freed); err != nil {
-		return fmt.Errorf("free the migration lock: %w", err)
 	}
 	return nil
 }

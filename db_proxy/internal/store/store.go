@@ -40,7 +40,8 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Store, error) {
 	return s, nil
 }
 
-// Close closes every connection. Calls under way end with an error.
+// Close closes every connection. Calls under way end with an error, and so
+// does every later one.
 func (s *Store) Close() error {
 	var errs []error
 	for _, p := range []*pool{s.lagging, s.exact, s.write} {
