@@ -20,9 +20,9 @@ import (
 	"teamtalk/internal/im"
 )
 
-// bench is a set of lanes over a real database file, with users 1 … 9 and
+// fixture is a set of lanes over a real database file, with users 1 … 9 and
 // one group of users 1, 2 and 3.
-type bench struct {
+type fixture struct {
 	*Lanes
 	store  *store.Store
 	faults *faults
@@ -115,9 +115,9 @@ func (n *noted) SetRead(_ im.GroupID, user im.UserID, read im.MsgID) {
 	n.read[user] = read
 }
 
-func newBench(t *testing.T) *bench {
+func newFixture(t testing.TB) *fixture {
 	t.Helper()
-	b := &bench{faults: &faults{points: map[string][]error{}}}
+	b := &fixture{faults: &faults{points: map[string][]error{}}}
 	ctx, log := t.Context(), slog.New(slog.DiscardHandler)
 	var err error
 	b.store, err = store.Open(ctx, store.Config{Driver: store.SQLite, Path: filepath.Join(t.TempDir(), "t.db")},
@@ -146,7 +146,7 @@ func newBench(t *testing.T) *bench {
 }
 
 // another returns a second owner over the same database and counters.
-func (b *bench) another(t *testing.T) *Lanes {
+func (b *fixture) another(t testing.TB) *Lanes {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	return New(Config{Patience: 2 * time.Second}, Deps{
@@ -162,7 +162,7 @@ type outcome struct {
 }
 
 // send submits and waits for the outcome.
-func send(t *testing.T, l *Lanes, s *Send) outcome {
+func send(t testing.TB, l *Lanes, s *Send) outcome {
 	t.Helper()
 	done := make(chan outcome, 1)
 	s.Done = func(sent Sent, err error) { done <- outcome{sent, err} }
@@ -182,7 +182,7 @@ func groupText(from im.UserID, g im.GroupID) *Send {
 
 func TestIDsFollowArrival(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	const n = 500
 	var mu sync.Mutex
 	got := map[im.Conversation][]im.MsgID{}
@@ -221,7 +221,7 @@ func TestIDsFollowArrival(t *testing.T) {
 
 func TestWhoMayNotSend(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	if err := b.store.SetUserStatus(t.Context(), "u9", 3); err != nil {
 		t.Fatal(err)
 	}
@@ -248,7 +248,7 @@ func TestWhoMayNotSend(t *testing.T) {
 
 func TestABadRowFailsAlone(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	// One worker run takes all of them: a Change in front holds the lane.
 	release := make(chan struct{})
 	hold := &Change{Conv: im.SingleOf(1, 2), Refused: func(error) {}, Run: func(context.Context) { <-release }}
@@ -288,7 +288,7 @@ func TestABadRowFailsAlone(t *testing.T) {
 
 func TestRepeatFindsTheFirstID(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	op := newOperationID(time.Now())
 	first := text(1, 2)
 	first.Op = op
@@ -311,7 +311,7 @@ func TestRepeatFindsTheFirstID(t *testing.T) {
 
 func TestLostAnswerOfACommit(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	lost := im.Errorf(im.Unavailable, "connection lost")
 	b.faults.plan("commit:done", lost)
 	if got := send(t, b.Lanes, text(1, 2)); got.err != nil || got.ID != 1 || got.Repeat {
@@ -329,7 +329,7 @@ func TestLostAnswerOfACommit(t *testing.T) {
 
 func TestStorageAwayIsSaid(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	b.cfg.Patience = 100 * time.Millisecond
 	away := make([]error, 1000)
 	for i := range away {
@@ -346,7 +346,7 @@ func TestStorageAwayIsSaid(t *testing.T) {
 
 func TestTwoOwners(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	b.ids.down = true // only the fence in SQL is left
 	owners := []*Lanes{b.Lanes, b.another(t)}
 	const each = 100
@@ -380,7 +380,7 @@ func TestTwoOwners(t *testing.T) {
 
 func TestUnreadFollowsSendsAndReads(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	of2 := store.SessionKey{User: 2, Kind: im.Single, Peer: 1}
 	read := func(upto im.MsgID) {
 		done := make(chan error, 1)
@@ -424,7 +424,7 @@ func TestUnreadFollowsSendsAndReads(t *testing.T) {
 
 func TestGroupCursorMovesBySending(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	for range 3 {
 		send(t, b.Lanes, groupText(1, b.group))
 	}
@@ -443,7 +443,7 @@ func TestGroupCursorMovesBySending(t *testing.T) {
 
 func TestFullLaneRefuses(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	b.cfg.Waiting = 2
 	release := make(chan struct{})
 	started := make(chan struct{})
