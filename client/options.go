@@ -10,13 +10,13 @@ import (
 	"teamtalk/internal/wire"
 )
 
-// Capabilities that a client can announce in the log-in. A server grants a
-// subset; without a grant the client behaves like an old one.
+// Capabilities that a client can announce in the log-in (docs/protocol.md). A
+// server grants a subset; without a grant the client behaves like an old one.
 const (
 	CapClientMsgID = "client_msg_id" // repeats with the same client_msg_id find the first msg_id
-	CapNack        = "msg_nack"      // 0x0381 instead of silence
+	CapNack        = "nack"          // 0x0381 instead of silence
 	CapDelivered   = "delivered"     // 0x0382 instead of one 0x0302 per message
-	CapMove        = "move_server"   // 0x0181
+	CapMove        = "move"          // 0x0181
 )
 
 // AllCapabilities returns every capability this package understands.

@@ -31,7 +31,7 @@ const Password = "12345"
 type Fault struct {
 	Lose      int // store and acknowledge it, do not push it
 	Duplicate int // push it twice
-	Reorder   int // push it after its successor in the conversation
+	Reorder   int // push it after the sender's next message
 	Forget    int // acknowledge and push it, do not store it
 	Double    int // store and push it under two ids
 	Silent    int // store and push it, do not acknowledge it
@@ -211,7 +211,8 @@ func (n *Network) store(c *Conn, m *message.IMMsgData, ack func(id im.MsgID)) {
 		n.keep(conv, m, true)
 	}
 	n.push(conv, c, m)
-	if late := n.held[conv]; late != nil {
+	// Only a later message of the same sender goes the same way.
+	if late := n.held[conv]; late != nil && late.from == c {
 		delete(n.held, conv)
 		n.push(conv, late.from, late.msg)
 	}

@@ -54,7 +54,7 @@ func command(t *testing.T, args ...string) outcome {
 // quick are the flags of a short run.
 func quick(mode string, more ...string) []string {
 	return append([]string{
-		mode, "--password", clienttest.Password, "--duration", "150ms", "--warm-up", "50ms", "--grace", "300ms",
+		mode, "--password", clienttest.Password, "--duration", "150ms", "--warm-up", "50ms", "--grace", "2s",
 	}, more...)
 }
 
