@@ -1,0 +1,69 @@
+package routeserver
+
+import (
+	"teamtalk/internal/link"
+	"teamtalk/internal/wire"
+	"teamtalk/route_server/internal/envelope"
+	"teamtalk/route_server/internal/presence"
+)
+
+// workspace is what one relay needs while it is passed on.
+type workspace struct {
+	relay  envelope.Relay
+	routes presence.Routes
+	frame  []byte
+}
+
+// maxKept keeps one large relay from pinning memory for ever.
+const maxKept = 256 << 10
+
+// relay passes an envelope (0783) on to the other msg_servers that hold a
+// connection of one of its targets, with those targets only; without targets,
+// to all of them. An original cannot read envelopes: it gets the letter, which
+// it delivers to whom it knows.
+func (s *Server) relay(from *link.Link, pdu wire.PDU) {
+	if !from.Has(link.CapRelay) {
+		s.metrics.notCapable.Inc()
+		return
+	}
+	w := s.opened.Get().(*workspace)
+	defer s.release(w)
+	if err := w.relay.Scan(pdu.Body); err != nil {
+		s.metrics.badBody.Inc()
+		return
+	}
+	links := s.links.Load()
+	if len(w.relay.Targets) > 0 {
+		s.metrics.targeted.Inc()
+		for _, group := range s.presence.Locate(w.relay.Targets, serverOf(from), &w.routes) {
+			if l := links.byID[group.Server]; l != nil && l.Has(link.CapRelay) {
+				w.frame = w.relay.AppendTo(w.frame[:0], group.Targets)
+				s.sent(l.Send(w.frame))
+			}
+		}
+	} else {
+		s.metrics.broadcast.Inc()
+	}
+	for _, l := range links.all {
+		switch {
+		case l == from:
+		case l.Has(link.CapRelay):
+			if len(w.relay.Targets) == 0 {
+				s.sent(l.SendPDU(wire.Relay, 0, pdu.Body))
+			}
+		case !isExtension(w.relay.Command):
+			s.sent(l.SendPDU(w.relay.Command, 0, w.relay.Body))
+		}
+	}
+}
+
+func (s *Server) release(w *workspace) {
+	if cap(w.frame) <= maxKept && cap(w.relay.Targets) <= maxKept {
+		w.relay.Body = nil
+		s.opened.Put(w)
+	}
+}
+
+// isExtension reports whether a command is one that originals do not have: in
+// the upper half of its service.
+func isExtension(command wire.Command) bool { return command&0x80 != 0 }
