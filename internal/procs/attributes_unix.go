@@ -1,0 +1,14 @@
+//go:build unix && !linux
+
+package procs
+
+import "syscall"
+
+// attributes puts a process into a session or group of its own, so that a
+// Ctrl-C at the terminal does not reach it.
+func attributes(detached bool) *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setsid: detached, Setpgid: !detached}
+}
+
+// zombie cannot be told here without running another program.
+func zombie(int) bool { return false }
