@@ -164,7 +164,7 @@ func (s *Store) addTouches(w *writes, touches []SessionTouch) {
 	})
 	for len(touches) > 0 {
 		n, t := 1, uint64(touches[0].Updated)
-		for n < min(len(touches), s.dialect.maxArms()) && uint64(touches[n].Updated) == t {
+		for n < min(len(touches), maxArms) && uint64(touches[n].Updated) == t {
 			n++
 		}
 		st := newStmt(s.dialect, "UPDATE IMRecentSession SET updated = ").num(t).

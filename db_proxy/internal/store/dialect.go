@@ -48,11 +48,6 @@ func (d *dialect) text(mysql string) string {
 	return t
 }
 
-// maxArms is how many parts a UNION ALL or a chain of OR may have; SQLite
-// refuses more than 500 of the first and nests the second at most 1,000 deep.
-func (d *dialect) maxArms() int {
-	if d.sqlite {
-		return 400
-	}
-	return 4000
-}
+// maxArms is how many conditions a chain of OR has at most: SQLite nests them
+// no deeper than 1,000, and MariaDB's time to plan them grows with the square.
+const maxArms = 400

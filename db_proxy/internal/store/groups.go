@@ -137,7 +137,9 @@ func (s *Store) addMembers(ctx context.Context, q querier, group im.GroupID, use
 //
 // Those who come have nothing unread; from the recent lists of those who go
 // the group disappears. im.NotFound: the group does not exist or is deleted.
-func (s *Store) ChangeMembers(ctx context.Context, group im.GroupID, add, remove []im.UserID) (changed []im.UserID, info GroupInfo, err error) {
+func (s *Store) ChangeMembers(
+	ctx context.Context, group im.GroupID, add, remove []im.UserID,
+) (changed []im.UserID, info GroupInfo, err error) {
 	err = s.update(ctx, "change_members", func(q querier) error {
 		if _, err := lockLog(ctx, q); err != nil {
 			return err

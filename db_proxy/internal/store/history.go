@@ -47,7 +47,9 @@ func (s *Store) ByIDs(ctx context.Context, ref ConvRef, ids []im.MsgID, joinedSi
 // page reads messages from the slave if what it has is proven complete, else
 // from the master. What was stored before a member joined is cut off here, not
 // in SQL: there the limit would not be reached, and the whole group be read.
-func (s *Store) page(ctx context.Context, ref ConvRef, joinedSince uint32, build func(*stmt), complete func([]Message) bool) ([]Message, error) {
+func (s *Store) page(
+	ctx context.Context, ref ConvRef, joinedSince uint32, build func(*stmt), complete func([]Message) bool,
+) ([]Message, error) {
 	f := familyOf(ref.Conv.Kind)
 	read := func(p *pool) (all []Message, err error) {
 		err = s.read(ctx, "history", p, func(q querier) error {

@@ -82,7 +82,7 @@ func (s *Store) FindOperations(ctx context.Context, ops []Operation) (map[Operat
 		want[at{o.Conv.Kind, ref(o).key(), o.From, o.ID}] = o
 	}
 	found := make(map[Operation]im.MsgID)
-	for part := range slices.Chunk(byTable(ops, s.dialect.maxArms(), ref), 2*im.Shards) {
+	for part := range slices.Chunk(byTable(ops, maxArms, ref), 2*im.Shards) {
 		err := s.read(ctx, "find_operations", s.exact, func(q querier) error {
 			rows, err := listStmt(ctx, q, scan, union(q, part, operationArm))
 			for _, r := range rows {

@@ -109,7 +109,7 @@ func (s *Store) makeRelations(ctx context.Context, missing, dead []im.Pair, foun
 
 func findRelations(ctx context.Context, q querier, pairs []im.Pair) ([]relation, error) {
 	var all []relation
-	for part := range slices.Chunk(pairs, q.d.maxArms()) {
+	for part := range slices.Chunk(pairs, maxArms) {
 		st := q.stmt("SELECT id, smallId, bigId, status FROM IMRelationShip WHERE ")
 		for i, p := range part {
 			if i > 0 {

@@ -16,7 +16,8 @@ const (
 		FROM IMRecentSession s
 		LEFT JOIN IMRelationShip r ON r.smallId = LEAST(s.userId, s.peerId) AND r.bigId = GREATEST(s.userId, s.peerId)
 		WHERE s.userId = ? AND s.type = 1 AND s.status = 0 AND s.updated > ?`
-	recentGroups = `SELECT m.groupId, 2, GREATEST(COALESCE(s.updated, 0), CASE WHEN g.lastChated >= m.joined THEN g.lastChated ELSE 0 END), 0
+	recentGroups = `SELECT m.groupId, 2,
+			GREATEST(COALESCE(s.updated, 0), CASE WHEN g.lastChated >= m.joined THEN g.lastChated ELSE 0 END), 0
 		FROM IMGroupMember m
 		JOIN IMGroup g ON g.id = m.groupId AND g.status = 0
 		LEFT JOIN IMRecentSession s ON s.userId = m.userId AND s.peerId = m.groupId AND s.type = 2
@@ -93,7 +94,8 @@ func refOf(ctx context.Context, q querier, k SessionKey) (ConvRef, error) {
 	if k.Kind == im.Group {
 		return ref, nil
 	}
-	id, err := number(ctx, q, "SELECT id FROM IMRelationShip WHERE smallId = ? AND bigId = ?", ref.Conv.Pair.Small, ref.Conv.Pair.Big)
+	id, err := number(ctx, q, "SELECT id FROM IMRelationShip WHERE smallId = ? AND bigId = ?",
+		ref.Conv.Pair.Small, ref.Conv.Pair.Big)
 	ref.Relation = im.RelationID(id)
 	return ref, err
 }

@@ -117,7 +117,7 @@ func countUnread(ctx context.Context, q querier, user im.UserID, all []followed)
 		of[keyed{f.Kind, f.ref.key()}] = f
 	}
 	var unread []Unread
-	arms := byTable(all, q.d.maxArms(), func(f followed) ConvRef { return f.ref })
+	arms := byTable(all, maxArms, func(f followed) ConvRef { return f.ref })
 	for part := range slices.Chunk(arms, 2*im.Shards) {
 		st := union(q, part, func(st *stmt, a arm[followed]) { unreadArm(st, a, user) })
 		rows, err := listStmt(ctx, q, scan, st)
