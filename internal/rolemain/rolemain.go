@@ -1,0 +1,225 @@
+// Package rolemain is what the main functions of all roles do: flags, the
+// configuration file, the lock on the working folder, signals, the health port
+// and the exit code. What a role is, it leaves to the role.
+package rolemain
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"teamtalk/internal/config"
+	"teamtalk/internal/obs"
+)
+
+// Exit codes that scripts rely on.
+const (
+	exitOK     = 0 // after SIGTERM
+	exitFailed = 1
+	exitUsage  = 2 // bad usage or configuration
+)
+
+// Role describes one role to Main. Everything is needed.
+type Role[C interface{ ProcessConfig() config.Process }] struct {
+	Name       string // of the role, such as "msg_server"
+	ConfigFile string // used without --config; in the working folder
+	Load       func(path string) (C, error)
+	// New checks and opens what the role needs and registers with o what its
+	// readiness depends on. Until it returns, the role is not ready.
+	New func(ctx context.Context, cfg C, o *obs.Obs) (Runner, error)
+}
+
+// Runner is a role that is ready to run. Run blocks until ctx is done and
+// everything it started has stopped, and returns nil then.
+type Runner interface {
+	Run(ctx context.Context) error
+}
+
+// Main runs a role as a process and returns its exit code. The first SIGTERM,
+// SIGINT or SIGHUP stops it in order, the second at once.
+func Main[C interface{ ProcessConfig() config.Process }](role Role[C]) int {
+	path, code, done := parse(role.Name, role.ConfigFile, os.Args[1:], os.Stdout, os.Stderr)
+	if done {
+		return code
+	}
+	err := run(role, path, os.Stderr)
+	switch {
+	case err == nil:
+		return exitOK
+	case config.IsConfig(err):
+		fmt.Fprintln(os.Stderr, err)
+		return exitUsage
+	default:
+		fmt.Fprintf(os.Stderr, "%s: %v\n", role.Name, err)
+		return exitFailed
+	}
+}
+
+// parse reads the command line; done says that there is nothing to run.
+func parse(name, configFile string, args []string, stdout, stderr io.Writer) (path string, code int, done bool) {
+	flags := flag.NewFlagSet(name, flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.StringVar(&path, "config", configFile, "configuration `file`")
+	version := flags.Bool("v", false, "print the version and exit")
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return "", exitOK, true
+	case err != nil:
+		return "", exitUsage, true
+	case flags.NArg() > 0:
+		fmt.Fprintf(stderr, "%s: unexpected argument %q\n", name, flags.Arg(0))
+		flags.Usage()
+		return "", exitUsage, true
+	case *version:
+		fmt.Fprintln(stdout, name, Version())
+		return "", exitOK, true
+	}
+	return path, exitOK, false
+}
+
+// Version describes the build: version, revision and its time, Go version.
+func Version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	text := info.Main.Version
+	for _, setting := range info.Settings {
+		switch {
+		case setting.Key == "vcs.revision", setting.Key == "vcs.time":
+			text += " " + setting.Value
+		case setting.Key == "vcs.modified" && setting.Value == "true":
+			text += " modified"
+		}
+	}
+	return text + " " + info.GoVersion
+}
+
+func run[C interface{ ProcessConfig() config.Process }](role Role[C], path string, stderr io.Writer) (err error) {
+	cfg, err := role.Load(path)
+	if err != nil {
+		return err
+	}
+	process := cfg.ProcessConfig()
+	unlock, err := lockFolder(pidFile)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	o, err := obs.New(obs.Config{
+		Role: role.Name, Addr: process.HealthListen, Level: process.LogLevel, JSON: process.LogJSON, Log: stderr,
+	})
+	if err != nil {
+		return err
+	}
+	for _, warning := range process.Warnings {
+		o.Log.Warn("odd configuration", slog.String("warning", warning.Error()))
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	defer watchSignals(o, process.ShutdownTimeout, cancel)()
+	o.AddCheck("running", ctx.Err)
+	o.Log.Info("starting", slog.String("version", Version()), slog.Int("pid", os.Getpid()),
+		slog.String("config", path), slog.String("health", o.Addr()))
+	var opened atomic.Bool
+	o.AddCheck("opened", func() error {
+		if !opened.Load() {
+			return errors.New("still opening")
+		}
+		return nil
+	})
+	return serve(ctx, cancel, o, func() error {
+		runner, err := role.New(ctx, cfg, o)
+		if err != nil {
+			return err
+		}
+		opened.Store(true)
+		return runner.Run(ctx)
+	})
+}
+
+// serve runs the role with its health port, which it closes last. The failure
+// of either stops the other.
+func serve(ctx context.Context, cancel func(), o *obs.Obs, runRole func() error) error {
+	healthCtx, closeHealth := context.WithCancel(context.WithoutCancel(ctx))
+	defer closeHealth()
+	health := make(chan error, 1)
+	go func() {
+		err := o.Run(healthCtx)
+		if err != nil {
+			cancel()
+		}
+		health <- err
+	}()
+	err := runRole()
+	switch {
+	case err == nil && ctx.Err() == nil:
+		err = errors.New("stopped by itself")
+	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
+		err = nil // a signal came while it was still opening
+	}
+	if err != nil {
+		o.Log.Error("stopped", slog.Any("error", err))
+	} else {
+		o.Log.Info("stopped")
+	}
+	closeHealth()
+	return errors.Join(err, <-health)
+}
+
+// watchSignals handles signals until the function it returns is called.
+func watchSignals(o *obs.Obs, timeout time.Duration, cancel func()) (stop func()) {
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	notifyLevel(signals)
+	ended, watching := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(watching)
+		var overdue <-chan time.Time // nil until the first signal
+		for {
+			select {
+			case <-ended:
+				return
+			case s := <-signals:
+				if isLevel(s) {
+					toggleLevel(o)
+					continue
+				}
+				if overdue != nil {
+					o.Log.Error("stopping at once", slog.String("signal", s.String()))
+					os.Exit(exitFailed) //nolint:revive // that is the meaning of a second signal
+				}
+				o.Log.Info("stopping", slog.String("signal", s.String()))
+				overdue = time.After(timeout)
+				cancel()
+			case <-overdue:
+				o.Log.Error("still not stopped, ending in the middle of it", slog.Duration("after", timeout))
+				os.Exit(exitFailed) //nolint:revive // whoever started us must not wait for ever
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(ended)
+		<-watching
+	}
+}
+
+// toggleLevel switches debug lines on, and back to info.
+func toggleLevel(o *obs.Obs) {
+	level := slog.LevelDebug
+	if o.Level.Level() == slog.LevelDebug {
+		level = slog.LevelInfo
+	}
+	o.Level.Set(level)
+	o.Log.Info("log level changed", slog.String("level", level.String()))
+}
