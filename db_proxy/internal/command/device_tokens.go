@@ -1,0 +1,99 @@
+package command
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"teamtalk/db_proxy/internal/store"
+	"teamtalk/internal/im"
+	"teamtalk/internal/wire"
+	"teamtalk/pb/basedefine"
+	"teamtalk/pb/server"
+)
+
+// pushTargetStore reads who receives pushes where.
+type pushTargetStore interface {
+	// DeviceTokens returns the tokens of users, ascending by user.
+	DeviceTokens(ctx context.Context, users []im.UserID) ([]store.DeviceToken, error)
+	// PushShields tells of each user that exists whether he wants none at
+	// night.
+	PushShields(ctx context.Context, users []im.UserID) (map[im.UserID]bool, error)
+}
+
+// pushTargets answers 0705.
+type pushTargets struct {
+	store  pushTargetStore
+	counts unreadCounts
+	clock  func() time.Time
+}
+
+func pushTargetCommands(p *pushTargets) []Command {
+	return []Command{{ID: wire.DeviceTokensReq, Reply: wire.DeviceTokensRes, Query: p.tokens}}
+}
+
+// tokens answers with the push tokens of users and the number of their unread
+// messages, 0705 to 0706. Users without a token are absent, as are at night
+// those with an iPhone who want it so.
+//
+// Source: flows.md §15, step 2, defects.md E3.
+func (p *pushTargets) tokens(ctx context.Context, r *Request) (proto.Message, error) {
+	req := new(server.IMGetDeviceTokenReq)
+	if err := parse(r, req); err != nil {
+		return nil, err
+	}
+	tokens, err := p.store.DeviceTokens(ctx, userIDs(req.GetUserId()))
+	if err != nil {
+		return nil, err
+	}
+	sleeping, err := p.sleeping(ctx, tokens)
+	if err != nil {
+		return nil, err
+	}
+	res := &server.IMGetDeviceTokenRsp{AttachData: req.GetAttachData()}
+	for _, t := range tokens {
+		if sleeping[t.User] {
+			continue
+		}
+		counts, err := p.counts.of(ctx, t.User)
+		if err != nil {
+			return nil, err
+		}
+		total := uint32(0)
+		for _, c := range counts {
+			total += c.Count
+		}
+		res.UserTokenInfo = append(res.UserTokenInfo, &basedefine.UserTokenInfo{
+			UserId:    proto.Uint32(uint32(t.User)),
+			UserType:  basedefine.ClientType(t.ClientType).Enum(),
+			Token:     proto.String(t.Token),
+			PushCount: proto.Uint32(total),
+			PushType:  proto.Uint32(pushNormal),
+		})
+	}
+	return res, nil
+}
+
+// pushNormal is the push type; the msg_server makes some silent.
+const pushNormal = 1
+
+// The night is from 22:00 to 07:59 on this server's clock.
+const (
+	nightBegins = 22
+	nightEnds   = 8
+)
+
+// sleeping returns the users who want no push now.
+func (p *pushTargets) sleeping(ctx context.Context, tokens []store.DeviceToken) (map[im.UserID]bool, error) {
+	if hour := p.clock().Hour(); hour >= nightEnds && hour < nightBegins {
+		return nil, nil
+	}
+	var phones []im.UserID
+	for _, t := range tokens {
+		if t.ClientType == im.IOS {
+			phones = append(phones, t.User)
+		}
+	}
+	return p.store.PushShields(ctx, phones)
+}

@@ -1,0 +1,98 @@
+package command
+
+import (
+	"context"
+
+	"google.golang.org/protobuf/proto"
+
+	"teamtalk/db_proxy/internal/lane"
+	"teamtalk/db_proxy/internal/store"
+	"teamtalk/internal/im"
+	"teamtalk/internal/wire"
+	"teamtalk/pb/buddy"
+)
+
+// sessionRemover takes lines off the recent list.
+type sessionRemover interface {
+	// RemoveSession also moves the cursor to the newest message. found is
+	// false when the line was not there.
+	RemoveSession(ctx context.Context, k store.SessionKey) (found bool, err error)
+	LastMessages(ctx context.Context, refs []store.ConvRef) (map[im.Conversation]store.Last, error)
+}
+
+// countWriter writes unread counts behind.
+type countWriter interface {
+	SetUnread(k store.SessionKey, count uint32)
+	SetRead(group im.GroupID, user im.UserID, read im.MsgID)
+}
+
+// removeSession answers 0206.
+type removeSession struct {
+	store  sessionRemover
+	lanes  QueryLanes
+	behind countWriter
+}
+
+func removeSessionCommands(s *removeSession) []Command {
+	return []Command{{ID: wire.RemoveSessionReq, Reply: wire.RemoveSessionRes, Operation: s.remove}}
+}
+
+// remove takes a line off the recent list and marks its messages as read,
+// 0206 to 0207. It takes its turn in the conversation's lane, so that the next
+// message finds the line removed and brings it back.
+//
+// Source: flows.md §10.2.
+func (s *removeSession) remove(r *Request) error {
+	req := new(buddy.IMRemoveSessionReq)
+	if err := parse(r, req); err != nil {
+		return err
+	}
+	kind, err := parseKind(req.GetSessionType())
+	if err != nil {
+		return err
+	}
+	k := store.SessionKey{User: im.UserID(req.GetUserId()), Kind: kind, Peer: req.GetSessionId()}
+	conv := im.ConversationOf(k.User, k.Kind, k.Peer)
+	answer := func(result uint32) {
+		r.Reply(wire.RemoveSessionRes, &buddy.IMRemoveSessionRsp{
+			UserId:      proto.Uint32(req.GetUserId()),
+			ResultCode:  proto.Uint32(result),
+			SessionType: req.GetSessionType().Enum(),
+			SessionId:   proto.Uint32(req.GetSessionId()),
+			AttachData:  req.GetAttachData(),
+		})
+	}
+	err = s.lanes.Submit(&lane.Change{
+		Conv:    conv,
+		Refused: func(error) { answer(1) },
+		Run: func(ctx context.Context) {
+			found, err := s.store.RemoveSession(ctx, k)
+			if err != nil || !found {
+				answer(1)
+				return
+			}
+			s.clear(ctx, k)
+			answer(0)
+		},
+	})
+	if err != nil {
+		answer(1)
+		return err
+	}
+	s.lanes.Forget(conv)
+	return nil
+}
+
+// clear brings the unread counts in line with the cursor.
+func (s *removeSession) clear(ctx context.Context, k store.SessionKey) {
+	if k.Kind == im.Single {
+		s.behind.SetUnread(k, 0)
+		return
+	}
+	conv := im.GroupOf(im.GroupID(k.Peer))
+	last, err := s.store.LastMessages(ctx, []store.ConvRef{{Conv: conv}})
+	if err != nil {
+		return // the cached count is read from SQL again when it is old
+	}
+	s.behind.SetRead(conv.Group, k.User, last[conv].ID)
+}
