@@ -120,7 +120,7 @@ func TestDeadlock(t *testing.T) {
 
 func TestAcquireTimeout(t *testing.T) {
 	t.Parallel()
-	cfg := Config{Driver: MySQL, Master: server.pool(t)}
+	cfg := Config{Driver: MySQL, Master: mariadb(t)}
 	cfg.Master.MaxConns, cfg.Master.AcquireTimeout = 1, 50*time.Millisecond
 	f := open(t, cfg)
 	c := must(f.write.db.Conn(t.Context()))(t)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"teamtalk/internal/im"
+	"teamtalk/internal/testenv"
 )
 
 func testDeps() Deps { return fixture{clock: newClock()}.deps() }
@@ -38,7 +39,7 @@ func TestOpenTwice(t *testing.T) {
 
 func TestOpenConcurrently(t *testing.T) {
 	t.Parallel()
-	cfg := Config{Driver: MySQL, Master: server.pool(t)}
+	cfg := Config{Driver: MySQL, Master: mariadb(t)}
 	var wg sync.WaitGroup
 	for range 6 {
 		wg.Go(func() {
@@ -58,13 +59,13 @@ func TestOpenConcurrently(t *testing.T) {
 
 func TestOpenRefuses(t *testing.T) {
 	t.Parallel()
-	newer := server.pool(t)
-	foreign, wrong, unknown := server.pool(t), newer, newer
-	if _, err := server.root(t, foreign.DB).Exec("CREATE TABLE IMUser (id int, name varchar(32))"); err != nil {
+	newer := mariadb(t)
+	foreign, wrong, unknown := mariadb(t), newer, newer
+	if _, err := connect(t, foreign).Exec("CREATE TABLE IMUser (id int, name varchar(32))"); err != nil {
 		t.Fatal(err)
 	}
 	open(t, Config{Driver: MySQL, Master: newer})
-	if _, err := server.root(t, newer.DB).Exec("INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, 1)"); err != nil {
+	if _, err := connect(t, newer).Exec("INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, 1)"); err != nil {
 		t.Fatal(err)
 	}
 	wrong.Password = "no"
@@ -159,7 +160,8 @@ func (p *proxy) cut() {
 
 func TestOpenWaitsForTheServer(t *testing.T) {
 	t.Parallel()
-	pool := server.pool(t)
+	pool := mariadb(t)
+	server := fmt.Sprintf("127.0.0.1:%d", pool.Port)
 	gone := newProxy(t, "127.0.0.1:0", "")
 	gone.cut()
 	pool.Port = gone.port()
@@ -175,7 +177,7 @@ func TestOpenWaitsForTheServer(t *testing.T) {
 	deps.Log = slog.New(onWarn{slog.DiscardHandler, func() { close(waiting) }})
 	go func() {
 		<-waiting
-		newProxy(t, fmt.Sprintf("127.0.0.1:%d", pool.Port), fmt.Sprintf("127.0.0.1:%d", server.port))
+		newProxy(t, fmt.Sprintf("127.0.0.1:%d", pool.Port), server)
 	}()
 	s, err := Open(t.Context(), cfg, deps)
 	check(t, err)
@@ -199,8 +201,9 @@ func (h onWarn) Handle(_ context.Context, r slog.Record) error {
 
 func TestConnectionLost(t *testing.T) {
 	t.Parallel()
-	pool := server.pool(t)
-	p := newProxy(t, "127.0.0.1:0", fmt.Sprintf("127.0.0.1:%d", server.port))
+	pool := mariadb(t)
+	direct := pool
+	p := newProxy(t, "127.0.0.1:0", fmt.Sprintf("127.0.0.1:%d", pool.Port))
 	pool.Port = p.port()
 	f := open(t, Config{Driver: MySQL, Master: pool})
 	ctx := t.Context()
@@ -220,7 +223,7 @@ func TestConnectionLost(t *testing.T) {
 	}
 
 	// A connection that dies under a statement: the outcome is unknown.
-	lock := must(server.root(t, pool.DB).Conn(ctx))(t)
+	lock := must(connect(t, direct).Conn(ctx))(t)
 	defer lock.Close()
 	for _, text := range []string{"BEGIN", fmt.Sprintf("INSERT INTO IMMessage_%d (relateId, fromId, toId, msgId, updated, created) VALUES (%d, 1, 2, 2, 1, 1)", r.Relation%8, r.Relation)} {
 		_, err := lock.ExecContext(ctx, text)
@@ -228,11 +231,11 @@ func TestConnectionLost(t *testing.T) {
 	}
 	result := make(chan error, 1)
 	go func() { result <- f.Commit(ctx, &Batch{Messages: []Message{f.text(r, 2, 1, "x")}}) }()
-	waitFor(t, func() bool {
+	testenv.Eventually(t, 10*time.Second, func() bool {
 		n := must(number(ctx, querier{lock, newDialect(MySQL)},
 			"SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE DB = DATABASE() AND INFO LIKE 'INSERT INTO IMMessage%'"))(t)
 		return n > 0
-	})
+	}, "the insert does not wait for the lock")
 	p.cut()
 	err := <-result
 	wantCode(t, err, im.Unavailable)
@@ -252,25 +255,14 @@ func TestConnectionLost(t *testing.T) {
 	}
 }
 
-// waitFor waits until a condition of another process holds.
-func waitFor(t *testing.T, cond func() bool) {
-	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !cond(); {
-		if time.Now().After(end) {
-			t.Fatal("waited for nothing")
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-}
-
 func TestSlave(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	cfg := Config{Driver: MySQL, Master: server.pool(t)}
+	cfg := Config{Driver: MySQL, Master: mariadb(t)}
 	f := open(t, cfg)
 	r := f.relation(t, 1, 2)
 	// The slave is another database whose replication the test does by hand.
-	cfg.Slave = server.pool(t)
+	cfg.Slave = mariadb(t)
 	slave := open(t, Config{Driver: MySQL, Master: cfg.Slave})
 	f = open(t, cfg)
 	put := func(s fixture, content string, ids ...im.MsgID) {

@@ -12,7 +12,7 @@ import (
 // it returns.
 func TestRowsTouched(t *testing.T) {
 	t.Parallel()
-	cfg := Config{Driver: MySQL, Master: server.pool(t)}
+	cfg := Config{Driver: MySQL, Master: mariadb(t)}
 	cfg.Master.MaxConns = 1 // the counters are per connection
 	f := open(t, cfg)
 	ctx := t.Context()

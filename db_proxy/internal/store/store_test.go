@@ -3,145 +3,43 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
-	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
 
 	"teamtalk/internal/im"
+	"teamtalk/internal/testenv"
 )
 
-// server is the MariaDB that all tests share, each with its own database.
-var server mariadb
+func TestMain(m *testing.M) { testenv.Main(m) }
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	server.stop()
-	os.Exit(code)
+// mariadb returns the pool of a new, empty database.
+func mariadb(tb testing.TB) Pool {
+	tb.Helper()
+	d := testenv.MariaDB(tb)
+	return Pool{Host: d.Host, Port: d.Port, DB: d.Name, User: d.User, Password: d.Password}
 }
 
-// mariadb is a private server, started by the first test that needs it.
-type mariadb struct {
-	once  sync.Once
-	err   error
-	cmd   *exec.Cmd
-	dir   string
-	port  int
-	names atomic.Int64
-}
-
-func (m *mariadb) start() {
-	daemon, err := exec.LookPath("mariadbd")
-	if err != nil {
-		m.err = err
-		return
-	}
-	if m.dir, m.err = os.MkdirTemp("", "tt-store-"); m.err != nil {
-		return
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		m.err = err
-		return
-	}
-	m.port = l.Addr().(*net.TCPAddr).Port
-	_ = l.Close() // only to learn a free port
-	data := filepath.Join(m.dir, "data")
-	out, err := exec.Command("mariadb-install-db", "--no-defaults", "--user=root", "--datadir="+data,
-		"--auth-root-authentication-method=normal", "--skip-test-db").CombinedOutput()
-	if err != nil {
-		m.err = fmt.Errorf("mariadb-install-db: %w\n%s", err, out)
-		return
-	}
-	m.cmd = exec.Command(daemon, "--no-defaults", "--user=root", "--datadir="+data, "--bind-address=127.0.0.1",
-		"--port="+strconv.Itoa(m.port), "--socket="+filepath.Join(m.dir, "s"), "--log-error="+filepath.Join(m.dir, "log"),
-		"--innodb-buffer-pool-size=64M", "--max-connections=500")
-	if m.err = m.cmd.Start(); m.err != nil {
-		return
-	}
-	if m.err = m.ready(); m.err != nil {
-		log, _ := os.ReadFile(filepath.Join(m.dir, "log"))
-		m.err = fmt.Errorf("%w\n%s", m.err, log)
-	}
-}
-
-func (m *mariadb) config(db string) *mysql.Config {
+// connect opens p without any of the store's session settings.
+func connect(tb testing.TB, p Pool) *sql.DB {
+	tb.Helper()
 	c := mysql.NewConfig()
-	c.User, c.Net, c.Addr, c.DBName = "root", "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(m.port)), db
-	c.Logger = &mysql.NopLogger{}
-	return c
-}
-
-func (m *mariadb) ready() error {
-	c, err := mysql.NewConnector(m.config(""))
-	if err != nil {
-		return err
-	}
-	db := sql.OpenDB(c)
-	defer db.Close()
-	for end := time.Now().Add(30 * time.Second); ; {
-		if err = db.Ping(); err == nil {
-			_, err = db.Exec("CREATE USER tt IDENTIFIED BY 'secret'")
-			if err == nil {
-				_, err = db.Exec("GRANT ALL ON *.* TO tt")
-			}
-			return err
-		}
-		if time.Now().After(end) {
-			return err
-		}
-		time.Sleep(50 * time.Millisecond) // a server that starts tells nobody
-	}
-}
-
-func (m *mariadb) stop() {
-	if m.cmd != nil && m.cmd.Process != nil {
-		_ = m.cmd.Process.Signal(syscall.SIGKILL) // its data is thrown away
-		_ = m.cmd.Wait()
-	}
-	if m.dir != "" {
-		_ = os.RemoveAll(m.dir)
-	}
-}
-
-// root opens a connection to db with all rights.
-func (m *mariadb) root(tb testing.TB, db string) *sql.DB {
-	tb.Helper()
-	c, err := mysql.NewConnector(m.config(db))
+	c.User, c.Passwd, c.DBName = p.User, p.Password, p.DB
+	c.Net, c.Addr = "tcp", net.JoinHostPort(p.Host, strconv.Itoa(p.Port))
+	connector, err := mysql.NewConnector(c)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	conn := sql.OpenDB(c)
-	tb.Cleanup(func() { _ = conn.Close() })
-	return conn
-}
-
-// pool returns the pool of a new, empty database.
-func (m *mariadb) pool(tb testing.TB) Pool {
-	tb.Helper()
-	m.once.Do(m.start)
-	if m.err != nil {
-		if errors.Is(m.err, exec.ErrNotFound) && os.Getenv("CI") == "" {
-			tb.Skip("no mariadbd here")
-		}
-		tb.Fatal(m.err)
-	}
-	name := fmt.Sprintf("t%d", m.names.Add(1))
-	if _, err := m.root(tb, "").Exec("CREATE DATABASE " + name); err != nil {
-		tb.Fatal(err)
-	}
-	return Pool{Host: "127.0.0.1", Port: m.port, DB: name, User: "tt", Password: "secret"}
+	db := sql.OpenDB(connector)
+	tb.Cleanup(func() { _ = db.Close() })
+	return db
 }
 
 // clock is a time that tests move.
@@ -200,7 +98,7 @@ func newStore(tb testing.TB, driver string) fixture {
 	if driver == SQLite {
 		cfg.Path = filepath.Join(tb.TempDir(), "data", "tt.db")
 	} else {
-		cfg.Master = server.pool(tb)
+		cfg.Master = mariadb(tb)
 		cfg.Slave = cfg.Master
 	}
 	return open(tb, cfg)
