@@ -80,7 +80,7 @@ func (c Config) validate() error {
 }
 
 // Fault is called with the name of a storage operation ("commit", "users",
-// "acquire" …) before it starts and, for a write, again with ":done" appended
+// "unread_all" …) before it starts and, for a write, again with ":done" appended
 // after it took effect. An error it returns takes the place of the result.
 type Fault func(ctx context.Context, point string) error
 
