@@ -1,0 +1,36 @@
+package dbproxy
+
+import (
+	"fmt"
+
+	"teamtalk/db_proxy/internal/auth"
+	"teamtalk/db_proxy/internal/command"
+	"teamtalk/internal/im"
+	"teamtalk/internal/wire"
+)
+
+// table builds the one table of what db_proxy answers.
+func (s *Server) table(deps Deps) error {
+	var err error
+	s.auth, err = auth.New(auth.Config{KeepLegacy: s.cfg.KeepLegacyPasswords, Hashers: s.cfg.HashWorkers}, auth.Deps{
+		Users: s.store, Background: s.slow.Submit, Log: s.log, Clock: deps.Clock, Reg: deps.Reg,
+	})
+	if err != nil {
+		return err
+	}
+	rows := command.Operations(command.OperationDeps{
+		Store: s.store, Groups: s.directory, Mirror: s.cache, Lanes: s.lanes, Log: s.log,
+	})
+	rows = append(rows, command.Queries(command.QueryDeps{
+		Store: s.store, Cache: s.cache, Directory: s.directory, Lanes: s.lanes, Behind: s.behind,
+		Auth: s.auth, Slow: s.slow.Submit, Clock: deps.Clock,
+	})...)
+	s.commands = make(map[wire.Command]*row, len(rows))
+	for _, c := range rows {
+		if s.commands[c.ID] != nil {
+			return fmt.Errorf("command %v is in the table twice", c.ID)
+		}
+		s.commands[c.ID] = &row{Command: c, succeeded: s.metrics.commands.WithLabelValues(c.ID.String(), im.OK.String())}
+	}
+	return nil
+}

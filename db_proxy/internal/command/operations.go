@@ -1,0 +1,28 @@
+package command
+
+import (
+	"log/slog"
+
+	"teamtalk/internal/wire"
+)
+
+// OperationDeps is what the operations need. All are needed.
+type OperationDeps struct {
+	Store  GroupStore
+	Groups Groups
+	Mirror MemberMirror
+	Lanes  Lanes
+	Log    *slog.Logger
+}
+
+// Operations returns the rows of the commands that change a conversation,
+// ascending by id.
+func Operations(d OperationDeps) []Command {
+	g := &groupOps{store: d.Store, groups: d.Groups, mirror: d.Mirror, lanes: d.Lanes, log: d.Log}
+	return []Command{
+		{ID: wire.MsgData, Reply: wire.MsgData, Operation: sendMessage(d.Lanes, d.Log)},
+		{ID: wire.MsgReadAck, Operation: readAck(d.Lanes)},
+		{ID: wire.GroupCreateReq, Reply: wire.GroupCreateRes, Query: g.createGroup},
+		{ID: wire.GroupChangeMemberReq, Reply: wire.GroupChangeMemberRes, Operation: g.changeMembers},
+	}
+}
