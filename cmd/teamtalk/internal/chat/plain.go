@@ -1,0 +1,163 @@
+package chat
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// plainHelp describes the line-oriented view. Scripts rely on it.
+const plainHelp = `With --plain, one line is printed per event and standard input takes commands.
+Fields are separated by one space; a TEXT is the rest of the line.
+
+  online ADDR                 logged in; contacts and groups are known
+  offline REASON              not connected; reconnecting, unless the program ends
+  unread CONV N               unread messages at log-in, one line per conversation
+  message FROM ID TEXT        a message from FROM: a NAME, or #GROUP/NAME
+  sent CONV ID TEXT           a message of yours is stored, from here or elsewhere
+  failed CONV TEXT            a message of yours was not sent; /retry repeats it
+  read CONV ID                read up to ID, here by /read or on another terminal
+  presence NAME STATE         a contact is "online" or "offline" now
+  members #GROUP CHANGE NAMES "added" or "removed" members, comma-separated
+  kicked REASON               logged in elsewhere; the program ends
+  to CONV                     answer to /to
+  history CONV FROM ID TEXT   answer to /history, oldest first
+  history-end CONV N          ends it
+  user NAME ID STATE NICK     answer to /who
+  group #GROUP ID NAMES       answer to /groups
+  error TEXT                  a command or a request failed
+
+CONV is NAME or #GROUP (or #ID when the name of a group is not unique). In names
+and texts a backslash is written \\, a line break \n, a tab \t and any other
+control character \xNN; in names a space is \s. Messages of a conversation come
+in the order of their ids; a late one is printed when it is found. Messages
+missed while off-line come after "online" and the "unread" lines.
+
+  /to NAME|#GROUP   choose the current conversation
+  TEXT              send to it (//TEXT sends a text that begins with /)
+  /history [N]      print its newest N messages (20)
+  /read             mark it as read
+  /retry            send its failed messages again
+  /who  /groups     print contacts, groups
+  /help  /quit      end of input is /quit: waits up to 10 s for what is unsent
+
+Commands are taken once "online" has been printed. The exit code is 0, or 1 when
+the log-in was refused or displaced or a message remained unsent.`
+
+const (
+	quitPatience = 10 * time.Second
+	maxUnsent    = 100     // lines of input wait while so many messages are under way
+	maxLine      = 1 << 20 // bytes of one line of input
+)
+
+// errUnsent ends a plain view whose messages were not all sent.
+var errUnsent = errors.New("not every message was sent")
+
+// plain is the line-oriented view. It is for one goroutine.
+type plain struct {
+	model    *Model
+	exec     func(context.Context, Effect) Event
+	out      io.Writer
+	now      func() time.Time
+	results  chan Event
+	quitting bool
+}
+
+// RunPlain runs the line-oriented view until input ends, ctx ends or the
+// session ends for good; it returns why, nil for the first two. A goroutine
+// stays behind that waits for input.
+func RunPlain(ctx context.Context, l *Link, in io.Reader, out io.Writer) error {
+	p := &plain{
+		model: NewModel(), exec: l.Exec, out: out, now: time.Now, results: make(chan Event),
+	}
+	lines := make(chan string)
+	go readLines(in, lines, ctx.Done())
+	var deadline <-chan time.Time
+	for !p.model.Final {
+		pending, failed := p.model.Unsent()
+		if p.quitting && pending == 0 {
+			return unsent(failed)
+		}
+		if p.quitting && deadline == nil {
+			deadline = time.After(quitPatience)
+		}
+		input := lines
+		if !p.model.Ready() || p.quitting || pending >= maxUnsent {
+			input = nil
+		}
+		select {
+		case e := <-l.Events():
+			p.handle(ctx, e)
+		case e := <-p.results:
+			p.handle(ctx, e)
+		case line, ok := <-input:
+			if !ok {
+				line = "/quit"
+			}
+			p.line(ctx, line)
+		case <-deadline:
+			return unsent(pending + failed)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	return p.model.Problem
+}
+
+// unsent returns the error for a number of messages that were not sent.
+func unsent(n int) error {
+	if n == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %d left", errUnsent, n)
+}
+
+// readLines passes the lines of in on and closes lines at its end.
+func readLines(in io.Reader, lines chan<- string, done <-chan struct{}) {
+	defer close(lines)
+	scanner := bufio.NewScanner(in)
+	scanner.Buffer(nil, maxLine)
+	for scanner.Scan() {
+		select {
+		case lines <- strings.TrimSuffix(scanner.Text(), "\r"):
+		case <-done:
+			return
+		}
+	}
+}
+
+// handle applies an event, prints what is to tell and starts what is to do.
+func (p *plain) handle(ctx context.Context, e Event) {
+	effects, notices := p.model.Update(e)
+	for _, n := range notices {
+		p.print(n)
+	}
+	for _, effect := range effects {
+		go func() {
+			if result := p.exec(ctx, effect); result != nil {
+				select {
+				case p.results <- result:
+				case <-ctx.Done():
+				}
+			}
+		}()
+	}
+}
+
+// line carries out a line of input.
+func (p *plain) line(ctx context.Context, line string) {
+	command, isCommand := strings.CutPrefix(line, "/")
+	if line == "" {
+		return
+	}
+	if !isCommand || strings.HasPrefix(command, "/") {
+		p.compose(ctx, command)
+		return
+	}
+	name, rest, _ := strings.Cut(command, " ")
+	p.command(ctx, name, strings.TrimSpace(rest))
+}
