@@ -71,35 +71,45 @@ func Join(tables ...Keys) Keys { return slices.Concat(tables...) }
 // role. Defaults and samples must be values the table accepts.
 func (ks Keys) Check() error {
 	seen := map[[2]string]bool{}
-	for _, k := range ks {
-		if seen[[2]string{k.Per, k.Name}] {
+	for i := range ks {
+		k := &ks[i]
+		id := [2]string{k.Per, k.Name}
+		if seen[id] {
 			return fmt.Errorf("key %s is declared twice", k.Name)
 		}
-		seen[[2]string{k.Per, k.Name}] = true
-		if k.Help == "" {
-			return fmt.Errorf("key %s has no help", k.Name)
-		}
-		if strings.Contains(k.Name, "*") != (k.Per != "") {
-			return fmt.Errorf("key %s: a * in the name and Per go together", k.Name)
-		}
-		if k.Per != "" {
-			if l := ks.find(k.Per); l == nil || l.Kind != List || l.Enum == nil {
-				return fmt.Errorf("key %s: %s is not a closed list", k.Name, k.Per)
-			}
-		}
-		if k.Kind == Servers || k.Obsolete {
-			continue
-		}
-		for _, v := range []string{k.Default, k.Sample} {
-			if v == "" {
-				continue
-			}
-			if _, reason := k.convert(v); reason != "" {
-				return fmt.Errorf("key %s: %q: %s", k.Name, v, reason)
-			}
+		seen[id] = true
+		if reason := ks.mistake(k); reason != "" {
+			return fmt.Errorf("key %s %s", k.Name, reason)
 		}
 	}
 	return nil
+}
+
+// mistake says what is wrong with one declaration, or nothing.
+func (ks Keys) mistake(k *Key) string {
+	if k.Help == "" {
+		return "has no help"
+	}
+	if strings.Contains(k.Name, "*") != (k.Per != "") {
+		return "has a * in its name without Per, or the reverse"
+	}
+	if k.Per != "" {
+		if list := ks.find(k.Per); list == nil || list.Kind != List || list.Enum == nil {
+			return "is for each of " + k.Per + ", which is no closed list"
+		}
+	}
+	if k.Kind == Servers || k.Obsolete {
+		return ""
+	}
+	for _, text := range []string{k.Default, k.Sample} {
+		if text == "" {
+			continue
+		}
+		if _, reason := k.convert(text); reason != "" {
+			return fmt.Sprintf("has the value %q: %s", text, reason)
+		}
+	}
+	return ""
 }
 
 func (ks Keys) find(name string) *Key {
@@ -117,9 +127,9 @@ func (k *Key) expand(instance string) string { return strings.Replace(k.Name, "*
 // secretFileSuffix makes the name of the key that holds a secret's file.
 const secretFileSuffix = "_file"
 
-// owner returns the declaration that name belongs to and, for a Per key, the
-// instance it is written for. It returns nil for a name nobody declared.
-func (ks Keys) owner(name string) (k *Key, instance string) {
+// owner returns the declaration that name belongs to, or nil for a name nobody
+// declared.
+func (ks Keys) owner(name string) *Key {
 	for i := range ks {
 		k := &ks[i]
 		base := name
@@ -129,19 +139,19 @@ func (ks Keys) owner(name string) (k *Key, instance string) {
 		switch {
 		case k.Kind == Servers:
 			if _, _, ok := k.pair(name); ok {
-				return k, ""
+				return k
 			}
 		case k.Per != "":
 			for _, instance := range ks.find(k.Per).Enum {
 				if base == k.expand(instance) {
-					return k, instance
+					return k
 				}
 			}
 		case base == k.Name:
-			return k, ""
+			return k
 		}
 	}
-	return nil, ""
+	return nil
 }
 
 // pair splits the name of a numbered key, such as DBServerPort2, into its

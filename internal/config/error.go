@@ -55,8 +55,7 @@ func IsConfig(err error) bool {
 	return ok
 }
 
-// sorted orders complaints as the reader meets them in the file.
-func (es Errors) sorted() Errors {
+// sort orders complaints as the reader meets them in the file.
+func (es Errors) sort() {
 	slices.SortStableFunc(es, func(a, b *Error) int { return a.Line - b.Line })
-	return es
 }

@@ -98,7 +98,7 @@ func get[T any](f *File, name string, kinds ...Kind) T {
 func (f *File) declared(name string) *Key {
 	k := f.keys.find(name)
 	if k == nil {
-		k, _ = f.keys.owner(name)
+		k = f.keys.owner(name)
 	}
 	if k == nil {
 		panic("config: key " + name + " is not declared") //nolint:forbidigo // see above

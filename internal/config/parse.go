@@ -54,9 +54,10 @@ func Parse(r io.Reader, name string, keys Keys) (*File, error) {
 	}
 	p.warnUnused()
 	if len(p.errs) > 0 {
-		return nil, p.errs.sorted()
+		p.errs.sort()
+		return nil, p.errs
 	}
-	p.file.warnings.sorted()
+	p.file.warnings.sort()
 	return p.file, nil
 }
 
@@ -97,7 +98,7 @@ func (p *parser) readLines(text []byte) {
 		switch {
 		case !found:
 			word, _, _ := strings.Cut(key, " ")
-			if k, _ := p.file.keys.owner(word); k == nil {
+			if k := p.file.keys.owner(word); k == nil {
 				word = "" // it may be a secret that lost its key
 			}
 			p.fail(n, word, "a line is KEY=value; this one has no \"=\"")
@@ -116,7 +117,7 @@ func (p *parser) readLines(text []byte) {
 // leave its default in force.
 func (p *parser) checkNames() {
 	for name, line := range p.file.lines {
-		k, _ := p.file.keys.owner(name)
+		k := p.file.keys.owner(name)
 		switch {
 		case k == nil:
 			hint := ""
@@ -246,7 +247,7 @@ func (p *parser) fillServers(k *Key) {
 // halves of pairs, pairs behind a gap, instances that are not listed.
 func (p *parser) warnUnused() {
 	for name, line := range p.file.lines {
-		k, _ := p.file.keys.owner(name)
+		k := p.file.keys.owner(name)
 		if k == nil || p.raw[name] == "" || slices.Contains(p.used, name) {
 			continue
 		}

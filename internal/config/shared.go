@@ -147,5 +147,6 @@ func Gather(errs ...error) error {
 	if len(complaints) == 0 {
 		return nil
 	}
-	return complaints.sorted()
+	complaints.sort()
+	return complaints
 }

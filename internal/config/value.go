@@ -19,13 +19,9 @@ func (k *Key) convert(text string) (value any, reason string) {
 	case String:
 		return k.text(text)
 	case Int:
-		return k.integer(text, "a whole number")
+		return k.integer(text)
 	case Port:
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 || n > math.MaxUint16 {
-			return nil, fmt.Sprintf("%q is not a port from 1 to 65535", text)
-		}
-		return n, ""
+		return port(text)
 	case Bool:
 		if text != "0" && text != "1" {
 			return nil, fmt.Sprintf("%q is neither 0 nor 1", text)
@@ -52,11 +48,7 @@ func (k *Key) convert(text string) (value any, reason string) {
 	case Addr:
 		return address(text)
 	case URL:
-		u, err := url.Parse(text)
-		if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-			return nil, fmt.Sprintf("%q is not a URL like http://host:port/", text)
-		}
-		return text, ""
+		return webURL(text)
 	case CIDRList:
 		return prefixes(text)
 	case List:
@@ -110,10 +102,26 @@ func (k *Key) within(text string, n int64, show func(int64) string) string {
 	}
 }
 
-func (k *Key) integer(text, what string) (any, string) {
+func port(text string) (any, string) {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > math.MaxUint16 {
+		return nil, fmt.Sprintf("%q is not a port from 1 to 65535", text)
+	}
+	return n, ""
+}
+
+func webURL(text string) (any, string) {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return nil, fmt.Sprintf("%q is not a URL like http://host:port/", text)
+	}
+	return text, ""
+}
+
+func (k *Key) integer(text string) (any, string) {
 	n, err := strconv.ParseInt(text, 10, 0)
 	if err != nil {
-		return nil, fmt.Sprintf("%q is not %s", text, what)
+		return nil, fmt.Sprintf("%q is not a whole number", text)
 	}
 	if reason := k.within(text, n, showInt); reason != "" {
 		return nil, reason
@@ -248,11 +256,11 @@ func prefixes(text string) (any, string) {
 }
 
 func address(text string) (any, string) {
-	host, port, err := net.SplitHostPort(text)
+	host, number, err := net.SplitHostPort(text)
 	if err != nil || !isHost(host) {
 		return nil, fmt.Sprintf("%q is not an address like 127.0.0.1:8050", text)
 	}
-	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > math.MaxUint16 {
+	if _, reason := port(number); reason != "" {
 		return nil, fmt.Sprintf("%q has no port from 1 to 65535", text)
 	}
 	return text, ""

@@ -75,7 +75,7 @@ func New(cfg Config) (*Obs, error) {
 	if cfg.Addr == "" {
 		return o, nil
 	}
-	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", cfg.Addr)
+	listener, err := net.Listen("tcp", cfg.Addr) //nolint:noctx // a local port is taken at once or not at all
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, fmt.Errorf("health port %s is taken", cfg.Addr)
@@ -163,7 +163,9 @@ func (o *Obs) Run(ctx context.Context) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = server.Close()
 	}
-	<-served
+	if end := <-served; !errors.Is(end, http.ErrServerClosed) {
+		err = errors.Join(err, end)
+	}
 	if err != nil {
 		return fmt.Errorf("close health port: %w", err)
 	}

@@ -110,7 +110,7 @@ func (m *MariaDB) Exec(ctx context.Context, statement string) error {
 		return err
 	}
 	db := sql.OpenDB(c)
-	defer db.Close() //nolint:errcheck // the statement has been answered
+	defer db.Close()
 	if _, err := db.ExecContext(ctx, statement); err != nil {
 		return fmt.Errorf("run on MariaDB: %w", err)
 	}
@@ -134,6 +134,6 @@ func connector(addr, database string) (driver.Connector, error) {
 
 func ping(ctx context.Context, c driver.Connector) error {
 	db := sql.OpenDB(c)
-	defer db.Close() //nolint:errcheck // only asked whether it answers
+	defer db.Close()
 	return db.PingContext(ctx)
 }

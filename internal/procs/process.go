@@ -50,7 +50,7 @@ func Start(cfg Config) (*Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", cfg.Name, err)
 	}
-	defer log.Close() //nolint:errcheck // the process writes through its own descriptor
+	defer log.Close()
 	cmd := &exec.Cmd{
 		Path: cfg.Path, Args: append([]string{cfg.Path}, cfg.Args...), Dir: cfg.Dir,
 		Env: append(os.Environ(), cfg.Env...), Stdout: log, Stderr: log,
@@ -153,7 +153,7 @@ func (p *Process) LogTail() string {
 	if err != nil {
 		return err.Error()
 	}
-	defer f.Close()                       //nolint:errcheck // nothing was written
+	defer f.Close()
 	_, _ = f.Seek(-tailBytes, io.SeekEnd) // fails in a shorter file, which is read from its start
 	text, err := io.ReadAll(f)
 	if err != nil {

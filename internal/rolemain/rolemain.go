@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -92,16 +93,16 @@ func Version() string {
 	if !ok {
 		return "unknown"
 	}
-	text := info.Main.Version
+	words := []string{info.Main.Version}
 	for _, setting := range info.Settings {
 		switch {
 		case setting.Key == "vcs.revision", setting.Key == "vcs.time":
-			text += " " + setting.Value
+			words = append(words, setting.Value)
 		case setting.Key == "vcs.modified" && setting.Value == "true":
-			text += " modified"
+			words = append(words, "modified")
 		}
 	}
-	return text + " " + info.GoVersion
+	return strings.Join(append(words, info.GoVersion), " ")
 }
 
 func run[C interface{ ProcessConfig() config.Process }](role Role[C], path string, stderr io.Writer) (err error) {
@@ -196,14 +197,14 @@ func watchSignals(o *obs.Obs, timeout time.Duration, cancel func()) (stop func()
 				}
 				if overdue != nil {
 					o.Log.Error("stopping at once", slog.String("signal", s.String()))
-					os.Exit(exitFailed) //nolint:revive // that is the meaning of a second signal
+					os.Exit(exitFailed)
 				}
 				o.Log.Info("stopping", slog.String("signal", s.String()))
 				overdue = time.After(timeout)
 				cancel()
 			case <-overdue:
 				o.Log.Error("still not stopped, ending in the middle of it", slog.Duration("after", timeout))
-				os.Exit(exitFailed) //nolint:revive // whoever started us must not wait for ever
+				os.Exit(exitFailed) // whoever started us must not wait for ever
 			}
 		}
 	}()

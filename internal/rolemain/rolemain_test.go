@@ -184,7 +184,7 @@ func TestStopsWhileOpening(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer answer.Body.Close()
-	if body, err := io.ReadAll(answer.Body); string(body) != "opened: still opening\n" || answer.StatusCode != 503 {
+	if body, err := io.ReadAll(answer.Body); string(body) != "opened: still opening\n" || answer.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("%d %q %v", answer.StatusCode, body, err)
 	}
 	r.signal(t, syscall.SIGTERM)
