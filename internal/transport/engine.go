@@ -160,6 +160,10 @@ func New(cfg Config, deps Deps) (*Engine, error) {
 		if err := probe(l.Addr); err != nil {
 			return nil, fmt.Errorf("%s listener: %w", l.Name, err)
 		}
+		// Connections are told apart by the port they came in at.
+		if other := e.listeners[addr.Port()]; other != nil && other.Name != l.Name {
+			return nil, fmt.Errorf("%s listener: port %d is that of the %s listener", l.Name, addr.Port(), other.Name)
+		}
 		e.listeners[addr.Port()] = l
 	}
 	return e, nil

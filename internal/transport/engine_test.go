@@ -101,6 +101,18 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
+func TestNewRefusesSharedPort(t *testing.T) {
+	t.Parallel()
+	addr := freeAddr(t)
+	_, err := New(Config{Listeners: []Listener{
+		{Name: "client", Addr: addr, Handler: newRecorder()},
+		{Name: "link", Addr: addr, Handler: newRecorder()},
+	}}, Deps{Log: slog.New(slog.DiscardHandler), Reg: prometheus.NewRegistry()})
+	if err == nil || !strings.HasSuffix(err.Error(), "is that of the client listener") {
+		t.Errorf("New = %v for two listeners on one port", err)
+	}
+}
+
 func TestDial(t *testing.T) {
 	t.Parallel()
 	accepted := newRecorder()
