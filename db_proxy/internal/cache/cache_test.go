@@ -3,12 +3,7 @@ package cache
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"log/slog"
-	"net"
-	"os/exec"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,53 +12,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"teamtalk/internal/im"
+	"teamtalk/internal/testenv"
 )
-
-// realRedis is one redis-server for all tests of the package; they use a
-// database of their own each.
-var realRedis = sync.OnceValues(startRedis) //nolint:gochecknoglobals // one server for all tests
-
-type server struct {
-	addr  string
-	alive io.WriteCloser // the server ends when the test process closes it, by dying
-
-	mu   sync.Mutex // guards next
-	next int        // database of the last test
-}
-
-func startRedis() (*server, error) {
-	path, err := exec.LookPath("redis-server")
-	if err != nil {
-		return nil, err
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	addr := l.Addr().(*net.TCPAddr)
-	_ = l.Close()
-	cmd := exec.Command("sh", "-c", `"$0" "$@" & pid=$!; read -r _; kill $pid`,
-		path, "--port", fmt.Sprint(addr.Port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
-		"--databases", "256", "--daemonize", "no")
-	alive, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	cmd.Stdout, cmd.Stderr = io.Discard, io.Discard
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	client := redis.NewClient(&redis.Options{Addr: addr.String()})
-	defer client.Close()
-	for deadline := time.Now().Add(10 * time.Second); ; {
-		if err = client.Ping(context.Background()).Err(); err == nil {
-			return &server{addr: addr.String(), alive: alive}, nil
-		}
-		if time.Now().After(deadline) {
-			return nil, err
-		}
-	}
-}
 
 // fixture is a cache over one Redis, and a client to look behind it.
 type fixture struct {
@@ -72,18 +22,18 @@ type fixture struct {
 	now time.Time
 }
 
-func config(addr string, db int) Config {
+func config(addr string) Config {
 	pools := map[string]PoolConfig{}
 	for _, name := range []string{PoolUnread, PoolGroupSet, PoolToken, PoolSync, PoolGroupMember} {
-		pools[name] = PoolConfig{Addrs: []string{addr}, DB: db, MaxConns: 4}
+		pools[name] = PoolConfig{Addrs: []string{addr}, MaxConns: 4}
 	}
 	return Config{Pools: pools}
 }
 
-func newFixture(t *testing.T, addr string, db int) *fixture {
+func newFixture(t *testing.T, addr string) *fixture {
 	t.Helper()
 	f := &fixture{now: time.Unix(1_700_000_000, 0)}
-	c, err := New(config(addr, db), Deps{
+	c, err := New(config(addr), Deps{
 		Log: slog.New(slog.DiscardHandler), Reg: prometheus.NewRegistry(),
 		Clock: func() time.Time { return f.now },
 	})
@@ -91,7 +41,7 @@ func newFixture(t *testing.T, addr string, db int) *fixture {
 		t.Fatal(err)
 	}
 	f.Cache = c
-	f.raw = redis.NewClient(&redis.Options{Addr: addr, DB: db})
+	f.raw = redis.NewClient(&redis.Options{Addr: addr})
 	t.Cleanup(func() { _ = c.Close(); _ = f.raw.Close() })
 	return f
 }
@@ -101,22 +51,11 @@ func both(t *testing.T, test func(t *testing.T, f *fixture)) {
 	t.Helper()
 	t.Run("embedded", func(t *testing.T) {
 		t.Parallel()
-		test(t, newFixture(t, miniredis.RunT(t).Addr(), 0))
+		test(t, newFixture(t, miniredis.RunT(t).Addr()))
 	})
 	t.Run("real", func(t *testing.T) {
 		t.Parallel()
-		srv, err := realRedis()
-		if errors.Is(err, exec.ErrNotFound) {
-			t.Skip("no redis-server in the path")
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		srv.mu.Lock()
-		srv.next++
-		db := srv.next
-		srv.mu.Unlock()
-		test(t, newFixture(t, srv.addr, db))
+		test(t, newFixture(t, testenv.Redis(t).Addr()))
 	})
 }
 
@@ -142,14 +81,14 @@ func TestConfig(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cfg := config("127.0.0.1:1", 0)
+			cfg := config("127.0.0.1:1")
 			breakIt(&cfg)
 			if _, err := New(cfg, deps()); err == nil {
 				t.Error("accepted")
 			}
 		})
 	}
-	if _, err := New(config("127.0.0.1:1", 0), Deps{}); err == nil {
+	if _, err := New(config("127.0.0.1:1"), Deps{}); err == nil {
 		t.Error("accepted without dependencies")
 	}
 }
@@ -157,7 +96,7 @@ func TestConfig(t *testing.T) {
 func TestAway(t *testing.T) {
 	t.Parallel()
 	srv := miniredis.RunT(t)
-	f := newFixture(t, srv.Addr(), 0)
+	f := newFixture(t, srv.Addr())
 	ctx := t.Context()
 	want := []Reservation{{Conv: im.SingleOf(1, 2), Relation: 7, Count: 1, Known: 4}}
 	if _, err := f.ReserveIDs(ctx, want); err != nil {
@@ -183,9 +122,37 @@ func TestAway(t *testing.T) {
 	}
 }
 
+// A Redis that hangs costs one caller a moment, and the others nothing.
+func TestHanging(t *testing.T) {
+	t.Parallel()
+	srv := testenv.Redis(t)
+	f := newFixture(t, srv.Addr())
+	ctx := t.Context()
+	want := []Reservation{{Conv: im.SingleOf(1, 2), Relation: 7, Count: 1, Known: 4}}
+	if _, err := f.ReserveIDs(ctx, want); err != nil {
+		t.Fatal(err)
+	}
+	if err := srv.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	for range 1000 {
+		if _, err := f.ReserveIDs(ctx, want); !errors.Is(err, ErrUnavailable) {
+			t.Fatalf("hanging Redis: %v", err)
+		}
+	}
+	if err := srv.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	testenv.Eventually(t, 10*time.Second, func() bool {
+		f.now = f.now.Add(maxPause)
+		got, err := f.ReserveIDs(ctx, want)
+		return err == nil && got[0] > 4
+	}, "no ids from a Redis that is back")
+}
+
 func TestCallerOutOfTime(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, miniredis.RunT(t).Addr(), 0)
+	f := newFixture(t, miniredis.RunT(t).Addr())
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := f.ReserveIDs(ctx, []Reservation{{Relation: 7, Count: 1}}); !errors.Is(err, ErrUnavailable) {

@@ -178,7 +178,7 @@ func TestUnreadRebuildRace(t *testing.T) {
 func TestUnreadWritesLost(t *testing.T) {
 	t.Parallel()
 	srv := miniredis.RunT(t)
-	f := newFixture(t, srv.Addr(), 0)
+	f := newFixture(t, srv.Addr())
 	ctx := t.Context()
 	r := &record{peers: map[im.UserID]uint32{7: 3}, groups: map[im.GroupID][2]im.MsgID{10: {8, 3}}}
 	f.check(t, r, "first")
@@ -199,7 +199,7 @@ func TestUnreadWritesLost(t *testing.T) {
 
 func TestUnreadManyWritesLost(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, miniredis.RunT(t).Addr(), 0)
+	f := newFixture(t, miniredis.RunT(t).Addr())
 	r := &record{peers: map[im.UserID]uint32{7: 3}}
 	f.check(t, r, "first")
 	r.peers[7] = 0

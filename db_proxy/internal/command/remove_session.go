@@ -30,7 +30,10 @@ type countWriter interface {
 type removeSession struct {
 	store  sessionRemover
 	lanes  QueryLanes
-	behind countWriter
+	behind interface {
+		activitySettler
+		countWriter
+	}
 }
 
 func removeSessionCommands(s *removeSession) []Command {
@@ -66,6 +69,7 @@ func (s *removeSession) remove(r *Request) error {
 		Conv:    conv,
 		Refused: func(error) { answer(1) },
 		Run: func(ctx context.Context) {
+			s.behind.SettleActivity(ctx) // the line of a group follows from it
 			found, err := s.store.RemoveSession(ctx, k)
 			if err != nil || !found {
 				answer(1)

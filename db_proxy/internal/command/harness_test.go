@@ -1,0 +1,279 @@
+package command
+
+import (
+	"context"
+	"crypto/md5" //nolint:gosec // the protocol's
+	"encoding/hex"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/protobuf/proto"
+
+	"teamtalk/db_proxy/internal/auth"
+	"teamtalk/db_proxy/internal/behind"
+	"teamtalk/db_proxy/internal/cache"
+	"teamtalk/db_proxy/internal/directory"
+	"teamtalk/db_proxy/internal/lane"
+	"teamtalk/db_proxy/internal/store"
+	"teamtalk/internal/im"
+	"teamtalk/internal/wire"
+)
+
+// env is everything behind the commands, real but for the sockets: SQLite,
+// the embedded Redis, the directory, the lanes and what they write behind.
+type env struct {
+	t         *testing.T
+	store     *store.Store
+	directory *directory.Directory
+	lanes     *lane.Lanes
+	redis     *miniredis.Miniredis
+	rows      map[wire.Command]Command
+
+	seconds atomic.Int64 // the clock
+	broken  atomic.Bool  // SQL answers nothing
+	slow    atomic.Bool  // the slow queue takes tasks
+
+	alice, bob, carol im.UserID
+}
+
+// noon is when every test begins: outside the night.
+var noon = time.Date(2024, 3, 1, 12, 0, 0, 0, time.UTC)
+
+func newEnv(t *testing.T) *env {
+	t.Helper()
+	e := &env{t: t, redis: miniredis.RunT(t), rows: map[wire.Command]Command{}}
+	e.seconds.Store(noon.Unix())
+	e.slow.Store(true)
+	clock := func() time.Time { return time.Unix(e.seconds.Load(), 0).UTC() }
+	log, reg := slog.New(slog.DiscardHandler), prometheus.NewRegistry()
+
+	var err error
+	e.store, err = store.Open(t.Context(), store.Config{
+		Driver: store.SQLite, Path: filepath.Join(t.TempDir(), "tt.db"),
+	}, store.Deps{Log: log, Clock: clock, Fault: func(context.Context, string) error {
+		if e.broken.Load() {
+			return im.Errorf(im.Unavailable, "broken for the test")
+		}
+		return nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pools := map[string]cache.PoolConfig{}
+	for _, name := range []string{cache.PoolUnread, cache.PoolGroupSet, cache.PoolToken, cache.PoolGroupMember} {
+		pools[name] = cache.PoolConfig{Addrs: []string{e.redis.Addr()}}
+	}
+	redis, err := cache.New(cache.Config{Pools: pools}, cache.Deps{Log: log, Clock: clock, Reg: reg})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tasks sync.WaitGroup
+	run := func(task func()) bool { tasks.Go(task); return true }
+	slowly := func(task func()) bool { return e.slow.Load() && run(task) }
+	e.directory = directory.New(e.store, log, clock)
+	written := behind.New(redis, e.store, log, reg)
+	e.lanes = lane.New(lane.Config{}, lane.Deps{
+		Store: e.store, Directory: e.directory, IDs: redis, Behind: written, Go: run, Log: log, Reg: reg, Clock: clock,
+	})
+	verifier, err := auth.New(auth.Config{}, auth.Deps{Users: e.store, Background: slowly, Log: log, Clock: clock, Reg: reg})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range Queries(QueryDeps{
+		Store: e.store, Cache: redis, Directory: e.directory, Lanes: e.lanes, Behind: written,
+		Auth: verifier, Slow: slowly, Clock: clock,
+	}) {
+		e.rows[row.ID] = row
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { _ = written.Run(ctx) })
+	t.Cleanup(func() {
+		e.broken.Store(false)
+		e.lanes.Wait()
+		tasks.Wait()
+		cancel()
+		running.Wait()
+		_ = redis.Close()
+		if err := e.store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	e.makeUsers()
+	return e
+}
+
+func clientMD5(password string) string {
+	sum := md5.Sum([]byte(password)) //nolint:gosec // the protocol's
+	return hex.EncodeToString(sum[:])
+}
+
+func (e *env) makeUsers() {
+	e.t.Helper()
+	// One legacy account, as the administration site makes them.
+	salted := clientMD5(clientMD5("12345") + "1234")
+	made, err := e.store.CreateUsers(e.t.Context(), []store.NewUser{
+		{Name: "alice", Nick: "Alice", Department: 1, Credentials: store.Credentials{Legacy: salted, Salt: "1234"}},
+		{Name: "bob", Nick: "Bob", Department: 1},
+		{Name: "carol", Nick: "Carol", Department: 1},
+	})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	e.alice, e.bob, e.carol = made[0].ID, made[1].ID, made[2].ID
+}
+
+// pass moves the clock.
+func (e *env) pass(d time.Duration) { e.seconds.Add(int64(d / time.Second)) }
+
+// send stores a message and returns its id.
+func (e *env) send(from im.UserID, kind im.Kind, to uint32, content string) im.MsgID {
+	e.t.Helper()
+	t := im.SingleText
+	if kind == im.Group {
+		t = im.GroupText
+	}
+	return e.sendAs(t, from, to, content)
+}
+
+func (e *env) sendAs(t im.MsgType, from im.UserID, to uint32, content string) im.MsgID {
+	e.t.Helper()
+	type outcome struct {
+		sent lane.Sent
+		err  error
+	}
+	done := make(chan outcome, 1)
+	err := e.lanes.Submit(&lane.Send{
+		Conv: im.ConversationOf(from, t.Kind(), to), From: from, Type: t, Content: content,
+		Done: func(sent lane.Sent, err error) { done <- outcome{sent, err} },
+	})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	o := <-done
+	if o.err != nil {
+		e.t.Fatalf("send: %v", o.err)
+	}
+	return o.sent.ID
+}
+
+// read moves a cursor.
+func (e *env) read(user im.UserID, kind im.Kind, peer uint32, upto im.MsgID) {
+	e.t.Helper()
+	done := make(chan error, 1)
+	err := e.lanes.Submit(&lane.Read{
+		Conv: im.ConversationOf(user, kind, peer), User: user, Upto: upto, Done: func(err error) { done <- err },
+	})
+	if err == nil {
+		err = <-done
+	}
+	if err != nil {
+		e.t.Fatalf("read: %v", err)
+	}
+}
+
+func (e *env) group(kind uint8, members ...im.UserID) im.GroupID {
+	e.t.Helper()
+	id, err := e.store.CreateGroup(e.t.Context(), store.NewGroup{
+		Name: "group", Avatar: "g0/1.png", Creator: members[0], Type: kind, Members: members,
+	})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	e.directory.ForgetGroup(id)
+	return id
+}
+
+func (e *env) changeMembers(id im.GroupID, add, remove []im.UserID) {
+	e.t.Helper()
+	if _, _, err := e.store.ChangeMembers(e.t.Context(), id, add, remove); err != nil {
+		e.t.Fatal(err)
+	}
+	e.directory.ForgetGroup(id)
+	e.lanes.Forget(im.GroupOf(id))
+}
+
+// do runs a command with an encoded body. m is nil if it was not answered.
+func (e *env) do(c wire.Command, body []byte) (proto.Message, error) {
+	e.t.Helper()
+	row, ok := e.rows[c]
+	if !ok {
+		e.t.Fatalf("%v is not in the table", c)
+	}
+	replies := make(chan proto.Message, 1)
+	r := &Request{Command: c, Seq: 7, Body: body, Reply: func(reply wire.Command, m proto.Message) {
+		if reply != row.Reply {
+			e.t.Errorf("%v answered with %v", c, reply)
+		}
+		replies <- m
+	}}
+	if row.Operation != nil {
+		if err := row.Operation(r); err != nil {
+			select {
+			case m := <-replies:
+				return m, err
+			default:
+				return nil, err
+			}
+		}
+		return <-replies, nil
+	}
+	m, err := row.Query(e.t.Context(), r)
+	if m == nil && err == nil {
+		m = <-replies
+	}
+	return m, err
+}
+
+func (e *env) encode(req proto.Message) []byte {
+	e.t.Helper()
+	body, err := proto.Marshal(req)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return body
+}
+
+// ask runs a command and decodes its answer into res, over the wire form and
+// so with every required field. It returns the error that goes to the log.
+func (e *env) ask(c wire.Command, req, res proto.Message) error {
+	e.t.Helper()
+	m, err := e.do(c, e.encode(req))
+	if m == nil {
+		e.t.Fatalf("%v: not answered: %v", c, err)
+	}
+	if perr := proto.Unmarshal(e.encode(m), res); perr != nil {
+		e.t.Fatalf("%v: answer: %v", c, perr)
+	}
+	return err
+}
+
+// ok is ask for what must not fail.
+func (e *env) ok(c wire.Command, req, res proto.Message) {
+	e.t.Helper()
+	if err := e.ask(c, req, res); err != nil {
+		e.t.Fatalf("%v: %v", c, err)
+	}
+}
+
+// silent checks that a command is not answered.
+func (e *env) silent(c wire.Command, req proto.Message, why string) {
+	e.t.Helper()
+	if m, err := e.do(c, e.encode(req)); m != nil || err == nil {
+		e.t.Errorf("%v, %s: answered %v, %v", c, why, m, err)
+	}
+}
+
+// equal compares two messages by their wire form.
+func equal(t *testing.T, what string, got, want proto.Message) {
+	t.Helper()
+	if !proto.Equal(got, want) {
+		t.Errorf("%s:\ngot  %v\nwant %v", what, got, want)
+	}
+}
