@@ -221,6 +221,7 @@ func TestTimeout(t *testing.T) {
 	t.Parallel()
 	h := run(t, Config{Role: "route_server", Timeout: 1200 * time.Millisecond, Heartbeat: time.Millisecond}, "")
 	silent := dialRaw(t, h.addr)
+	silent.sendHeartbeat(0) // and nothing more
 	waitFor(t, h.up, "LinkUp")
 	heartbeats := 0
 	for {
@@ -243,7 +244,7 @@ func TestTimeout(t *testing.T) {
 // Two servers that have nothing to say keep their link by heartbeats alone.
 func TestHeartbeatsKeepTheLink(t *testing.T) {
 	t.Parallel()
-	cfg := Config{Role: "msg_server", Timeout: 1500 * time.Millisecond, Heartbeat: time.Millisecond}
+	cfg := Config{Role: "msg_server", Timeout: 2500 * time.Millisecond, Heartbeat: time.Millisecond}
 	a, b := run(t, cfg, ""), run(t, cfg, "")
 	b.keep(t, a.addr)
 	l := waitFor(t, a.up, "LinkUp")
