@@ -160,7 +160,22 @@ func (e *env) sendAs(t im.MsgType, from im.UserID, to uint32, content string) im
 	if o.err != nil {
 		e.t.Fatalf("send: %v", o.err)
 	}
+	e.counted(im.ConversationOf(from, t.Kind(), to))
 	return o.sent.ID
+}
+
+// counted waits until the lane has counted what it answered: it does so after
+// the answers.
+func (e *env) counted(conv im.Conversation) {
+	e.t.Helper()
+	done := make(chan struct{})
+	err := e.lanes.Submit(&lane.Change{
+		Conv: conv, Run: func(context.Context) { close(done) }, Refused: func(error) { close(done) },
+	})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	<-done
 }
 
 // read moves a cursor.
@@ -176,6 +191,7 @@ func (e *env) read(user im.UserID, kind im.Kind, peer uint32, upto im.MsgID) {
 	if err != nil {
 		e.t.Fatalf("read: %v", err)
 	}
+	e.counted(im.ConversationOf(user, kind, peer))
 }
 
 func (e *env) group(kind uint8, members ...im.UserID) im.GroupID {
