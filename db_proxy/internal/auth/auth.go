@@ -274,7 +274,8 @@ func (a *Auth) store(ctx context.Context, t *Attempt, cred store.Credentials) er
 	case user.ID != t.user.ID || now != t.cred:
 		return nil
 	}
-	if err := a.deps.Users.SetPasswordHash(ctx, t.user.ID, hash.String(), cred.Legacy == "" && t.cred.Legacy != ""); err != nil {
+	blank := cred.Legacy == "" && t.cred.Legacy != ""
+	if err := a.deps.Users.SetPasswordHash(ctx, t.user.ID, hash.String(), blank); err != nil {
 		return fmt.Errorf("store password hash: %w", err)
 	}
 	a.verified.add(hash, t.password)

@@ -115,5 +115,6 @@ func userInfo(u *store.User) *basedefine.UserInfo {
 // userSize is at least the size of userInfo on the wire.
 func userSize(u *store.User) int {
 	const numbersAndTags = 64
-	return numbersAndTags + len(u.Nick) + len(u.Avatar) + len(u.Email) + len(u.Name) + len(u.Phone) + len(u.Domain) + len(u.SignInfo)
+	return numbersAndTags + len(u.Nick) + len(u.Avatar) + len(u.Email) + len(u.Name) +
+		len(u.Phone) + len(u.Domain) + len(u.SignInfo)
 }
