@@ -1,0 +1,217 @@
+//go:build unix
+
+package cluster
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"teamtalk/client"
+	"teamtalk/internal/im"
+	"teamtalk/internal/procs"
+	"teamtalk/test/e2e/dialog"
+)
+
+// World lets scripts play on a cluster.
+type World struct{ *Cluster }
+
+// Addr returns the address of a msg_server by its number.
+func (w World) Addr(server string) (string, error) { return w.MsgServer(server) }
+
+// CreateUsers makes accounts for a script.
+func (w World) CreateUsers(ctx context.Context, accounts []string) ([]im.UserID, error) {
+	return w.Cluster.CreateUsers(ctx, accounts, dialog.Password)
+}
+
+// deeds are what a script can do behind a !.
+var deeds = map[string]func(ctx context.Context, w World, args []string) error{
+	// start, stop, kill, pause, resume ROLE NUMBER; redis and mariadb have no
+	// number. stop is SIGTERM, and a role must exit with 0.
+	"start": func(ctx context.Context, w World, args []string) error {
+		return w.StartServer(ctx, strings.Join(args, "_"))
+	},
+	"stop": func(ctx context.Context, w World, args []string) error {
+		return w.StopServer(ctx, strings.Join(args, "_"))
+	},
+	"kill": func(_ context.Context, w World, args []string) error { return w.KillServer(strings.Join(args, "_")) },
+	"restart": func(ctx context.Context, w World, args []string) error {
+		name := strings.Join(args, "_")
+		return errors.Join(w.StopServer(ctx, name), w.StartServer(ctx, name))
+	},
+	"pause": func(_ context.Context, w World, args []string) error {
+		s, err := w.server(strings.Join(args, "_"))
+		if err != nil {
+			return err
+		}
+		return s.Pause()
+	},
+	"resume": func(_ context.Context, w World, args []string) error {
+		s, err := w.server(strings.Join(args, "_"))
+		if err != nil {
+			return err
+		}
+		return s.Resume()
+	},
+
+	// flushall empties Redis.
+	"flushall": func(ctx context.Context, w World, _ []string) error { return FlushAll(ctx, w.Redis.Addr()) },
+
+	// sql "STATEMENT"
+	"sql": func(ctx context.Context, w World, args []string) error {
+		_, err := w.DB.ExecContext(ctx, strings.Join(args, " "))
+		return err
+	},
+
+	// stored COUNT USER USER, stored COUNT GROUP: rows in the table, with ids
+	// from 1 without a gap.
+	"stored": stored,
+
+	// teamtalk ARGS...: the command line program, which must succeed.
+	"teamtalk": func(ctx context.Context, w World, args []string) error {
+		_, err := w.Teamtalk(ctx, args...)
+		return err
+	},
+
+	// ready waits until every running role says so again.
+	"ready": func(ctx context.Context, w World, _ []string) error { return w.AwaitReady(ctx) },
+
+	// located SERVER...: login_server names these msg_servers, within the time
+	// a start may take; "located nobody" when it has none.
+	"located": located,
+}
+
+// Do does what stands behind a !.
+func (w World) Do(ctx context.Context, words []string) error {
+	deed, ok := deeds[words[0]]
+	if !ok {
+		return fmt.Errorf("nobody knows how to %q", words[0])
+	}
+	if err := deed(ctx, w, words[1:]); err != nil {
+		return fmt.Errorf("%s: %w", words[0], err)
+	}
+	return nil
+}
+
+// located asks the login_server until it names one of the msg_servers given.
+func located(ctx context.Context, w World, args []string) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	return until(ctx, func() error {
+		loc, err := client.Locate(ctx, w.LoginURL())
+		if none, ok := errors.AsType[*client.LocateError](err); ok && none.Code == 1 && args[0] == "nobody" {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for _, number := range args {
+			if addr, err := w.MsgServer(number); err == nil && addr == loc.Addr {
+				return nil
+			}
+		}
+		return fmt.Errorf("login_server names %s", loc.Addr)
+	})
+}
+
+// stored compares the rows of a conversation.
+func stored(ctx context.Context, w World, args []string) error {
+	numbers := make([]uint32, len(args))
+	for i, a := range args {
+		n, err := strconv.ParseUint(a, 10, 32)
+		if err != nil {
+			return err
+		}
+		numbers[i] = uint32(n)
+	}
+	var conv im.Conversation
+	switch len(numbers) {
+	case 2:
+		conv = im.GroupOf(im.GroupID(numbers[1]))
+	case 3:
+		conv = im.SingleOf(im.UserID(numbers[1]), im.UserID(numbers[2]))
+	default:
+		return errors.New("stored COUNT USER USER, or stored COUNT GROUP")
+	}
+	ids, err := w.Stored(ctx, conv)
+	if err != nil {
+		return err
+	}
+	for i, id := range ids {
+		if id != im.MsgID(i+1) {
+			return fmt.Errorf("ids %v are not consecutive", ids)
+		}
+	}
+	if len(ids) != int(numbers[0]) {
+		return fmt.Errorf("want %d rows, got %d: %v", numbers[0], len(ids), ids)
+	}
+	return nil
+}
+
+// AwaitReady waits until every role that runs is ready.
+func (c *Cluster) AwaitReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	for _, name := range c.order {
+		if p := c.servers[name].Process(); p == nil || !running(p) {
+			continue
+		}
+		if err := until(ctx, func() error { return ready(c.health[name])(ctx) }); err != nil {
+			return fmt.Errorf("%s is not ready: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// running reports whether a process has not ended.
+func running(p *procs.Process) bool {
+	select {
+	case <-p.Exited():
+		return false
+	default:
+		return true
+	}
+}
+
+// until calls f until it returns nil or ctx ends.
+func until(ctx context.Context, f func() error) error {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := f()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), err)
+		}
+	}
+}
+
+// FlushAll empties the Redis at addr.
+func FlushAll(ctx context.Context, addr string) error {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(conn, "FLUSHALL\r\n"); err != nil {
+		return err
+	}
+	answer, err := bufio.NewReader(conn).ReadString('\n')
+	if err == nil && answer != "+OK\r\n" {
+		err = fmt.Errorf("Redis answers %q", answer)
+	}
+	return err
+}

@@ -1,0 +1,33 @@
+//go:build unix
+
+// Package e2e plays scenarios against the built binaries, real MariaDB and
+// Redis. dialogs/*.dialog are conversations in the language of package dialog;
+// what does not fit it, such as load during a crash, is Go beside it.
+//
+// E2E_RACE=1 builds the roles with the race detector.
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"teamtalk/internal/testenv"
+	"teamtalk/test/e2e/cluster"
+)
+
+// bin is the folder of the binaries, built once for all tests.
+var bin string //nolint:gochecknoglobals // made by TestMain
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "tt-bin")
+	if err == nil {
+		bin = dir
+		err = cluster.Build(dir, os.Getenv("E2E_RACE") == "1")
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	testenv.Main(m, func() error { return os.RemoveAll(dir) })
+}
