@@ -1,0 +1,165 @@
+package msgserver
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"teamtalk/internal/im"
+	"teamtalk/internal/transport"
+	"teamtalk/internal/wire"
+	"teamtalk/msg_server/internal/session"
+)
+
+// Timers of a client connection. Source: wire.md §2, defects.md C1.
+const (
+	loginDeadline = 15 * time.Second
+	idlePC        = 120 * time.Second
+	idleMobile    = 300 * time.Second
+	kickGrace     = 2 * time.Second
+)
+
+// Reasons a client connection is closed for.
+const (
+	reasonNoLogin  transport.CloseReason = "login_deadline"
+	reasonIdle     transport.CloseReason = "idle"
+	reasonRefused  transport.CloseReason = "login_refused"
+	reasonKicked   transport.CloseReason = "kicked"
+	reasonLogout   transport.CloseReason = "logout"
+	reasonOverflow transport.CloseReason = "inbound_overflow"
+)
+
+// Session is a log-in of a client.
+type Session = session.Session[*client]
+
+// client is one client connection.
+type client struct {
+	// Static after the connection is open.
+	server *Server
+	conn   *transport.Conn
+	opened time.Time
+
+	// Owned by the event loop of the connection.
+	loginName  string // set by the first log-in request, finished or not
+	clientType im.ClientType
+	loginSeq   uint16
+	status     uint8
+	asked      []string // capabilities the client announced
+	kicked     time.Time
+	repeats    *repeats // of clients that send
+	allowance  *allowance
+
+	session  atomic.Pointer[Session]
+	inFlight atomic.Int32 // sends without an answer
+	nack     atomic.Bool  // 0381 was granted
+	ownIDs   atomic.Bool  // client_msg_id was granted
+	moves    atomic.Bool  // 0181 was granted
+
+	mu      sync.Mutex // guards the fields below
+	greeted bool       // 0104 was queued
+	early   []byte     // frames that came before it
+}
+
+// push queues a framed PDU; before the answer to the log-in it waits for
+// that. Safe anywhere.
+func (c *client) push(frame []byte) bool {
+	c.mu.Lock()
+	if !c.greeted {
+		defer c.mu.Unlock()
+		if len(c.early)+len(frame) > maxEarly {
+			return false
+		}
+		c.early = append(c.early, frame...)
+		return true
+	}
+	c.mu.Unlock()
+	return c.conn.Send(frame)
+}
+
+// maxEarly bounds what waits for the answer to a log-in; what does not fit is
+// found by unread counts and history.
+const maxEarly = 256 << 10
+
+// greet queues the answer to the log-in and what waited for it.
+func (c *client) greet(m proto.Message) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.conn.SendMessage(wire.LoginRes, c.loginSeq, m)
+	if len(c.early) > 0 {
+		c.conn.Send(c.early)
+	}
+	c.early, c.greeted = nil, true
+}
+
+// user is the id of the log-in, 0 before it.
+func (c *client) user() im.UserID {
+	if s := c.session.Load(); s != nil {
+		return s.User
+	}
+	return 0
+}
+
+// OnOpen is transport.Handler's.
+func (s *Server) OnOpen(conn *transport.Conn) {
+	c := &client{server: s, conn: conn, opened: s.clock()}
+	conn.State = c
+	s.clients.Store(conn.ID(), c)
+}
+
+// OnPDU is transport.Handler's: it looks the command up in the table.
+func (s *Server) OnPDU(conn *transport.Conn, pdu wire.PDU) {
+	c := conn.State.(*client)
+	row := s.commands[pdu.Command]
+	switch {
+	case row == nil:
+		s.metrics.dropped("unknown_command")
+	case !row.anybody && c.session.Load() == nil:
+		s.metrics.dropped("before_login")
+	default:
+		row.handle(c, pdu)
+	}
+}
+
+// OnTick is transport.Handler's.
+func (s *Server) OnTick(conn *transport.Conn, now time.Time) {
+	c := conn.State.(*client)
+	if !c.kicked.IsZero() && now.Sub(c.kicked) > kickGrace {
+		conn.Close(reasonKicked)
+		return
+	}
+	session := c.session.Load()
+	if session == nil {
+		if now.Sub(c.opened) > loginDeadline {
+			conn.Close(reasonNoLogin)
+		}
+		return
+	}
+	limit := idlePC
+	if session.Client.Mobile() {
+		limit = idleMobile
+	}
+	if now.Sub(conn.LastReceived()) > limit {
+		conn.Close(reasonIdle)
+		return
+	}
+	c.repeats.expire(now)
+}
+
+// OnClose is transport.Handler's.
+func (s *Server) OnClose(conn *transport.Conn, _ transport.CloseReason) {
+	c := conn.State.(*client)
+	s.clients.Delete(conn.ID())
+	if session := c.session.Load(); session != nil && s.sessions.Close(session) {
+		s.announceClosed(session)
+	}
+}
+
+// clientOf finds an open connection by its id.
+func (s *Server) clientOf(connID uint64) *client {
+	if c, ok := s.clients.Load(connID); ok {
+		return c.(*client)
+	}
+	return nil
+}

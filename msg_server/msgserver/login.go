@@ -1,0 +1,276 @@
+package msgserver
+
+import (
+	"encoding/binary"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"teamtalk/internal/im"
+	"teamtalk/internal/link"
+	"teamtalk/internal/transport"
+	"teamtalk/internal/wire"
+	"teamtalk/pb/basedefine"
+	"teamtalk/pb/login"
+	"teamtalk/pb/server"
+)
+
+// Capabilities that clients may announce. Source: docs/protocol.md.
+const (
+	capClientMsgID = "client_msg_id"
+	capNack        = "nack"
+	capMove        = "move"
+)
+
+// Texts of 0104. Source: flows.md §3.
+const (
+	textOK    = "成功"
+	textFault = "服务端异常"
+)
+
+// login starts a log-in, 0103. The answer 0104 follows when a db_proxy has
+// validated it. Source: flows.md §3, in the order of its checks.
+func (s *Server) login(c *client, pdu wire.PDU) {
+	if c.loginName != "" {
+		s.metrics.dropped("second_login")
+		return
+	}
+	c.loginSeq = pdu.Seq
+	db := s.db.Login(c.conn.ID())
+	switch {
+	case db == nil:
+		c.refuseLogin(basedefine.ResultType_REFUSE_REASON_NO_DB_SERVER, textFault)
+		return
+	case !s.logins.open():
+		c.refuseLogin(basedefine.ResultType_REFUSE_REASON_NO_LOGIN_SERVER, textFault)
+		return
+	case !s.routes.open():
+		c.refuseLogin(basedefine.ResultType_REFUSE_REASON_NO_ROUTE_SERVER, textFault)
+		return
+	}
+	req := new(login.IMLoginReq)
+	if err := proto.Unmarshal(pdu.Body, req); err != nil || !validLogin(req) {
+		s.metrics.dropped("bad_body")
+		return
+	}
+	c.loginName = req.GetUserName()
+	c.clientType = im.ClientType(req.GetClientType())
+	c.status = uint8(req.GetOnlineStatus())
+	c.asked = req.GetCapabilities()
+	validate := &server.IMValidateReq{
+		UserName: req.UserName, Password: req.Password, AttachData: attachConn(c.conn.ID()),
+	}
+	if db.Has(link.CapStore) {
+		validate.ClientAddr = proto.String(c.conn.Peer().Addr().String())
+	}
+	db.SendMessage(wire.ValidateReq, pdu.Seq, validate)
+}
+
+// validLogin refuses what the original's parser does not take. An empty name
+// would read as no log-in at all.
+func validLogin(req *login.IMLoginReq) bool {
+	status := req.GetOnlineStatus()
+	return req.GetUserName() != "" && validClient(req.GetClientType()) &&
+		status >= basedefine.UserStatType_USER_STATUS_ONLINE && status <= basedefine.UserStatType_USER_STATUS_LEAVE
+}
+
+func validClient(t basedefine.ClientType) bool {
+	_, known := basedefine.ClientType_name[int32(t)]
+	return known
+}
+
+// refuseLogin answers and closes once the answer is written.
+func (c *client) refuseLogin(result basedefine.ResultType, text string) {
+	c.server.metrics.logins.WithLabelValues(result.String()).Inc()
+	c.server.log.Info("login refused", "conn_id", c.conn.ID(), "peer", c.conn.Peer().String(), "result", result.String())
+	c.conn.SendMessage(wire.LoginRes, c.loginSeq, &login.IMLoginRes{
+		ServerTime:   proto.Uint32(uint32(c.server.clock().Unix())),
+		ResultCode:   result.Enum(),
+		ResultString: proto.String(text),
+	})
+	c.conn.Close(reasonRefused)
+}
+
+// validated takes the answer of a db_proxy, 0704, to the event loop of the
+// client.
+func (s *Server) validated(_ *link.Link, pdu wire.PDU) {
+	res := new(server.IMValidateRsp)
+	if err := proto.Unmarshal(pdu.Body, res); err != nil {
+		s.metrics.dropped("bad_body")
+		return
+	}
+	c := s.clientOf(connOf(res.GetAttachData()))
+	if c == nil {
+		s.metrics.dropped("client_gone")
+		return
+	}
+	c.conn.Do(func() { c.finishLogin(res) })
+}
+
+func (c *client) finishLogin(res *server.IMValidateRsp) {
+	s := c.server
+	if c.conn.Closing() || c.session.Load() != nil || c.loginName == "" {
+		s.metrics.dropped("client_gone")
+		return
+	}
+	user := res.GetUserInfo()
+	if res.GetResultCode() != 0 || user.GetUserId() == 0 {
+		c.refuseLogin(basedefine.ResultType_REFUSE_REASON_DB_VALIDATE_FAILED, res.GetResultString())
+		return
+	}
+	session := &Session{
+		ConnID: c.conn.ID(), User: im.UserID(user.GetUserId()), Client: c.clientType, Status: c.status, Conn: c,
+	}
+	granted := c.grant()
+	older := s.sessions.Open(session)
+	c.session.Store(session)
+	for _, o := range older {
+		s.kick(o, basedefine.KickReasonType_KICK_REASON_DUPLICATE_USER)
+	}
+	s.announceOpened(session)
+	s.metrics.logins.WithLabelValues("ok").Inc()
+	user.Status = proto.Uint32(0)
+	c.greet(&login.IMLoginRes{
+		ServerTime:   proto.Uint32(uint32(s.clock().Unix())),
+		ResultCode:   basedefine.ResultType_REFUSE_REASON_NONE.Enum(),
+		ResultString: proto.String(textOK),
+		OnlineStatus: basedefine.UserStatType(c.status).Enum(),
+		UserInfo:     user,
+		Capabilities: granted,
+	})
+}
+
+// grant returns the announced capabilities that this server has.
+func (c *client) grant() (granted []string) {
+	for name, set := range map[string]interface{ Store(bool) }{
+		capClientMsgID: &c.ownIDs, capNack: &c.nack, capMove: &c.moves,
+	} {
+		if slices.Contains(c.asked, name) {
+			set.Store(true)
+			granted = append(granted, name)
+		}
+	}
+	slices.Sort(granted)
+	return granted
+}
+
+// announceOpened tells the other servers, the route_servers before the client
+// hears anything, so that a message to him finds him. Source: flows.md §3.
+func (s *Server) announceOpened(session *Session) {
+	s.metrics.online.Inc()
+	s.routes.one(wire.ServerKickUser, &server.IMServerKickUser{
+		UserId:     proto.Uint32(uint32(session.User)),
+		ClientType: basedefine.ClientType(session.Client).Enum(),
+		Reason:     proto.Uint32(uint32(basedefine.KickReasonType_KICK_REASON_DUPLICATE_USER)),
+	})
+	s.logins.counted(session.User, 1)
+	s.routes.status(session, basedefine.UserStatType_USER_STATUS_ONLINE)
+}
+
+func (s *Server) announceClosed(session *Session) {
+	s.metrics.online.Dec()
+	s.logins.counted(session.User, 2)
+	s.routes.status(session, basedefine.UserStatType_USER_STATUS_OFFLINE)
+}
+
+// kick tells a log-in that it must give way, 0107, and closes its connection
+// shortly after: clients close on their own, and must see the reason first.
+// Source: flows.md §4, defect C1.
+func (s *Server) kick(session *Session, reason basedefine.KickReasonType) {
+	c := session.Conn
+	s.log.Info("session kicked", "user_id", session.User, "conn_id", session.ConnID, "reason", reason.String())
+	s.metrics.kicks.WithLabelValues(reason.String()).Inc()
+	c.push(mustFrame(wire.KickUser, &login.IMKickUser{
+		UserId: proto.Uint32(uint32(session.User)), KickReason: reason.Enum(),
+	}))
+	c.conn.Do(func() {
+		if c.kicked.IsZero() {
+			c.kicked = time.Now()
+		}
+	})
+}
+
+// kickPC lets a phone log its user's PC off, 010A to 010B. Source: flows.md §4.
+func (s *Server) kickPC(c *client, pdu wire.PDU) {
+	session := c.session.Load()
+	if !session.Client.Mobile() {
+		s.metrics.dropped("not_mobile")
+		return
+	}
+	if err := proto.Unmarshal(pdu.Body, new(login.IMKickPCClientReq)); err != nil {
+		s.metrics.dropped("bad_body")
+		return
+	}
+	for _, other := range s.sessions.Of(session.User) {
+		if !other.Client.Mobile() {
+			s.kick(other, basedefine.KickReasonType_KICK_REASON_MOBILE_KICK)
+		}
+	}
+	s.routes.one(wire.ServerKickUser, &server.IMServerKickUser{
+		UserId:     proto.Uint32(uint32(session.User)),
+		ClientType: basedefine.ClientType_CLIENT_TYPE_MAC.Enum(),
+		Reason:     proto.Uint32(uint32(basedefine.KickReasonType_KICK_REASON_MOBILE_KICK)),
+	})
+	c.conn.SendMessage(wire.KickPCRes, pdu.Seq, &login.IMKickPCClientRsp{
+		UserId: proto.Uint32(uint32(session.User)), ResultCode: proto.Uint32(0),
+	})
+}
+
+// logout answers 0105 with 0106 and closes; it works before a log-in, too.
+// A phone that logs out takes its device token with it. Source: flows.md §5,
+// defect C8.
+func (s *Server) logout(c *client, pdu wire.PDU) {
+	if session := c.session.Load(); session != nil && session.Client.Mobile() {
+		if db := s.db.General(c.conn.ID()); db != nil {
+			db.SendMessage(wire.DeviceTokenReq, 0, &login.IMDeviceTokenReq{
+				UserId: proto.Uint32(uint32(session.User)), DeviceToken: proto.String(""),
+				ClientType: basedefine.ClientType(session.Client).Enum(),
+			})
+		}
+	}
+	c.conn.SendMessage(wire.LogoutRes, pdu.Seq, &login.IMLogoutRsp{ResultCode: proto.Uint32(0)})
+	c.conn.Close(reasonLogout)
+}
+
+// heartbeat returns the PDU byte for byte, ahead of everything that is asked
+// of other servers. Source: wire.md §2.
+func (s *Server) heartbeat(c *client, pdu wire.PDU) {
+	frame := make([]byte, 0, wire.HeaderSize+len(pdu.Body))
+	frame = binary.BigEndian.AppendUint32(frame, pdu.Length)
+	for _, field := range []uint16{pdu.Version, pdu.Flag, pdu.Service, uint16(pdu.Command), pdu.Seq, pdu.Reserved} {
+		frame = binary.BigEndian.AppendUint16(frame, field)
+	}
+	c.conn.Send(append(frame, pdu.Body...))
+}
+
+// The kinds of our attach_data: a kind, then a number that is never used
+// again. Source: wire.md §8.
+const (
+	attachKindConn byte = 1 // a client connection
+	attachKindSend byte = 2 // a message being stored
+	attachKindAsk  byte = 3 // a question of this server's own
+)
+
+const attachSize = 12
+
+func attach(kind byte, id uint64) []byte {
+	b := make([]byte, attachSize)
+	b[0] = kind
+	binary.BigEndian.PutUint64(b[attachSize-8:], id)
+	return b
+}
+
+func attachConn(id uint64) []byte { return attach(attachKindConn, id) }
+
+// attached reads attach_data of the given kind; 0 for any other.
+func attached(kind byte, b []byte) uint64 {
+	if len(b) != attachSize || b[0] != kind {
+		return 0
+	}
+	return binary.BigEndian.Uint64(b[attachSize-8:])
+}
+
+func connOf(b []byte) uint64 { return attached(attachKindConn, b) }
+
+var _ transport.Handler = (*Server)(nil)

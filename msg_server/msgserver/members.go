@@ -1,0 +1,109 @@
+package msgserver
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"teamtalk/internal/wire"
+	"teamtalk/pb/basedefine"
+	"teamtalk/pb/group"
+)
+
+// asks are this server's own questions about the members of groups, which an
+// original db_proxy does not tell with the message. Safe from any goroutine.
+type asks struct {
+	clock func() time.Time
+
+	mu      sync.Mutex // guards the fields below; a leaf
+	nextID  uint64
+	waiting map[uint64]*membersAsk
+}
+
+type membersAsk struct {
+	out     *outgoing
+	publish bool
+	at      time.Time
+}
+
+// Bounds of the questions under way.
+const (
+	maxAsks = 10_000
+	asksFor = 5 * time.Second
+)
+
+func newAsks(clock func() time.Time) *asks {
+	return &asks{clock: clock, waiting: map[uint64]*membersAsk{}}
+}
+
+func (a *asks) add(out *outgoing, publish bool) (id uint64, ok bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.waiting) >= maxAsks {
+		return 0, false
+	}
+	a.nextID++
+	a.waiting[a.nextID] = &membersAsk{out: out, publish: publish, at: a.clock()}
+	return a.nextID, true
+}
+
+func (a *asks) take(id uint64) *membersAsk {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	ask := a.waiting[id]
+	delete(a.waiting, id)
+	return ask
+}
+
+// sweep forgets questions that nobody answered.
+func (a *asks) sweep() {
+	now := a.clock()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for id, ask := range a.waiting {
+		if now.Sub(ask.at) > asksFor {
+			delete(a.waiting, id)
+		}
+	}
+}
+
+// askMembers asks who belongs to the group of a message, 0403, before it is
+// delivered and, if it came from here, published. Source: flows.md §7.
+func (s *Server) askMembers(o *outgoing, publish bool) {
+	l := s.db.Owner(o.conv)
+	id, ok := s.asks.add(o, publish)
+	if l == nil || !ok {
+		s.metrics.dropped("members_unknown")
+		return
+	}
+	l.SendMessage(wire.GroupInfoReq, 0, &group.IMGroupInfoListReq{
+		UserId: proto.Uint32(uint32(o.from)),
+		GroupVersionList: []*basedefine.GroupVersionInfo{
+			{GroupId: proto.Uint32(uint32(o.conv.Group)), Version: proto.Uint32(0)},
+		},
+		AttachData: attach(attachKindAsk, id),
+	})
+}
+
+// membersAnswered delivers the message that a question was about; only if its
+// sender is a member.
+func (s *Server) membersAnswered(id uint64, body []byte) {
+	ask := s.asks.take(id)
+	res := new(group.IMGroupInfoListRsp)
+	if err := proto.Unmarshal(body, res); err != nil || ask == nil || len(res.GetGroupInfoList()) == 0 {
+		s.metrics.dropped("members_unknown")
+		return
+	}
+	o := ask.out
+	o.members = res.GetGroupInfoList()[0].GetGroupMemberList()
+	if !slices.Contains(o.members, uint32(o.from)) {
+		s.metrics.dropped("sender_not_member")
+		return
+	}
+	if ask.publish {
+		s.publish(o)
+	}
+	s.deliver(o)
+}

@@ -1,0 +1,183 @@
+package msgserver
+
+import (
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"teamtalk/internal/im"
+	"teamtalk/internal/link"
+	"teamtalk/internal/wire"
+	"teamtalk/msg_server/internal/deliver"
+	"teamtalk/pb/basedefine"
+	"teamtalk/pb/buddy"
+	"teamtalk/pb/extension"
+	"teamtalk/pb/group"
+	"teamtalk/pb/message"
+	"teamtalk/pb/server"
+	"teamtalk/pb/switchservice"
+)
+
+// relayHandler handles one command of the route_servers.
+type relayHandler func(body []byte, seq uint16)
+
+// relayHandlers is the table of what route_servers send: our own envelope,
+// and what originals send plain. Source: commands.md.
+func (s *Server) relayHandlers() map[wire.Command]relayHandler {
+	return map[wire.Command]relayHandler{
+		wire.Relay:                   s.relayArrived,
+		wire.MsgData:                 s.plainMessage,
+		wire.StatusNotify:            s.statusNotify,
+		wire.UsersStatusRes:          s.statusAnswer,
+		wire.RemoveSessionNotify:     plain(s, wire.RemoveSessionNotify, func(m *buddy.IMRemoveSessionNotify) []uint32 { return []uint32{m.GetUserId()} }),
+		wire.MsgReadNotify:           plain(s, wire.MsgReadNotify, func(m *message.IMMsgDataReadNotify) []uint32 { return []uint32{m.GetUserId()} }),
+		wire.P2PCommand:              plain(s, wire.P2PCommand, func(m *switchservice.IMP2PCmdMsg) []uint32 { return []uint32{m.GetFromUserId(), m.GetToUserId()} }),
+		wire.GroupChangeMemberNotify: plain(s, wire.GroupChangeMemberNotify, membersOf),
+		wire.SignInfoChangedNotify:   s.toEverybody(wire.SignInfoChangedNotify),
+		wire.AvatarChangedNotify:     s.toEverybody(wire.AvatarChangedNotify),
+		wire.ServerKickUser:          s.serverKick,
+		wire.PCLoginStatus:           s.pcLoginStatus,
+	}
+}
+
+// LinkPDU is link.Handler's.
+func (r *routes) LinkPDU(_ *link.Link, pdu wire.PDU) {
+	if handle := r.server.relayed[pdu.Command]; handle != nil {
+		handle(pdu.Body, pdu.Seq)
+		return
+	}
+	r.server.metrics.dropped("unknown_command")
+}
+
+// plain handles a relayed push whose targets stand in its body.
+func plain[M any, P interface {
+	*M
+	proto.Message
+}](s *Server, command wire.Command, targets func(P) []uint32) relayHandler {
+	return func(body []byte, _ uint16) {
+		m := P(new(M))
+		if err := proto.Unmarshal(body, m); err != nil {
+			s.metrics.dropped("bad_body")
+			return
+		}
+		s.push(targets(m), 0, wire.Append(nil, command, 0, body))
+	}
+}
+
+func membersOf(m *group.IMGroupChangeMemberNotify) []uint32 {
+	all := slices.Concat(m.GetChgUserIdList(), m.GetCurUserIdList())
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+func (s *Server) toEverybody(command wire.Command) relayHandler {
+	return func(body []byte, _ uint16) {
+		s.pushAll(wire.Append(nil, command, 0, body), func(*Session) bool { return true })
+	}
+}
+
+// relayArrived takes an envelope of another msg_server, 0783.
+func (s *Server) relayArrived(body []byte, _ uint16) {
+	envelope := new(extension.IMRelay)
+	if err := proto.Unmarshal(body, envelope); err != nil {
+		s.metrics.dropped("bad_body")
+		return
+	}
+	command := wire.Command(envelope.GetCommand())
+	frame := wire.Append(make([]byte, 0, wire.HeaderSize+len(envelope.GetBody())), command, 0, envelope.GetBody())
+	order := envelope.GetOrder()
+	switch {
+	case order == nil && len(envelope.GetTargets()) == 0:
+		s.pushAll(frame, func(*Session) bool { return true })
+	case order == nil:
+		s.push(envelope.GetTargets(), 0, frame)
+	default:
+		since := deliver.Unknown
+		if order.SincePreviousMs != nil {
+			since = time.Duration(order.GetSincePreviousMs()) * time.Millisecond
+		}
+		targets := envelope.GetTargets()
+		conv := im.GroupOf(im.GroupID(order.GetFirst()))
+		if order.GetSessionType() == basedefine.SessionType_SESSION_TYPE_SINGLE {
+			conv = im.SingleOf(im.UserID(order.GetFirst()), im.UserID(order.GetSecond()))
+		}
+		outcome := s.order.Offer(&deliver.Message{
+			Conv: conv, ID: im.MsgID(order.GetMsgId()), SincePrevious: since,
+			Push: func() { s.push(targets, 0, frame) },
+		})
+		s.metrics.delivered.WithLabelValues(string(outcome)).Inc()
+	}
+}
+
+// plainMessage takes a message that came over an original route_server or
+// from an original msg_server: without an order and, in a group, without its
+// members. Source: flows.md §6 and §7.
+func (s *Server) plainMessage(body []byte, _ uint16) {
+	m := new(message.IMMsgData)
+	if err := proto.Unmarshal(body, m); err != nil {
+		s.metrics.dropped("bad_body")
+		return
+	}
+	kind := im.MsgType(m.GetMsgType()).Kind()
+	if kind == 0 || m.GetMsgId() == 0 {
+		s.metrics.dropped("bad_body")
+		return
+	}
+	m.AttachData, m.OperationId, m.ClientMsgId, m.SincePreviousMs, m.Members = nil, nil, nil, nil, nil
+	o := &outgoing{
+		msg: m, from: im.UserID(m.GetFromUserId()), since: deliver.Unknown,
+		conv: im.ConversationOf(im.UserID(m.GetFromUserId()), kind, m.GetToSessionId()),
+	}
+	if kind == im.Group {
+		s.askMembers(o, false)
+		return
+	}
+	s.deliver(o)
+}
+
+// statusNotify tells the PCs that a user came or went, 0203. Source: flows.md §4.2.
+func (s *Server) statusNotify(body []byte, _ uint16) {
+	frame := wire.Append(nil, wire.StatusNotify, 0, body)
+	s.pushAll(frame, func(session *Session) bool { return !session.Client.Mobile() })
+}
+
+// statusAnswer passes 020B to the client who asked.
+func (s *Server) statusAnswer(body []byte, seq uint16) {
+	s.passTo(wire.PDU{Header: wire.Header{Command: wire.UsersStatusRes, Seq: seq}, Body: body})
+}
+
+// serverKick is a log-in on another server, 070D: those of the same class
+// here give way. Source: flows.md §4.
+func (s *Server) serverKick(body []byte, _ uint16) {
+	m := new(server.IMServerKickUser)
+	if err := proto.Unmarshal(body, m); err != nil || !validClient(m.GetClientType()) {
+		s.metrics.dropped("bad_body")
+		return
+	}
+	for _, session := range s.sessions.Of(im.UserID(m.GetUserId())) {
+		if session.Client.SameClass(im.ClientType(m.GetClientType())) {
+			s.kick(session, basedefine.KickReasonType(m.GetReason()))
+		}
+	}
+}
+
+// pcLoginStatus tells a user's phones whether his PC is on, 070E to 020E.
+// Source: flows.md §4.1.
+func (s *Server) pcLoginStatus(body []byte, _ uint16) {
+	m := new(server.IMServerPCLoginStatusNotify)
+	if err := proto.Unmarshal(body, m); err != nil {
+		s.metrics.dropped("bad_body")
+		return
+	}
+	status := basedefine.UserStatType_USER_STATUS_OFFLINE
+	if m.GetLoginStatus() == 1 {
+		status = basedefine.UserStatType_USER_STATUS_ONLINE
+	}
+	frame := mustFrame(wire.PCLoginStatusNotify, &buddy.IMPCLoginStatusNotify{UserId: m.UserId, LoginStat: status.Enum()})
+	for _, session := range s.sessions.Of(im.UserID(m.GetUserId())) {
+		if session.Client.Mobile() {
+			session.Conn.push(frame)
+		}
+	}
+}

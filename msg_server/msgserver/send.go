@@ -1,0 +1,266 @@
+package msgserver
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"teamtalk/internal/im"
+	"teamtalk/internal/link"
+	"teamtalk/internal/wire"
+	"teamtalk/msg_server/internal/deliver"
+	"teamtalk/pb/basedefine"
+	"teamtalk/pb/extension"
+	"teamtalk/pb/message"
+)
+
+// sendMessage has a message stored, 0301. The sender is acknowledged when it
+// is committed. Source: flows.md §6 and §7, in the order of their checks.
+func (s *Server) sendMessage(c *client, pdu wire.PDU) {
+	m := new(message.IMMsgData)
+	if err := proto.Unmarshal(pdu.Body, m); err != nil {
+		s.metrics.dropped("bad_body")
+		return
+	}
+	if reason := s.refusal(c, m); reason != "" {
+		s.metrics.sends.WithLabelValues(reason).Inc()
+		c.refuseSend(pdu.Seq, m, im.Invalid)
+		return
+	}
+	if int(c.inFlight.Load()) >= s.cfg.MaxInFlight {
+		s.metrics.sends.WithLabelValues("inbound_overflow").Inc()
+		c.conn.Close(reasonOverflow)
+		return
+	}
+	p := &pending{client: c, connID: c.conn.ID(), user: c.user(), seq: pdu.Seq, created: s.clock()}
+	if !c.ownIDs.Load() {
+		if c.repeats == nil {
+			c.repeats = newRepeats()
+		}
+		first := c.repeats.find(pdu.Seq, pdu.Body, p.created)
+		if first != nil {
+			s.metrics.sends.WithLabelValues("repeat").Inc()
+			first.answerAgain(c)
+			return
+		}
+		p.repeat = c.repeats.add(pdu.Seq, pdu.Body, p.created)
+	}
+	p.conv = im.ConversationOf(p.user, im.MsgType(m.GetMsgType()).Kind(), m.GetToSessionId())
+	p.clientMsgID = m.GetClientMsgId()
+	if !c.ownIDs.Load() {
+		p.clientMsgID = ""
+	}
+	p.op = operationID(p.clientMsgID, p.created)
+	p.msg = &message.IMMsgData{
+		FromUserId:  proto.Uint32(uint32(p.user)),
+		ToSessionId: m.ToSessionId,
+		MsgId:       proto.Uint32(0),
+		CreateTime:  proto.Uint32(uint32(p.created.Unix())),
+		MsgType:     m.MsgType,
+		MsgData:     m.MsgData,
+	}
+	c.inFlight.Add(1)
+	if s.cfg.MaxMsgsPerSec > 0 {
+		if c.allowance == nil {
+			c.allowance = newAllowance(s.cfg.MaxMsgsPerSec)
+		}
+		if wait := c.allowance.take(p.created); wait > 0 {
+			s.sends.later(p, wait)
+			return
+		}
+	}
+	s.sends.start(p)
+}
+
+// refusal says why a message is not stored, as a metric label; "" if it is.
+func (s *Server) refusal(c *client, m *message.IMMsgData) string {
+	kind := im.MsgType(m.GetMsgType()).Kind()
+	_, known := basedefine.MsgType_name[int32(m.GetMsgType())]
+	switch {
+	case !known:
+		return "unknown_type"
+	case len(m.GetMsgData()) == 0:
+		return "empty"
+	case m.GetToSessionId() == 0:
+		return "to_nobody"
+	case kind == im.Single && im.UserID(m.GetToSessionId()) == c.user():
+		return "to_oneself"
+	case im.MsgType(m.GetMsgType()).Audio():
+		return "voice"
+	case len(m.GetMsgData()) > s.cfg.MaxTextBytes:
+		return "too_long"
+	}
+	return ""
+}
+
+// refuseSend tells a client that understands it that a message was not
+// stored, 0381; others hear nothing, which they understand.
+func (c *client) refuseSend(seq uint16, m *message.IMMsgData, code im.Code) {
+	if !c.nack.Load() {
+		return
+	}
+	nack := &extension.IMMsgNack{
+		SessionId:   proto.Uint32(m.GetToSessionId()),
+		SessionType: sessionType(im.MsgType(m.GetMsgType()).Kind()).Enum(),
+		ClientMsgId: m.ClientMsgId,
+		Reason:      proto.Uint32(uint32(code)),
+		Retryable:   proto.Bool(code.Retryable()),
+	}
+	if code.Retryable() {
+		nack.RetryAfterMs = proto.Uint32(uint32(retryAfter.Milliseconds()))
+	}
+	c.conn.SendMessage(wire.MsgNack, seq, nack)
+}
+
+// retryAfter is what a client is asked to wait before it repeats a message.
+const retryAfter = 500 * time.Millisecond
+
+func sessionType(kind im.Kind) basedefine.SessionType {
+	if kind == im.Group {
+		return basedefine.SessionType_SESSION_TYPE_GROUP
+	}
+	return basedefine.SessionType_SESSION_TYPE_SINGLE
+}
+
+// stored takes the answer of a db_proxy to a message, 0301: acknowledge,
+// relay, deliver, in this order. Source: flows.md §6.
+func (s *Server) stored(l *link.Link, pdu wire.PDU) {
+	m := new(message.IMMsgData)
+	if err := proto.Unmarshal(pdu.Body, m); err != nil {
+		s.metrics.dropped("bad_body")
+		return
+	}
+	p := s.sends.finish(attached(attachKindSend, m.GetAttachData()))
+	if p == nil {
+		s.metrics.dropped("send_unknown")
+		return
+	}
+	ours := l.Has(link.CapStore)
+	if m.GetMsgId() == 0 {
+		code := im.Internal
+		if ours {
+			code = im.Code(m.GetSincePreviousMs())
+		}
+		s.fail(p, code)
+		return
+	}
+	// A msg_id over the range is a fault of Redis in the original, which
+	// would poison what clients know as the newest. Source: defect A5.
+	if im.MsgID(m.GetMsgId()) > im.MaxMsgID {
+		s.fail(p, im.Internal)
+		return
+	}
+	repeat := ours && m.GetSincePreviousMs() == storedBefore
+	s.acknowledge(p, m.GetMsgId())
+	if repeat && p.tries == 1 {
+		return // the sender's own repeat: everybody was sent it the first time
+	}
+	p.msg.MsgId = proto.Uint32(m.GetMsgId())
+	p.msg.CreateTime = proto.Uint32(m.GetCreateTime())
+	out := &outgoing{
+		msg: p.msg, conv: p.conv, from: p.user, except: p.connID,
+		since: deliver.Unknown, members: m.GetMembers(),
+	}
+	if ours && !repeat && m.SincePreviousMs != nil {
+		out.since = time.Duration(m.GetSincePreviousMs()) * time.Millisecond
+	}
+	if p.conv.Kind == im.Group && !ours {
+		s.askMembers(out, true)
+		return
+	}
+	s.publish(out)
+	s.deliver(out)
+}
+
+// storedBefore stands in since_previous_ms of the answer to a repeat.
+// Source: docs/protocol.md.
+const storedBefore = ^uint32(0)
+
+// acknowledge answers the sender, 0302, before anybody else hears of the
+// message.
+func (s *Server) acknowledge(p *pending, id uint32) {
+	s.metrics.acked.Inc()
+	ack := &message.IMMsgDataAck{
+		UserId:      proto.Uint32(uint32(p.user)),
+		SessionId:   p.msg.ToSessionId,
+		MsgId:       proto.Uint32(id),
+		SessionType: sessionType(p.conv.Kind).Enum(),
+	}
+	if p.clientMsgID != "" {
+		ack.ClientMsgId = proto.String(p.clientMsgID)
+	}
+	p.client.conn.SendMessage(wire.MsgDataAck, p.seq, ack)
+	if p.repeat != nil {
+		p.repeat.acked(ack)
+	}
+}
+
+// fail ends a send that was not stored.
+func (s *Server) fail(p *pending, code im.Code) {
+	s.metrics.sends.WithLabelValues("failed_" + code.String()).Inc()
+	m := p.msg
+	if p.clientMsgID != "" {
+		m.ClientMsgId = proto.String(p.clientMsgID)
+	}
+	p.client.refuseSend(p.seq, m, code)
+	if p.repeat != nil {
+		p.repeat.forget()
+	}
+}
+
+// outgoing is a stored message on its way to connections.
+type outgoing struct {
+	msg     *message.IMMsgData // without a field that clients do not know
+	conv    im.Conversation
+	from    im.UserID
+	except  uint64 // the connection it came from
+	since   time.Duration
+	members []uint32 // of a group
+	body    []byte   // encoded once, by encode
+}
+
+// encode encodes the message for clients and relays alike.
+func (o *outgoing) encode() []byte {
+	if o.body == nil {
+		body, err := proto.Marshal(o.msg)
+		if err != nil {
+			return nil // every required field was set from a parsed message
+		}
+		o.body = body
+	}
+	return o.body
+}
+
+// targets are the users who get the message: of a group all members, of a
+// single chat both, because the sender has other terminals.
+func (o *outgoing) targets() []uint32 {
+	if o.conv.Kind == im.Group {
+		return o.members
+	}
+	return []uint32{uint32(o.conv.Pair.Small), uint32(o.conv.Pair.Big)}
+}
+
+// deliver pushes a message to the connections of its users here, in the order
+// of the conversation.
+func (s *Server) deliver(o *outgoing) {
+	frame := wire.Append(make([]byte, 0, wire.HeaderSize+len(o.encode())), wire.MsgData, 0, o.encode())
+	targets := o.targets()
+	outcome := s.order.Offer(&deliver.Message{
+		Conv: o.conv, ID: im.MsgID(o.msg.GetMsgId()), SincePrevious: o.since,
+		Push: func() { s.push(targets, o.except, frame) },
+	})
+	s.metrics.delivered.WithLabelValues(string(outcome)).Inc()
+}
+
+// push sends one frame to every connection of the users but one.
+func (s *Server) push(targets []uint32, except uint64, frame []byte) {
+	pushed := 0
+	for _, user := range targets {
+		for _, session := range s.sessions.Of(im.UserID(user)) {
+			if session.ConnID != except && session.Conn.push(frame) {
+				pushed++
+			}
+		}
+	}
+	s.metrics.pushed.Add(float64(pushed))
+}
