@@ -40,20 +40,19 @@ var deeds = map[string]func(ctx context.Context, w World, args []string) error{
 	"stop": func(ctx context.Context, w World, args []string) error {
 		return w.StopServer(ctx, strings.Join(args, "_"))
 	},
-	"kill": func(_ context.Context, w World, args []string) error { return w.KillServer(strings.Join(args, "_")) },
+	"kill": func(_ context.Context, w World, args []string) error { return w.KillServer(name(args)) },
 	"restart": func(ctx context.Context, w World, args []string) error {
-		name := strings.Join(args, "_")
-		return errors.Join(w.StopServer(ctx, name), w.StartServer(ctx, name))
+		return errors.Join(w.StopServer(ctx, name(args)), w.StartServer(ctx, name(args)))
 	},
 	"pause": func(_ context.Context, w World, args []string) error {
-		s, err := w.server(strings.Join(args, "_"))
+		s, err := w.server(name(args))
 		if err != nil {
 			return err
 		}
 		return s.Pause()
 	},
 	"resume": func(_ context.Context, w World, args []string) error {
-		s, err := w.server(strings.Join(args, "_"))
+		s, err := w.server(name(args))
 		if err != nil {
 			return err
 		}
@@ -73,12 +72,6 @@ var deeds = map[string]func(ctx context.Context, w World, args []string) error{
 	// from 1 without a gap.
 	"stored": stored,
 
-	// teamtalk ARGS...: the command line program, which must succeed.
-	"teamtalk": func(ctx context.Context, w World, args []string) error {
-		_, err := w.Teamtalk(ctx, args...)
-		return err
-	},
-
 	// ready waits until every running role says so again.
 	"ready": func(ctx context.Context, w World, _ []string) error { return w.AwaitReady(ctx) },
 
@@ -87,17 +80,24 @@ var deeds = map[string]func(ctx context.Context, w World, args []string) error{
 	"located": located,
 }
 
-// Do does what stands behind a !.
-func (w World) Do(ctx context.Context, words []string) error {
+// Do does what stands behind a !: a deed, or "teamtalk ARGS..." for the command
+// line program, which must succeed and whose output is returned.
+func (w World) Do(ctx context.Context, words []string) (string, error) {
+	if words[0] == "teamtalk" {
+		return w.Teamtalk(ctx, words[1:]...)
+	}
 	deed, ok := deeds[words[0]]
 	if !ok {
-		return fmt.Errorf("nobody knows how to %q", words[0])
+		return "", fmt.Errorf("nobody knows how to %q", words[0])
 	}
 	if err := deed(ctx, w, words[1:]); err != nil {
-		return fmt.Errorf("%s: %w", words[0], err)
+		return "", fmt.Errorf("%s: %w", words[0], err)
 	}
-	return nil
+	return "", nil
 }
+
+// name puts a server's name together: msg_server 1 is msg_server_1.
+func name(args []string) string { return strings.Join(args, "_") }
 
 // located asks the login_server until it names one of the msg_servers given.
 func located(ctx context.Context, w World, args []string) error {

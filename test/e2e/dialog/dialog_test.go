@@ -78,14 +78,14 @@ func (o *office) CreateUsers(_ context.Context, accounts []string) ([]im.UserID,
 	return ids, nil
 }
 
-func (o *office) Do(_ context.Context, words []string) error {
+func (o *office) Do(_ context.Context, words []string) (string, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.did = append(o.did, strings.Join(words, " "))
 	if words[0] == "break" {
-		return errors.New("broken")
+		return "", errors.New("broken")
 	}
-	return nil
+	return "77\tprinted", nil
 }
 
 // serve reads PDUs until the client goes.
@@ -217,18 +217,21 @@ bob< message alice 1 "hello \"you\""
 bob< no message
 alice> 2 times say bob "again"
 alice< ack bob $second
-alice< ack bob $third
+alice< 1 times ack bob $third
 bob< message alice $second "again"
 bob< message alice $third ...
 alice> heartbeat
 alice< heartbeat
 alice< nothing
 ! look at $alice and $second $tag
+bob< 0 times message
+! group team is made $tag
+! see $team
 `)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o.did[0] != "look at 100 and 2 x" {
+	if got := strings.Join(o.did, "; "); got != "look at 100 and 2 x; made x; see 77" {
 		t.Errorf("the world did %q", o.did)
 	}
 }
@@ -243,6 +246,8 @@ alice< ack bob 1
 bob< message alice 1 "at last"
 carol@1> insist login
 carol< login ok
+dora@1> insist login until login ok
+dora< login ok
 `); err != nil {
 		t.Fatal(err)
 	}

@@ -32,8 +32,9 @@ type World interface {
 	// CreateUsers makes sure that accounts exist, with password Password, and
 	// returns their ids in the order of the names.
 	CreateUsers(ctx context.Context, accounts []string) ([]im.UserID, error)
-	// Do does what stands behind a !. Variables are replaced.
-	Do(ctx context.Context, words []string) error
+	// Do does what stands behind a ! and returns what it printed. Variables are
+	// replaced.
+	Do(ctx context.Context, words []string) (output string, err error)
 }
 
 // Password is the password of every account.
@@ -133,7 +134,8 @@ func (p *Player) step(ctx context.Context, st step) error {
 	return nil
 }
 
-// do lets the world do something.
+// do lets the world do something. "! group NAME is DEED" gives a name to the
+// group whose id the deed prints first.
 func (p *Player) do(ctx context.Context, words []word) error {
 	if words[0].text == "users" {
 		return nil // created at the start
@@ -146,7 +148,21 @@ func (p *Player) do(ctx context.Context, words []word) error {
 	for i, w := range words {
 		plain[i] = w.text
 	}
-	return p.world.Do(ctx, plain)
+	if len(plain) < 4 || plain[0] != "group" || plain[2] != "is" {
+		_, err = p.world.Do(ctx, plain)
+		return err
+	}
+	output, err := p.world.Do(ctx, plain[3:])
+	if err != nil {
+		return err
+	}
+	id, _, _ := strings.Cut(strings.TrimSpace(output), "\t")
+	group, err := number(word{text: id})
+	if err != nil {
+		return fmt.Errorf("id of group %s: %w", plain[1], err)
+	}
+	p.groups[plain[1]], p.vars[plain[1]] = im.GroupID(group), id
+	return nil
 }
 
 // terminal finds the terminal of a line, or makes it when a server is named.
@@ -209,12 +225,9 @@ func (p *Player) act(ctx context.Context, t *terminal, st step) error {
 	if p.insists(words) {
 		return p.insist(ctx, t, st.server, words[1:])
 	}
-	times := 1
-	if len(words) > 2 && words[1].text == "times" {
-		if times, err = strconv.Atoi(words[0].text); err != nil {
-			return fmt.Errorf("%s times: %w", words[0].text, err)
-		}
-		words = words[2:]
+	times, words, err := repeated(words)
+	if err != nil {
+		return err
 	}
 	verb, args, err := findVerb(words)
 	if err != nil {
@@ -226,6 +239,18 @@ func (p *Player) act(ctx context.Context, t *terminal, st step) error {
 		}
 	}
 	return nil
+}
+
+// repeated takes a "N times" off a line.
+func repeated(words []word) (int, []word, error) {
+	if len(words) < 3 || words[1].text != "times" {
+		return 1, words, nil
+	}
+	n, err := strconv.Atoi(words[0].text)
+	if err != nil {
+		return 0, nil, fmt.Errorf("%s times: %w", words[0].text, err)
+	}
+	return n, words[2:], nil
 }
 
 // findVerb finds a verb of one or two words.
@@ -244,17 +269,21 @@ func findVerb(words []word) (verb, []word, error) {
 // insists reports whether a line is to be tried until it succeeds.
 func (p *Player) insists(words []word) bool { return len(words) > 1 && words[0].text == "insist" }
 
-// insist logs in, or sends the same message, until the server agrees.
+// insist logs in, or sends the same message, until the server agrees or, with
+// "until EVENT" behind it, until that happens.
 func (p *Player) insist(ctx context.Context, t *terminal, server string, words []word) error {
+	attempt, success := p.insistLogin, []word{{text: "login"}, {text: "ok"}, {text: "..."}}
+	if words[0].text == "say" {
+		attempt, success = p.insistSay, []word{{text: "ack"}, {text: "..."}}
+	}
+	if i := slices.Index(words, word{text: "until"}); i > 0 {
+		words, success = words[:i], words[i+1:]
+	}
 	verb, args, err := findVerb(words)
 	if err != nil {
 		return err
 	}
 	deadline := time.Now().Add(Patience)
-	attempt, success := p.insistLogin, []word{{text: "login"}, {text: "ok"}, {text: "..."}}
-	if words[0].text == "say" {
-		attempt, success = p.insistSay, []word{{text: "ack"}, {text: "..."}}
-	}
 	for first := true; time.Now().Before(deadline); first = false {
 		if err := attempt(ctx, t, server, first, verb, args); err != nil {
 			return err
@@ -342,7 +371,16 @@ func (p *Player) expect(ctx context.Context, t *terminal, want []word) error {
 	if t.inbox == nil {
 		return errors.New("never connected")
 	}
-	return p.await(ctx, t, want)
+	times, want, err := repeated(want)
+	if err != nil {
+		return err
+	}
+	for range times {
+		if err := p.await(ctx, t, want); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // await waits for the first event of the sort of want and compares.
