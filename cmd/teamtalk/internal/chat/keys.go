@@ -1,0 +1,233 @@
+package chat
+
+import (
+	"slices"
+
+	tea "charm.land/bubbletea/v2"
+)
+
+// keyHelp explains the keys; one page of 80x24 must hold it.
+var keyHelp = [...][2]string{
+	{"Tab", "between the list and the input"},
+	{"Up, Down", "in the list: choose; in the input: scroll"},
+	{"Enter", "open what is chosen; send what is written"},
+	{"/", "search contacts and groups (when the input is empty)"},
+	{"PgUp, PgDn", "scroll; above the top, older messages are loaded"},
+	{"Esc", "end the search; back to the newest message; to the list"},
+	{"Ctrl-N", "next conversation with unread messages"},
+	{"Ctrl-R", "send failed messages again"},
+	{"Ctrl-J, Alt-Enter", "line break in a message"},
+	{"Ctrl-A, -E, -W, -U, -K", "start, end; delete word, to start, to end"},
+	{"F1, or ? in the list", "this help"},
+	{"Ctrl-C", "leave"},
+	{"", ""},
+	{"…  ✓  ✗", "a message is on its way, is stored, has failed"},
+	{"●  ○", "a contact is on-line, is not"},
+}
+
+// key takes a key.
+func (s *screen) key(msg tea.KeyPressMsg) tea.Cmd {
+	key := msg.Keystroke()
+	s.flash = ""
+	switch {
+	case key == "ctrl+c", s.model.Final:
+		return tea.Quit
+	case s.help:
+		s.helpKey(key)
+		return nil
+	case key == "f1", key == "?" && s.focus == onList:
+		s.help, s.helpTop = true, 0
+		return nil
+	case key == "ctrl+n":
+		return s.open(s.nextUnread())
+	case key == "ctrl+r":
+		return s.apply(Retry{s.model.Current})
+	case key == "pgup":
+		return s.scroll(-s.page())
+	case key == "pgdown":
+		return s.scroll(s.page())
+	}
+	switch s.focus {
+	case onSearch:
+		return s.searchKey(key, msg.Text)
+	case onList:
+		return s.listKey(key, msg.Text)
+	case onInput:
+		return s.inputKey(key, msg.Text)
+	}
+	return nil
+}
+
+// helpKey takes a key while the help is shown: any other than these closes it.
+func (s *screen) helpKey(key string) {
+	switch key {
+	case "up":
+		s.helpTop--
+	case "down":
+		s.helpTop++
+	case "pgup":
+		s.helpTop -= s.height
+	case "pgdown":
+		s.helpTop += s.height
+	default:
+		s.help = false
+	}
+}
+
+// listKey takes a key while the list has the focus.
+func (s *screen) listKey(key, text string) tea.Cmd {
+	switch key {
+	case "up":
+		s.choose(-1)
+	case "down":
+		s.choose(1)
+	case "home":
+		s.choose(-len(s.entries()))
+	case "end":
+		s.choose(len(s.entries()))
+	case "enter", "right":
+		return s.open(s.selected)
+	case "tab", "shift+tab":
+		if s.model.Current != (Key{}) {
+			s.focus = onInput
+		}
+	case "esc":
+		s.bottom = place{}
+	case "/":
+		s.focus = onSearch
+	default:
+		if text != "" && s.model.Current != (Key{}) {
+			s.focus = onInput
+			s.insert(text)
+		}
+	}
+	return nil
+}
+
+// searchKey takes a key while the user searches.
+func (s *screen) searchKey(key, text string) tea.Cmd {
+	switch key {
+	case "up":
+		s.choose(-1)
+		return nil
+	case "down":
+		s.choose(1)
+		return nil
+	case "enter":
+		found := s.selected
+		s.endSearch()
+		return s.open(found)
+	case "esc", "tab":
+		s.endSearch()
+		return nil
+	}
+	if key == "backspace" && s.search.text == "" {
+		s.endSearch()
+		return nil
+	}
+	if !s.search.key(key) && text != "" {
+		s.search.insert(text)
+	}
+	s.list()
+	if all := s.entries(); len(all) > 0 {
+		s.selected = all[0]
+	}
+	return nil
+}
+
+// endSearch shows everybody again.
+func (s *screen) endSearch() {
+	s.search.clear()
+	s.focus = onList
+	s.list()
+}
+
+// inputKey takes a key while the input has the focus.
+func (s *screen) inputKey(key, text string) tea.Cmd {
+	switch key {
+	case "enter":
+		return s.send()
+	case "ctrl+j", "alt+enter", "shift+enter":
+		s.insert("\n")
+	case "tab", "shift+tab":
+		s.focus = onList
+	case "up":
+		return s.scroll(-1)
+	case "down":
+		return s.scroll(1)
+	case "esc":
+		if s.bottom == (place{}) {
+			s.focus = onList
+		}
+		s.bottom = place{}
+	default:
+		if key == "/" && s.input.text == "" {
+			s.focus = onSearch
+		} else if !s.input.key(key) && text != "" {
+			s.insert(text)
+		}
+	}
+	return nil
+}
+
+// choose moves the selection in the list.
+func (s *screen) choose(by int) {
+	all := s.entries()
+	if len(all) == 0 {
+		return
+	}
+	at := max(0, slices.Index(all, s.selected))
+	s.selected = all[min(max(0, at+by), len(all)-1)]
+}
+
+// nextUnread returns the next conversation with unread messages after the
+// current one in the list, zero if there is none.
+func (s *screen) nextUnread() Key {
+	all := slices.Concat(s.model.Contacts(""), s.model.Groups(""))
+	start := slices.Index(all, s.model.Current) + 1
+	for i := range all {
+		k := all[(start+i)%len(all)]
+		if c := s.model.Conversation(k); c != nil && c.Unread > 0 {
+			return k
+		}
+	}
+	return Key{}
+}
+
+// page is how far PgUp scrolls: a screen less one line of context.
+func (s *screen) page() int { return max(1, s.conversationHeight()-1) }
+
+// scroll moves the view of the conversation by lines and asks for older
+// messages above the top.
+func (s *screen) scroll(by int) tea.Cmd {
+	k := s.model.Current
+	c := s.model.Conversation(k)
+	if c == nil {
+		return nil
+	}
+	lines := s.transcript.lines(s.model, c, s.method, s.conversationWidth())
+	height := s.conversationHeight()
+	last := s.lastShown(lines) + by
+	atTop := last < height
+	last = min(max(last, height-1), len(lines)-1)
+	s.bottom = place{}
+	if last < len(lines)-1 {
+		s.bottom = place{lines[last].msg, lines[last].part}
+	}
+	if atTop && by < 0 {
+		return s.apply(Older{k})
+	}
+	return nil
+}
+
+// lastShown returns the index of the lowest line to show.
+func (s *screen) lastShown(lines []line) int {
+	if s.bottom != (place{}) {
+		for i := range slices.Backward(lines) {
+			if lines[i].msg == s.bottom.msg && lines[i].part <= s.bottom.part {
+				return i
+			}
+		}
+	}
+	return len(lines) - 1
+}

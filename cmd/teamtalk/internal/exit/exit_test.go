@@ -1,0 +1,27 @@
+package exit_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"teamtalk/cmd/teamtalk/internal/exit"
+)
+
+func TestCode(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		err  error
+		want int
+	}{
+		"nil":     {nil, 0},
+		"foreign": {errors.New("x"), exit.Failed},
+		"usage":   {exit.Usagef("x"), exit.Usage},
+		"wrapped": {fmt.Errorf("add: %w", exit.Existsf("x")), exit.Exists},
+	}
+	for name, test := range tests {
+		if got := exit.Code(test.err); got != test.want {
+			t.Errorf("%s: %d, want %d", name, got, test.want)
+		}
+	}
+}

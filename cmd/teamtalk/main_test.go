@@ -1,0 +1,42 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+)
+
+func TestExitCodes(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		args   []string
+		code   int
+		stdout string
+		stderr string
+	}{
+		"version":         {[]string{"version"}, 0, "teamtalk ", ""},
+		"help":            {[]string{"help"}, 0, "Usage:", ""},
+		"no command":      {nil, 0, "Usage:", ""},
+		"unknown command": {[]string{"dance"}, 2, "", `unknown command "dance"`},
+		"unknown flag":    {[]string{"version", "--loud"}, 2, "", "unknown flag: --loud"},
+		"too many words":  {[]string{"version", "please"}, 2, "", "teamtalk: "},
+		"chat as nobody":  {[]string{"chat"}, 2, "", "--user is missing"},
+		"bench no mode":   {[]string{"bench"}, 2, "", "mode"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var stdout, stderr bytes.Buffer
+			code := run(t.Context(), test.args, strings.NewReader(""), &stdout, &stderr)
+			if code != test.code {
+				t.Errorf("exit code %d, want %d; stderr: %s", code, test.code, stderr.String())
+			}
+			if !strings.Contains(stdout.String(), test.stdout) || !strings.Contains(stderr.String(), test.stderr) {
+				t.Errorf("stdout %q, stderr %q", stdout.String(), stderr.String())
+			}
+			if strings.Count(strings.TrimSpace(stderr.String()), "\n") > 0 {
+				t.Errorf("more than one line on stderr: %s", stderr.String())
+			}
+		})
+	}
+}
