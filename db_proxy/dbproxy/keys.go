@@ -146,7 +146,7 @@ var ownKeys = config.Keys{
 		Help: "Most messages stored by one transaction.",
 	},
 	{
-		Name: "HashWorkers", Kind: config.Int, Default: "1", Min: 1, Max: 64,
+		Name: "HashWorkers", Kind: config.Int, Default: "2", Min: 1, Max: 64,
 		Help: "Passwords hashed at the same time. Each takes a core for some 40 ms and 20 MB of memory.",
 	},
 	{

@@ -74,9 +74,6 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	}
 	s.sends = newSends(s)
 	s.asks = newAsks(deps.Clock)
-	s.commands = s.clientCommands()
-	s.answers = s.dbAnswers()
-	s.relayed = s.relayHandlers()
 	s.node = link.New(link.Config{
 		Role: "msg_server", Capabilities: []string{link.CapRelay, link.CapStore},
 		Secret: []byte(cfg.LinkSecret.Reveal()), AllowOriginals: cfg.OriginalNeighbours,
@@ -84,6 +81,9 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	s.db = dblink.New(cfg.DBServers, cfg.ConcurrentDBConnCnt, s.node, s)
 	s.routes = newRoutes(s, cfg.RouteServers)
 	s.logins = newLoginServers(s, cfg.LoginServers)
+	s.commands = s.clientCommands()
+	s.answers = s.dbAnswers()
+	s.relayed = s.relayHandlers()
 
 	limits := transport.Limits{
 		MaxPDU: cfg.MaxClientPDU, MaxOutbound: cfg.SlowConsumerBytes, SlowConsumer: cfg.SlowConsumerTime,
