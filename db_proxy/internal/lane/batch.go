@@ -281,8 +281,8 @@ func (l *lane) giveUp(b *batch, err error) {
 	}
 }
 
-// complete remembers what was committed, answers, and leaves the counters to
-// be written behind.
+// complete remembers what was committed, leaves the counters to be written
+// behind, and answers: whoever has his answer finds the counters noted.
 func (l *lane) complete(ctx context.Context, b *batch) {
 	now := l.deps.Clock()
 	for _, s := range b.sends {
@@ -292,6 +292,10 @@ func (l *lane) complete(ctx context.Context, b *batch) {
 		}
 		st.last, st.lastAt = max(st.last, s.id), now
 		l.recent.add(sendKey{from: s.From, op: s.Op}, s.id)
+	}
+	l.metrics.stored.Add(float64(len(b.sends)))
+	l.count(ctx, b)
+	for _, s := range b.sends {
 		s.succeed()
 	}
 	for repeat, first := range b.again {
@@ -300,15 +304,8 @@ func (l *lane) complete(ctx context.Context, b *batch) {
 		repeat.succeed()
 	}
 	for _, r := range b.reads {
-		if !r.ended {
-			r.ended = true
-			if r.Done != nil {
-				r.Done(nil)
-			}
-		}
+		r.succeed()
 	}
-	l.metrics.stored.Add(float64(len(b.sends)))
-	l.count(ctx, b)
 }
 
 // untilDone repeats a step while it fails for a reason that passes.

@@ -96,12 +96,16 @@ type Read struct {
 
 func (r *Read) conversation() im.Conversation { return r.Conv }
 
-func (r *Read) fail(err error) {
-	if !r.ended {
-		r.ended = true
-		if r.Done != nil {
-			r.Done(err)
-		}
+func (r *Read) fail(err error) { r.end(err) }
+func (r *Read) succeed()       { r.end(nil) }
+
+func (r *Read) end(err error) {
+	if r.ended {
+		return
+	}
+	r.ended = true
+	if r.Done != nil {
+		r.Done(err)
 	}
 }
 
