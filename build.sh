@@ -26,13 +26,8 @@ say() { printf '%s\n' "$*" >&2; }
 die() { say "build.sh: $*"; exit 1; }
 
 build() {
-	local version
-	version=$(git describe --always --dirty 2>/dev/null || echo unknown)
 	mkdir -p bin
-	for target in $ROLES cmd/teamtalk; do
-		CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X teamtalk/internal/rolemain.Version=$version" \
-			-o "bin/$(basename "$target")" "./$target"
-	done
+	CGO_ENABLED=0 go build -buildvcs=auto -trimpath -ldflags '-s -w' -o bin/ $(printf './%s ' $ROLES cmd/teamtalk)
 }
 
 # install_needs gets the servers and the C compiler that the tests use.
@@ -71,19 +66,21 @@ run_tests() {
 	install_needs
 	format_check
 	build
-	go test -race -shuffle=on -timeout 12m "$@" ./...
+	go test -race -shuffle=on -timeout 14m "$@" ./...
 }
 
 lint() {
 	format_check
-	if [ -f tools/go.mod ]; then
-		go tool -modfile=tools/go.mod golangci-lint run ./...
-	fi
+	go tool -modfile=tools/lint/go.mod golangci-lint run ./...
 }
 
 fuzz() {
-	local seconds=${1:-60}
-	go test -run '^$' -fuzz '^FuzzNext$' -fuzztime "${seconds}s" ./internal/wire
+	local seconds=${1:-60} file target
+	grep -rl --include='*_test.go' '^func Fuzz' . | sort | while read -r file; do
+		sed -n 's/^func \(Fuzz[A-Za-z]*\)(.*/\1/p' "$file" | while read -r target; do
+			go test -run '^$' -fuzz "^$target\$" -fuzztime "${seconds}s" "./$(dirname "$file")"
+		done
+	done
 }
 
 # ---- cluster ---------------------------------------------------------------
