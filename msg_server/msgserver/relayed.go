@@ -136,12 +136,6 @@ func (s *Server) plainMessage(body []byte, _ uint16) {
 	s.deliver(o)
 }
 
-// statusNotify tells the PCs that a user came or went, 0203. Source: flows.md §4.2.
-func (s *Server) statusNotify(body []byte, _ uint16) {
-	frame := wire.Append(nil, wire.StatusNotify, 0, body)
-	s.pushAll(frame, func(session *Session) bool { return !session.Client.Mobile() })
-}
-
 // statusAnswer passes 020B to the client who asked.
 func (s *Server) statusAnswer(body []byte, seq uint16) {
 	s.passTo(wire.PDU{Header: wire.Header{Command: wire.UsersStatusRes, Seq: seq}, Body: body})

@@ -62,6 +62,7 @@ type Server struct {
 	sends    *sends
 	order    *deliver.Order
 	asks     *asks
+	presence presence
 	stopping atomic.Bool
 }
 
@@ -157,10 +158,14 @@ func (s *Server) drain(ctx context.Context) {
 func (s *Server) sweep(ctx context.Context) {
 	ticker := time.NewTicker(sweepEvery)
 	defer ticker.Stop()
+	tell := time.NewTicker(presenceEvery)
+	defer tell.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-tell.C:
+			s.tellPresence()
 		case <-ticker.C:
 			s.order.Expire()
 			s.sends.sweep()
