@@ -1,0 +1,89 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"teamtalk/cmd/teamtalk/internal/exit"
+	"teamtalk/db_proxy/dbproxy"
+	"teamtalk/internal/im"
+)
+
+// Names in a data folder.
+const (
+	DataFile   = "teamtalk.db"
+	SocketFile = "admin.sock"
+)
+
+// DefaultData is the data folder that commands use unless told otherwise.
+const DefaultData = "data"
+
+// Backend does what operators ask for. dbproxy.Admin is one; its methods are
+// described there.
+type Backend interface {
+	AddUsers(ctx context.Context, specs []dbproxy.AccountSpec) ([]dbproxy.Account, error)
+	ListUsers(ctx context.Context) ([]dbproxy.Account, error)
+	SetPassword(ctx context.Context, name, password string) error
+	SetEnabled(ctx context.Context, name string, enabled bool) error
+	AddGroup(ctx context.Context, spec dbproxy.GroupSpec) (id uint32, existed bool, err error)
+}
+
+// target says which accounts a command is about.
+type target struct {
+	data   string // data folder of "teamtalk serve"
+	config string // dbproxyserver.conf; goes first
+}
+
+// open returns the backend of a target. Create makes a data folder that does
+// not exist yet. The caller closes what it gets.
+func (t target) open(ctx context.Context, create bool) (Backend, func() error, error) {
+	if t.config != "" {
+		cfg, err := dbproxy.LoadConfig(t.config)
+		if err != nil {
+			return nil, nil, exit.Usagef("%w", err)
+		}
+		return direct(ctx, cfg)
+	}
+	socket := filepath.Join(t.data, SocketFile)
+	if remote := dialSocket(ctx, socket); remote != nil {
+		return remote, remote.close, nil
+	}
+	file := filepath.Join(t.data, DataFile)
+	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) && !create {
+		return nil, nil, fmt.Errorf("there is no data in %s: use --data or --config", t.data)
+	}
+	return direct(ctx, dbproxy.Config{StoreDriver: "sqlite", StorePath: file})
+}
+
+// direct opens the database.
+func direct(ctx context.Context, cfg dbproxy.Config) (Backend, func() error, error) {
+	a, err := dbproxy.OpenAdmin(ctx, cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, nil, err
+	}
+	return a, a.Close, nil
+}
+
+// Explain makes an error one line for people: no codes, no package names.
+func Explain(err error) string {
+	var parts []string
+	for err != nil {
+		e, ok := errors.AsType[*im.Error](err)
+		if !ok {
+			parts = append(parts, err.Error())
+			break
+		}
+		if prefix, _, found := strings.Cut(err.Error(), e.Error()); found && prefix != "" {
+			parts = append(parts, strings.TrimSuffix(prefix, ": "))
+		}
+		parts = append(parts, strings.TrimPrefix(e.Msg, "store: "))
+		err = e.Cause
+	}
+	return strings.Join(strings.Fields(strings.Join(parts, ": ")), " ")
+}
