@@ -115,6 +115,11 @@ func (c *client) finishLogin(res *server.IMValidateRsp) {
 		return
 	}
 	user := res.GetUserInfo()
+	if res.GetResultCode() == validateFault {
+		// The original says 6 here, which clients show as a wrong password.
+		c.refuseLogin(basedefine.ResultType_REFUSE_REASON_NO_DB_SERVER, res.GetResultString())
+		return
+	}
 	if res.GetResultCode() != 0 || user.GetUserId() == 0 {
 		c.refuseLogin(basedefine.ResultType_REFUSE_REASON_DB_VALIDATE_FAILED, res.GetResultString())
 		return
@@ -140,6 +145,9 @@ func (c *client) finishLogin(res *server.IMValidateRsp) {
 		Capabilities: granted,
 	})
 }
+
+// validateFault is the result of 0704 when the database could not say.
+const validateFault = 2
 
 // grant returns the announced capabilities that this server has.
 func (c *client) grant() (granted []string) {

@@ -60,16 +60,14 @@ func (s *Server) sendMessage(c *client, pdu wire.PDU) {
 		MsgData:     m.MsgData,
 	}
 	c.inFlight.Add(1)
+	var delay time.Duration
 	if s.cfg.MaxMsgsPerSec > 0 {
 		if c.allowance == nil {
 			c.allowance = newAllowance(s.cfg.MaxMsgsPerSec)
 		}
-		if wait := c.allowance.take(p.created); wait > 0 {
-			s.sends.later(p, wait)
-			return
-		}
+		delay = c.allowance.take(p.created)
 	}
-	s.sends.start(p)
+	s.sends.start(p, delay)
 }
 
 // refusal says why a message is not stored, as a metric label; "" if it is.

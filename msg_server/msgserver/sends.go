@@ -7,11 +7,9 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"teamtalk/internal/im"
@@ -23,10 +21,8 @@ import (
 // Bounds of the sends under way. Clients give up after five seconds.
 const (
 	sendPatience   = 4 * time.Second // until a send is given up
-	resendEvery    = 100 * time.Millisecond
-	maxPending     = 200_000 // sends under way on one server
-	originalCredit = 4096    // unanswered requests an original db_proxy gets
-	sendShards     = 16
+	maxPending     = 200_000         // sends under way on one server
+	originalCredit = 4096            // unanswered requests an original db_proxy gets
 )
 
 // pending is a message that a client sent and that is being stored.
@@ -42,10 +38,10 @@ type pending struct {
 	msg         *message.IMMsgData
 	repeat      *repeat
 
-	// Guarded by the shard.
+	// Guarded by sends.mu until it is finished.
 	id    uint64
 	link  *link.Link // where it was sent; nil while it waits for one
-	due   time.Time  // when it is sent, or sent again
+	due   time.Time  // when it may be sent
 	tries int
 }
 
@@ -53,69 +49,69 @@ type pending struct {
 // and sends it again when its db_proxy is lost. Safe from any goroutine.
 type sends struct {
 	server *Server
-	nextID atomic.Uint64
-	count  atomic.Int64
-	shards [sendShards]sendShard
-	unsent sync.Map // *link.Link → *atomic.Int64, unanswered sends of a link
-}
 
-type sendShard struct {
-	mu      sync.Mutex // guards all below; a leaf
+	// mu guards all below. It is held while a message is appended to the
+	// buffer of its link: the order of the numbers is the order on the wire.
+	mu      sync.Mutex
+	lastID  uint64
 	pending map[uint64]*pending
-	waiting map[uint64]*pending // those without a link, or not due yet
+	// waiting have no link, or are not due yet; ascending by id.
+	waiting []*pending
+	// behind counts what waits of each conversation: what comes after it
+	// waits, too.
+	behind map[im.Conversation]int
+	// unanswered counts the sends on each link.
+	unanswered map[*link.Link]int
 }
 
 func newSends(s *Server) *sends {
-	all := &sends{server: s}
-	for i := range all.shards {
-		all.shards[i].pending = map[uint64]*pending{}
-		all.shards[i].waiting = map[uint64]*pending{}
+	return &sends{
+		server: s, pending: map[uint64]*pending{},
+		behind: map[im.Conversation]int{}, unanswered: map[*link.Link]int{},
 	}
-	return all
 }
 
-func (s *sends) shard(id uint64) *sendShard { return &s.shards[id%sendShards] }
-
-// start sends a message to the owner of its conversation.
-func (s *sends) start(p *pending) {
-	if s.count.Add(1) > maxPending {
-		s.count.Add(-1)
+// start sends a message to the owner of its conversation, after a delay.
+func (s *sends) start(p *pending, delay time.Duration) {
+	s.mu.Lock()
+	if len(s.pending) >= maxPending {
+		s.mu.Unlock()
 		p.client.inFlight.Add(-1)
 		s.server.fail(p, im.Busy)
 		return
 	}
+	defer s.mu.Unlock()
+	s.lastID++
+	p.id = s.lastID
+	s.pending[p.id] = p
 	s.server.metrics.inFlight.Inc()
-	p.id = s.nextID.Add(1)
-	sh := s.shard(p.id)
-	sh.mu.Lock()
-	sh.pending[p.id] = p
-	s.dispatch(sh, p)
-	sh.mu.Unlock()
-}
-
-// later sends a message when its connection's allowance lets it.
-func (s *sends) later(p *pending, wait time.Duration) {
-	s.count.Add(1)
-	s.server.metrics.inFlight.Inc()
-	p.id = s.nextID.Add(1)
-	p.due = p.created.Add(wait)
-	sh := s.shard(p.id)
-	sh.mu.Lock()
-	sh.pending[p.id] = p
-	sh.waiting[p.id] = p
-	sh.mu.Unlock()
-}
-
-// dispatch sends p on the link of its owner, or lets it wait for one. The
-// lock of the shard is held: Link.Send only appends to a buffer.
-func (s *sends) dispatch(sh *sendShard, p *pending) {
-	l := s.server.db.Owner(p.conv)
-	if l == nil || !s.admit(l) {
-		p.link, p.due = nil, s.server.clock().Add(resendEvery)
-		sh.waiting[p.id] = p
-		return
+	if delay > 0 || s.behind[p.conv] > 0 || !s.dispatch(p) {
+		p.due = p.created.Add(delay)
+		s.hold(p)
 	}
-	delete(sh.waiting, p.id)
+}
+
+// hold is called with mu held; p is younger than all that wait.
+func (s *sends) hold(p *pending) {
+	s.waiting = append(s.waiting, p)
+	s.behind[p.conv]++
+}
+
+// dispatch sends p on the link of its owner; false if there is none, or its
+// credit is used up. Called with mu held.
+func (s *sends) dispatch(p *pending) bool {
+	l := s.server.db.Owner(p.conv)
+	if l == nil {
+		return false
+	}
+	credit := int(l.Peer().Credit)
+	if credit == 0 {
+		credit = originalCredit
+	}
+	if s.unanswered[l] >= credit {
+		return false
+	}
+	s.unanswered[l]++
 	p.link = l
 	p.tries++
 	m := p.msg
@@ -125,95 +121,80 @@ func (s *sends) dispatch(sh *sendShard, p *pending) {
 	}
 	l.SendMessage(wire.MsgData, p.seq, m)
 	m.AttachData, m.OperationId = nil, nil
-}
-
-// admit counts a send against the credit of a link.
-func (s *sends) admit(l *link.Link) bool {
-	n := s.counter(l)
-	credit := int64(l.Peer().Credit)
-	if credit == 0 {
-		credit = originalCredit
-	}
-	if n.Add(1) > credit {
-		n.Add(-1)
-		return false
-	}
 	return true
-}
-
-func (s *sends) counter(l *link.Link) *atomic.Int64 {
-	if n, ok := s.unsent.Load(l); ok {
-		return n.(*atomic.Int64)
-	}
-	n, _ := s.unsent.LoadOrStore(l, new(atomic.Int64))
-	return n.(*atomic.Int64)
 }
 
 // finish takes a send out when its answer came; nil if it is not under way
 // any more.
 func (s *sends) finish(id uint64) *pending {
-	sh := s.shard(id)
-	sh.mu.Lock()
-	p := sh.pending[id]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.pending[id]
 	if p != nil {
-		s.remove(sh, p)
+		s.remove(p)
 	}
-	sh.mu.Unlock()
 	return p
 }
 
-// remove is called with the lock of the shard held.
-func (s *sends) remove(sh *sendShard, p *pending) {
-	delete(sh.pending, p.id)
-	delete(sh.waiting, p.id)
+// remove is called with mu held; p may still stand in waiting.
+func (s *sends) remove(p *pending) {
+	delete(s.pending, p.id)
 	if p.link != nil {
-		s.counter(p.link).Add(-1)
+		s.release(p.link)
 	}
 	p.client.inFlight.Add(-1)
-	s.count.Add(-1)
 	s.server.metrics.inFlight.Dec()
 }
 
-// lost makes the sends of a link that ended wait for another one: the
-// operation id finds what was stored. Source: defect A1, design of retries in
-// docs/protocol.md.
-func (s *sends) lost(l *link.Link) {
-	now := s.server.clock()
-	for i := range s.shards {
-		sh := &s.shards[i]
-		sh.mu.Lock()
-		for id, p := range sh.pending {
-			if p.link == l {
-				p.link, p.due = nil, now
-				sh.waiting[id] = p
-			}
-		}
-		sh.mu.Unlock()
+func (s *sends) release(l *link.Link) {
+	if s.unanswered[l]--; s.unanswered[l] <= 0 {
+		delete(s.unanswered, l)
 	}
-	s.unsent.Delete(l)
 }
 
-// sweep sends what waits and gives up what waited too long.
+// lost makes the sends of a link that ended wait for another one, before
+// those that came later: their operation ids find what was stored.
+// Source: defect A1.
+func (s *sends) lost(l *link.Link) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.pending {
+		if p.link == l {
+			p.link = nil
+			s.hold(p)
+		}
+	}
+	delete(s.unanswered, l)
+	slices.SortFunc(s.waiting, func(a, b *pending) int { return cmp.Compare(a.id, b.id) })
+}
+
+// sweep sends what waits, in the order in which it came, and gives up what
+// waited too long.
 func (s *sends) sweep() {
 	now := s.server.clock()
+	s.mu.Lock()
 	var over []*pending
-	for i := range s.shards {
-		sh := &s.shards[i]
-		sh.mu.Lock()
-		// In the order in which they came, or a conversation's would change.
-		for _, p := range inOrder(sh.waiting) {
-			if !now.Before(p.due) {
-				s.dispatch(sh, p)
-			}
+	for _, p := range s.pending {
+		if now.Sub(p.created) > sendPatience {
+			s.remove(p)
+			over = append(over, p)
 		}
-		for _, p := range sh.pending {
-			if now.Sub(p.created) > sendPatience {
-				s.remove(sh, p)
-				over = append(over, p)
-			}
-		}
-		sh.mu.Unlock()
 	}
+	stuck := map[im.Conversation]bool{}
+	s.waiting = slices.DeleteFunc(s.waiting, func(p *pending) bool {
+		gone := s.pending[p.id] == nil
+		if !gone {
+			gone = !stuck[p.conv] && !now.Before(p.due) && s.dispatch(p)
+			stuck[p.conv] = !gone
+		}
+		if gone {
+			if s.behind[p.conv]--; s.behind[p.conv] == 0 {
+				delete(s.behind, p.conv)
+			}
+		}
+		return gone
+	})
+	s.mu.Unlock()
 	for _, p := range over {
 		s.server.fail(p, im.Unavailable)
 	}
@@ -223,13 +204,19 @@ func (s *sends) sweep() {
 func (s *sends) wait(ctx context.Context) {
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
-	for s.count.Load() > 0 {
+	for s.count() > 0 {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
 	}
+}
+
+func (s *sends) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.pending)
 }
 
 // operationID makes the id under which a message is stored: that of the
@@ -250,12 +237,4 @@ func operationID(clientMsgID string, now time.Time) (id im.OperationID) {
 	id[6] = id[6]&0x0f | 0x70
 	id[8] = id[8]&0x3f | 0x80
 	return id
-}
-
-// inOrder returns what waits in the order in which it came.
-func inOrder(waiting map[uint64]*pending) []*pending {
-	if len(waiting) == 0 {
-		return nil
-	}
-	return slices.SortedFunc(maps.Values(waiting), func(a, b *pending) int { return cmp.Compare(a.id, b.id) })
 }
