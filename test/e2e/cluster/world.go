@@ -75,6 +75,21 @@ var deeds = map[string]func(ctx context.Context, w World, args []string) error{
 	// ready waits until every running role says so again.
 	"ready": func(ctx context.Context, w World, _ []string) error { return w.AwaitReady(ctx) },
 
+	// age SECONDS GROUP: everything in the group was said earlier.
+	"age": func(ctx context.Context, w World, args []string) error {
+		if len(args) != 2 {
+			return errors.New("age SECONDS GROUP")
+		}
+		for shard := range im.Shards {
+			_, err := w.DB.ExecContext(ctx, fmt.Sprintf(
+				"UPDATE IMGroupMessage_%d SET created = created - ? WHERE groupId = ?", shard), args[0], args[1])
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	},
+
 	// located SERVER...: login_server names these msg_servers, within the time
 	// a start may take; "located nobody" when it has none.
 	"located": located,

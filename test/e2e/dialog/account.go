@@ -12,6 +12,7 @@ import (
 	"teamtalk/internal/wire"
 	"teamtalk/pb/basedefine"
 	"teamtalk/pb/buddy"
+	"teamtalk/pb/extension"
 	"teamtalk/pb/login"
 	"teamtalk/pb/message"
 	"teamtalk/pb/switchservice"
@@ -323,6 +324,9 @@ var accountDecoders = map[wire.Command]decoder{
 	}),
 	wire.AvatarChangedNotify: push(func(p *Player, _ *terminal, m *buddy.IMAvatarChangedNotify) []event {
 		return []event{say("avatar", p.userName(m.GetChangedUserId()), text(m.GetAvatarUrl()))}
+	}),
+	wire.MoveServer: push(func(_ *Player, _ *terminal, m *extension.IMMoveServer) []event {
+		return []event{say("move", m.GetIp(), m.GetPort())}
 	}),
 	wire.P2PCommand: push(func(p *Player, _ *terminal, m *switchservice.IMP2PCmdMsg) []event {
 		return []event{say("command", p.userName(m.GetFromUserId()), text(m.GetCmdMsgData()))}

@@ -22,7 +22,12 @@
 // sorts in any: a message may overtake an answer. "no" and "nothing" first ask
 // the server for the time over the same connection, so whatever was sent
 // before has arrived. At the end of a script nothing may be left over but news
-// about presence and signatures, which everybody gets.
+// about presence, signatures and pictures: everybody gets those, they may come
+// more than once, and older ones than the expected are passed over.
+//
+// "N times" before what is done or expected repeats it. "insist" before a
+// log-in (on a new connection each time) or a message (the same bytes again)
+// repeats it until it succeeds, or until what stands behind "until" arrives.
 //
 // In what is expected, * is any one word and ... any rest; $name is a variable,
 // bound where it is first expected. Every user has one with the own id.

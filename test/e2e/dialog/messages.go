@@ -23,7 +23,7 @@ var messageVerbs = map[string]verb{
 		if len(args) < 2 {
 			return errors.New(`say TO "text"`)
 		}
-		var data []byte
+		data := []byte{} // not nil, which would leave the field out
 		if args[1].text != "" {
 			data = textcrypt.Standard().Encrypt(args[1].text)
 		}

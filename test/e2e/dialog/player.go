@@ -269,12 +269,16 @@ func findVerb(words []word) (verb, []word, error) {
 // insists reports whether a line is to be tried until it succeeds.
 func (p *Player) insists(words []word) bool { return len(words) > 1 && words[0].text == "insist" }
 
-// insist logs in, or sends the same message, until the server agrees or, with
-// "until EVENT" behind it, until that happens.
+// insist logs in, sends the same message or asks the same question until the
+// server agrees or, with "until EVENT" behind it, until that arrives.
 func (p *Player) insist(ctx context.Context, t *terminal, server string, words []word) error {
 	attempt, success := p.insistLogin, []word{{text: "login"}, {text: "ok"}, {text: "..."}}
-	if words[0].text == "say" {
+	switch words[0].text {
+	case "login":
+	case "say":
 		attempt, success = p.insistSay, []word{{text: "ack"}, {text: "..."}}
+	default:
+		attempt, success = p.insistAsk, []word{words[0], {text: "..."}}
 	}
 	if i := slices.Index(words, word{text: "until"}); i > 0 {
 		words, success = words[:i], words[i+1:]
@@ -319,6 +323,23 @@ func (p *Player) insistSay(_ context.Context, t *terminal, _ string, first bool,
 		if r.want == wire.MsgDataAck {
 			r.quiet = true
 		}
+	}
+	return nil
+}
+
+// insistAsk asks a question, once the last answer was thrown away.
+func (p *Player) insistAsk(_ context.Context, t *terminal, _ string, first bool, verb verb, args []word) error {
+	if !first {
+		if t.lastAsked.left > 0 {
+			return nil // the answer is on its way
+		}
+		t.arrived = slices.DeleteFunc(t.arrived, func(e event) bool { return e.answers == t.lastAsked })
+	}
+	if err := verb(p, t, args); err != nil {
+		return err
+	}
+	if t.lastAsked == nil {
+		return errors.New("insisted on what has no answer")
 	}
 	return nil
 }
@@ -388,15 +409,19 @@ func (p *Player) await(ctx context.Context, t *terminal, want []word) error {
 	key, deadline := keyOf(want), time.Now().Add(Patience)
 	for {
 		closed, news := p.collect(t)
-		for i, e := range t.arrived {
-			if e.key != key {
-				continue
-			}
-			if !p.match(want, e.words) {
+		for i := 0; i < len(t.arrived); i++ {
+			e := t.arrived[i]
+			switch {
+			case e.key != key:
+			case p.match(want, e.words):
+				t.arrived = slices.Delete(t.arrived, i, i+1)
+				return nil
+			case e.broadcast(): // older news, which may have been repeated
+				t.arrived = slices.Delete(t.arrived, i, i+1)
+				i--
+			default:
 				return fmt.Errorf("want %s, got %s", render(want), render(e.words))
 			}
-			t.arrived = slices.Delete(t.arrived, i, i+1)
-			return nil
 		}
 		if closed || t.outraged() || !wait(ctx, news, deadline) {
 			return fmt.Errorf("want %s, got nothing of the sort; arrived: [%s]", render(want), t.leftover())

@@ -71,6 +71,9 @@ func (p *Player) decode(t *terminal, pdu wire.PDU) []event {
 	if err != nil {
 		return []event{say("broken", fmt.Sprintf("%#04x:", uint16(pdu.Command)), text(err.Error()))}
 	}
+	for i := range events {
+		events[i].answers = r
+	}
 	return events
 }
 

@@ -35,7 +35,8 @@ type terminal struct {
 	pending   map[uint16]*request
 	lastPDU   []byte // for repeat
 	lastAck   *request
-	heartbeat []byte // sent, its echo not yet seen
+	lastAsked *request // that has an answer
+	heartbeat []byte   // sent, its echo not yet seen
 	arrived   []event
 	forgotten bool // nothing more is checked
 
@@ -211,7 +212,7 @@ func (t *terminal) sendBody(command wire.Command, body []byte, want wire.Command
 	var r *request
 	if want != 0 {
 		r = &request{want: want, left: 1, info: info}
-		t.pending[seq] = r
+		t.pending[seq], t.lastAsked = r, r
 	}
 	return r, t.write(t.header(wire.Append(nil, command, seq, body)))
 }
@@ -251,8 +252,9 @@ func (t *terminal) repeat() error {
 
 // event is something that arrived.
 type event struct {
-	key   string // what sort it is; see keyOf
-	words []word
+	key     string // what sort it is; see keyOf
+	words   []word
+	answers *request // nil for a push
 }
 
 // pairKeys are the first words whose arrivals are sorted by the second one,
@@ -298,7 +300,7 @@ func say(parts ...any) event {
 			}
 		}
 	}
-	return event{keyOf(words), words}
+	return event{key: keyOf(words), words: words}
 }
 
 // text is a part of an event that is quoted.

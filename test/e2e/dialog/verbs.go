@@ -94,6 +94,15 @@ var plainVerbs = map[string]verb{
 
 	// repeat: the last PDU once more, byte for byte.
 	"repeat": func(_ *Player, t *terminal, _ []word) error { return t.repeat() },
+
+	// repeat hastily: the same before the answer is there; one answer may do for
+	// both.
+	"repeat hastily": func(_ *Player, t *terminal, _ []word) error {
+		for _, r := range t.pending {
+			r.quiet = r.quiet || r.want == wire.MsgDataAck
+		}
+		return t.repeat()
+	},
 }
 
 // hexOf decodes hex digits, with blanks anywhere.
