@@ -13,9 +13,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"teamtalk/cmd/teamtalk/internal/admin"
 	"teamtalk/cmd/teamtalk/internal/bench"
 	"teamtalk/cmd/teamtalk/internal/chat"
 	"teamtalk/cmd/teamtalk/internal/exit"
+	"teamtalk/cmd/teamtalk/internal/serve"
 	"teamtalk/internal/rolemain"
 )
 
@@ -38,7 +40,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		PersistentPreRun: func(*cobra.Command, []string) { started = true },
 	}
 	root.SetVersionTemplate("teamtalk {{.Version}}\n")
-	root.AddCommand(chat.Command(), bench.Command(), version())
+	root.AddCommand(serve.Command(), chat.Command(), admin.UserCommand(), admin.GroupCommand(), bench.Command(), version())
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)

@@ -1,0 +1,286 @@
+// Package serve is "teamtalk serve": login_server, msg_server, route_server
+// and db_proxy in one process, with SQLite in a data folder and a Redis inside
+// the process. They are the same libraries as in the role binaries and speak
+// over the same sockets; only starting, stopping and their configuration are
+// this package's.
+package serve
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+
+	"teamtalk/cmd/teamtalk/internal/admin"
+	"teamtalk/db_proxy/dbproxy"
+	"teamtalk/internal/obs"
+	"teamtalk/login_server/loginserver"
+	"teamtalk/msg_server/msgserver"
+	"teamtalk/route_server/routeserver"
+)
+
+// LogFile is the name of the log in the data folder.
+const LogFile = "teamtalk.log"
+
+const (
+	readyPatience = 30 * time.Second
+	readyPoll     = 10 * time.Millisecond
+)
+
+// part is something that runs until its context ends.
+type part struct {
+	name  string
+	stop  context.CancelFunc
+	ended chan struct{}
+}
+
+// server is a running "teamtalk serve". It is for the goroutine of Run.
+type server struct {
+	cfg    Config
+	log    *logFile
+	own    *slog.Logger // of this package
+	parts  []*part      // in the order of their start
+	failed chan error   // why a part ended by itself
+	ready  []func() error
+}
+
+// Run serves until ctx ends, or until a role fails. It prints how to log in,
+// and last a line "ready msg=IP:PORT login=URL", when clients are welcome.
+func Run(ctx context.Context, cfg Config, out io.Writer) (err error) {
+	if err := cfg.complete(); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
+		return fmt.Errorf("make data folder: %w", err)
+	}
+	log, err := openLog(filepath.Join(cfg.Data, LogFile))
+	if err != nil {
+		return err
+	}
+	s := &server{
+		cfg: cfg, log: log, failed: make(chan error, 1),
+		own: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: cfg.LogLevel})).With("role", "serve"),
+	}
+	defer func() {
+		s.stopAll()
+		if err != nil {
+			s.own.Error("stopped", slog.Any("error", err))
+		} else {
+			s.own.Info("stopped")
+		}
+		_ = log.Close() // there is nowhere left to tell
+	}()
+	demo, err := s.startAll(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil // told to stop while still starting
+		}
+		return err
+	}
+	if err := welcome(out, cfg, demo); err != nil {
+		return fmt.Errorf("print: %w", err)
+	}
+	s.own.Info("ready")
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-s.failed:
+		return err
+	}
+}
+
+// startAll starts every part and waits until all are ready. What it started
+// before it failed is left to stopAll.
+func (s *server) startAll(ctx context.Context) (demo bool, err error) {
+	password := rand.Text()
+	r, err := s.cfg.roles(password)
+	if err != nil {
+		return false, err
+	}
+	db, demo, err := s.startDB(ctx, r.db)
+	if err != nil {
+		return false, err
+	}
+	if err := s.startCache(ctx, password); err != nil {
+		return false, err
+	}
+	if s.cfg.beyondLoopback() {
+		if err := s.waitReady(ctx); err != nil {
+			return false, err
+		}
+		if err := refuseDemo(ctx, s.cfg.addr(dbProxy)); err != nil {
+			return false, err
+		}
+	}
+	err = startRole(ctx, s, "route_server", r.route, func(o *obs.Obs) (role, error) {
+		return routeserver.New(r.route, routeserver.Deps{Log: o.Log, Reg: o.Reg})
+	})
+	if err != nil {
+		return false, err
+	}
+	err = startRole(ctx, s, "msg_server", r.msg, func(o *obs.Obs) (role, error) {
+		return msgserver.New(r.msg, msgserver.Deps{Log: o.Log, Reg: o.Reg, Clock: time.Now})
+	})
+	if err != nil {
+		return false, err
+	}
+	// Started last and stopped first: it sends clients here.
+	err = startRole(ctx, s, "login_server", r.login, func(o *obs.Obs) (role, error) {
+		return loginserver.New(r.login, loginserver.Deps{Log: o.Log, Reg: o.Reg})
+	})
+	if err != nil {
+		return false, err
+	}
+	if err := s.waitReady(ctx); err != nil {
+		return false, err
+	}
+	return demo, s.startAdmin(ctx, db)
+}
+
+// startDB starts the db_proxy, whose lock on the data file makes this process
+// the owner of the folder, with the demo accounts if they are wanted.
+func (s *server) startDB(ctx context.Context, cfg dbproxy.Config) (db *dbproxy.Server, demo bool, err error) {
+	err = startRole(ctx, s, "db_proxy", cfg, func(o *obs.Obs) (role, error) {
+		db, err = dbproxy.New(ctx, cfg, dbproxy.Deps{Log: o.Log, Reg: o.Reg, Clock: time.Now})
+		return db, err
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	switch {
+	case !s.cfg.Demo:
+	case !s.cfg.beyondLoopback():
+		demo, err = seed(ctx, db.Admin())
+	default:
+		all, listErr := db.Admin().ListUsers(ctx)
+		if err = listErr; err == nil && len(all) == 0 {
+			err = errNoAccounts
+		}
+	}
+	return db, demo, err
+}
+
+// startCache starts the Redis that the db_proxy uses as its cache.
+func (s *server) startCache(ctx context.Context, password string) error {
+	redis := miniredis.NewMiniRedis()
+	redis.RequireAuth(password)
+	redis.ClockTTL(true)
+	if err := redis.StartAddr(s.cfg.addr(redisPort)); err != nil {
+		return fmt.Errorf("open the cache: %w", err)
+	}
+	s.start(ctx, "cache", func(ctx context.Context) error {
+		<-ctx.Done()
+		redis.Close()
+		return nil
+	})
+	return nil
+}
+
+// startAdmin takes the requests of operators.
+func (s *server) startAdmin(ctx context.Context, db *dbproxy.Server) error {
+	l, err := admin.Listen(ctx, s.cfg.Data)
+	if err != nil {
+		return err
+	}
+	s.start(ctx, "operators' socket", func(ctx context.Context) error {
+		return admin.Serve(ctx, l, db.Admin(), s.own)
+	})
+	return nil
+}
+
+// role is what all roles have in common.
+type role interface {
+	Run(ctx context.Context) error
+	Ready() error
+}
+
+// startRole makes a role and its health port and starts both.
+func startRole(ctx context.Context, s *server, name string, cfg process, open func(*obs.Obs) (role, error)) error {
+	o, err := obs.New(obs.Config{
+		Role: name, Addr: cfg.ProcessConfig().HealthListen, Level: s.cfg.LogLevel, Log: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	r, err := open(o)
+	if err != nil {
+		return errors.Join(err, o.Close())
+	}
+	o.AddCheck(name, r.Ready)
+	s.ready = append(s.ready, func() error {
+		if err := r.Ready(); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		return nil
+	})
+	s.start(ctx, name+" health", o.Run)
+	s.start(ctx, name, r.Run)
+	return nil
+}
+
+// start runs a part until stopAll, whatever becomes of ctx: the order of
+// stopping matters.
+func (s *server) start(ctx context.Context, name string, run func(context.Context) error) {
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	p := &part{name: name, stop: stop, ended: make(chan struct{})}
+	s.parts = append(s.parts, p)
+	go func() {
+		defer close(p.ended)
+		err := run(ctx)
+		if ctx.Err() != nil {
+			if err != nil {
+				s.own.Error("part did not stop cleanly", slog.String("part", name), slog.Any("error", err))
+			}
+			return
+		}
+		if err == nil {
+			err = errors.New("stopped by itself")
+		}
+		select {
+		case s.failed <- fmt.Errorf("%s: %w", name, err):
+		default: // the first reason is told
+		}
+	}()
+}
+
+// stopAll stops every part, the one started last first.
+func (s *server) stopAll() {
+	for i := len(s.parts) - 1; i >= 0; i-- {
+		s.parts[i].stop()
+		<-s.parts[i].ended
+	}
+}
+
+// waitReady waits until everything started is ready.
+func (s *server) waitReady(ctx context.Context) error {
+	deadline := time.NewTimer(readyPatience)
+	defer deadline.Stop()
+	poll := time.NewTicker(readyPoll)
+	defer poll.Stop()
+	for {
+		var errs []error
+		for _, ready := range s.ready {
+			errs = append(errs, ready())
+		}
+		err := errors.Join(errs...)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-poll.C:
+		case failure := <-s.failed:
+			return failure
+		case <-deadline.C:
+			return fmt.Errorf("not ready after %v: %w", readyPatience, err)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
