@@ -8,11 +8,9 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
-	"google.golang.org/protobuf/proto"
 
 	"teamtalk/internal/wire"
 )
@@ -59,24 +57,20 @@ type Conn struct {
 	markedAt time.Time
 	drainEnd time.Time // when closing stops waiting for the last bytes
 	halfDone bool      // our side of the socket is shut
+	feed     []piece   // what gnet is not given yet, because it has enough
 
 	lastRecv atomic.Int64 // Unix nanoseconds
 	lastSend atomic.Int64 // Unix nanoseconds
 	backlog  atomic.Int64 // bytes gnet could not write yet
 
 	mu      sync.Mutex // guards the fields below
+	pieces  []piece    // what comes before out, once something shared was sent
 	out     []byte     // framed PDUs that wait for the next run of the loop
 	dirty   bool       // queued at the loop
 	closing bool       // nothing more is accepted for writing
 	abort   bool       // close without waiting for the last bytes
 	reason  CloseReason
 }
-
-// buffers holds the output buffers of connections that have nothing to write.
-var buffers = sync.Pool{New: func() any { return new([]byte) }}
-
-// maxPooled keeps one large message from pinning memory for ever.
-const maxPooled = 256 << 10
 
 func (c *Conn) attach(e *Engine, gc gnet.Conn) {
 	now := time.Now().UnixNano()
@@ -110,96 +104,6 @@ func (c *Conn) LastSent() time.Time { return time.Unix(0, c.lastSend.Load()) }
 // Do runs fn on the event loop of the connection, also after its end. Safe
 // anywhere.
 func (c *Conn) Do(fn func()) { c.loop.do(func() { c.guard(fn) }) }
-
-// Send queues framed PDUs, which are copied, and reports whether they were
-// taken: a connection that is closing, or whose peer does not read, takes
-// nothing. Order is kept for each caller; everything queued while a run of the
-// event loop is under way leaves in one write. Safe anywhere.
-func (c *Conn) Send(frames []byte) bool {
-	c.mu.Lock()
-	if !c.room(len(frames)) {
-		return false
-	}
-	c.out = append(c.buffer(), frames...)
-	c.queued(len(frames))
-	return true
-}
-
-// SendPDU queues one PDU with an encoded body. Safe anywhere.
-func (c *Conn) SendPDU(command wire.Command, seq uint16, body []byte) bool {
-	size := wire.HeaderSize + len(body)
-	c.mu.Lock()
-	if !c.room(size) {
-		return false
-	}
-	c.out = wire.Append(c.buffer(), command, seq, body)
-	c.queued(size)
-	return true
-}
-
-// SendMessage encodes and queues one PDU. A message that lacks a required
-// field is a fault of ours: it is logged and not sent. Safe anywhere.
-func (c *Conn) SendMessage(command wire.Command, seq uint16, m proto.Message) bool {
-	c.mu.Lock()
-	if !c.room(wire.HeaderSize) {
-		return false
-	}
-	before := c.buffer()
-	out, err := wire.AppendMessage(before, command, seq, m)
-	c.out = out
-	c.queued(len(out) - len(before))
-	if err != nil {
-		c.engine.log.Error("message not sent", "command", command.String(), "error", err)
-		return false
-	}
-	return true
-}
-
-// SendHeartbeat queues a heartbeat; reserved is wire.Mark between our servers.
-// Safe anywhere.
-func (c *Conn) SendHeartbeat(reserved uint16) bool {
-	var frame [wire.HeaderSize]byte
-	return c.Send(wire.AppendHeartbeat(frame[:0], reserved))
-}
-
-// room is called with c.mu held and releases it when it answers false.
-func (c *Conn) room(size int) bool {
-	if c.closing {
-		c.mu.Unlock()
-		return false
-	}
-	if int64(len(c.out)+size)+c.backlog.Load() > int64(c.limits.MaxOutbound) {
-		c.closing, c.abort, c.reason = true, true, ReasonSlowConsumer
-		c.wake()
-		return false
-	}
-	return true
-}
-
-// buffer is called with c.mu held.
-func (c *Conn) buffer() []byte {
-	if c.out == nil {
-		return (*buffers.Get().(*[]byte))[:0]
-	}
-	return c.out
-}
-
-// queued is called with c.mu held and releases it.
-func (c *Conn) queued(size int) {
-	c.lastSend.Store(c.engine.now.Load())
-	c.metrics.bytesOut.Add(float64(size))
-	c.wake()
-}
-
-// wake is called with c.mu held and releases it.
-func (c *Conn) wake() {
-	first := !c.dirty
-	c.dirty = true
-	c.mu.Unlock()
-	if first {
-		c.loop.markDirty(c)
-	}
-}
 
 // Close writes what is queued, shuts the connection and ends it when the peer
 // has closed too, or FlushTimeout after. The first reason counts. Safe anywhere.
@@ -284,84 +188,6 @@ func (c *Conn) fail(reason CloseReason) {
 	c.Abort(reason)
 }
 
-// flush writes what is queued. It runs on the event loop.
-func (c *Conn) flush() {
-	c.mu.Lock()
-	out, closing, abort := c.out, c.closing, c.abort
-	c.out, c.dirty = nil, false
-	c.mu.Unlock()
-	if c.detached {
-		return
-	}
-	if abort {
-		_ = c.loop.el.Close(c.gc)
-		return
-	}
-	if len(out) > 0 {
-		c.write(out)
-	}
-	if out != nil && cap(out) <= maxPooled {
-		buffers.Put(&out)
-	}
-	if closing && !c.detached {
-		if c.drainEnd.IsZero() {
-			c.drainEnd = time.Now().Add(c.limits.FlushTimeout)
-			c.loop.draining[c] = struct{}{}
-		}
-		c.drain(time.Now())
-	}
-}
-
-func (c *Conn) write(out []byte) {
-	c.handed += uint64(len(out))
-	if _, err := c.gc.Write(out); err != nil || c.detached {
-		return // gnet has closed the connection and told us
-	}
-	c.progress(c.engine.Now())
-}
-
-// progress measures how old the oldest unwritten byte is.
-func (c *Conn) progress(now time.Time) {
-	backlog := c.gc.OutboundBuffered()
-	c.backlog.Store(int64(backlog))
-	written := c.handed - uint64(backlog)
-	if backlog == 0 || written >= c.mark {
-		c.mark, c.markedAt = c.handed, now
-	}
-}
-
-// tick comes about once a second.
-func (c *Conn) tick(now time.Time) {
-	if c.detached || c.handler == nil {
-		return
-	}
-	c.progress(now)
-	if c.backlog.Load() > 0 && now.Sub(c.markedAt) > c.limits.SlowConsumer {
-		c.Abort(ReasonSlowConsumer)
-		return
-	}
-	c.guard(func() { c.handler.OnTick(c, now) })
-}
-
-// drain ends a closing connection once its bytes are out: it shuts our side,
-// waits for the peer to close, so that a reset cannot overtake the last PDU,
-// and gives up at drainEnd.
-func (c *Conn) drain(now time.Time) {
-	if c.detached {
-		return
-	}
-	if now.After(c.drainEnd) {
-		_ = c.loop.el.Close(c.gc)
-		return
-	}
-	if !c.halfDone && c.gc.OutboundBuffered() == 0 {
-		c.halfDone = true
-		if err := syscall.Shutdown(c.gc.Fd(), syscall.SHUT_WR); err != nil {
-			_ = c.loop.el.Close(c.gc)
-		}
-	}
-}
-
 // detach is the end, on the event loop.
 func (c *Conn) detach(err error) {
 	if c.detached {
@@ -370,12 +196,14 @@ func (c *Conn) detach(err error) {
 	c.detached = true
 	delete(c.loop.conns, c)
 	delete(c.loop.draining, c)
+	delete(c.loop.feeding, c)
+	c.feed = nil
 	if c.accepted {
 		c.engine.accepted.Add(-1)
 	}
 	c.mu.Lock()
 	c.closing = true
-	c.out = nil
+	c.out, c.pieces = nil, nil
 	if c.reason == "" {
 		c.reason = ReasonPeer
 		if c.engine.stopping.Load() {

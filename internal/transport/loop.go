@@ -18,6 +18,7 @@ type loop struct {
 	// Owned by the event loop.
 	conns    map[*Conn]struct{}
 	draining map[*Conn]struct{} // closing, waiting for their last bytes
+	feeding  map[*Conn]struct{} // with pieces that gnet is not given yet
 	ticks    int
 
 	mu      sync.Mutex // guards the fields below; taken after a Conn's
@@ -101,6 +102,9 @@ func (l *loop) postTick(now time.Time) {
 }
 
 func (l *loop) tick(now time.Time) {
+	for c := range l.feeding {
+		c.feedSome()
+	}
 	for c := range l.draining {
 		c.drain(now)
 	}
