@@ -110,9 +110,11 @@ func (o *Order) Expire() {
 		sh.mu.Lock()
 		var due []*state
 		for conv, st := range sh.holding {
-			n := 0
-			for n < len(st.held) && now.Sub(st.held[n].heldSince) >= HoldFor {
-				n++
+			// A message takes those below it along, which may have come later:
+			// nothing waits for longer than HoldFor.
+			n := len(st.held)
+			for n > 0 && now.Sub(st.held[n-1].heldSince) < HoldFor {
+				n--
 			}
 			if n > 0 {
 				st.release(n)
