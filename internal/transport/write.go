@@ -74,18 +74,23 @@ func (c *Conn) SendMessage(command wire.Command, seq uint16, m proto.Message) bo
 	return true
 }
 
-// SendShared queues head, which is copied, and body, which is not: it may be
-// sent on many connections and must never change afterwards. Together they
-// are one framed PDU. Bodies do not count against MaxOutbound, since they
-// take no memory of the connection. Safe anywhere.
-func (c *Conn) SendShared(head, body []byte) bool {
+// SendShared queues head, which is copied, and the parts of a body, which are
+// not: they may be sent on many connections and must never change afterwards.
+// All of it together is framed PDUs. Shared parts do not count against
+// MaxOutbound, since they take no memory of the connection. Safe anywhere.
+func (c *Conn) SendShared(head []byte, parts ...[]byte) bool {
 	c.mu.Lock()
 	if !c.room(len(head)) {
 		return false
 	}
-	c.pieces = append(c.pieces, piece{bytes: append(c.buffer(), head...)}, piece{bytes: body, shared: true})
+	c.pieces = append(c.pieces, piece{bytes: append(c.buffer(), head...)})
 	c.out = nil
-	c.queued(len(head) + len(body))
+	size := len(head)
+	for _, part := range parts {
+		c.pieces = append(c.pieces, piece{bytes: part, shared: true})
+		size += len(part)
+	}
+	c.queued(size)
 	return true
 }
 

@@ -28,7 +28,7 @@ func (s *Server) dbAnswers() map[wire.Command]answer {
 		wire.RecentSessionsRes:    s.pass,
 		wire.UserInfoRes:          s.pass,
 		wire.RemoveSessionRes:     s.pass,
-		wire.AllUsersRes:          s.pass,
+		wire.AllUsersRes:          s.allUsersAnswer,
 		wire.ChangeAvatarRes:      s.avatarChanged,
 		wire.DepartmentsRes:       s.pass,
 		wire.ChangeSignInfoRes:    s.signatureChanged,

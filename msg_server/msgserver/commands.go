@@ -33,7 +33,7 @@ func (s *Server) clientCommands() map[wire.Command]*clientCommand {
 		{id: wire.RecentSessionsReq, handle: forward(s, loginPool, func() *buddy.IMRecentContactSessionReq { return new(buddy.IMRecentContactSessionReq) })},
 		{id: wire.UserInfoReq, handle: forward(s, loginPool, func() *buddy.IMUsersInfoReq { return new(buddy.IMUsersInfoReq) })},
 		{id: wire.RemoveSessionReq, handle: s.removeSession},
-		{id: wire.AllUsersReq, handle: forward(s, general, func() *buddy.IMAllUserReq { return new(buddy.IMAllUserReq) })},
+		{id: wire.AllUsersReq, handle: s.allUsers},
 		{id: wire.UsersStatusReq, handle: s.usersStatus},
 		{id: wire.ChangeAvatarReq, handle: forward(s, general, func() *buddy.IMChangeAvatarReq { return new(buddy.IMChangeAvatarReq) })},
 		{id: wire.DepartmentsReq, handle: forward(s, general, func() *buddy.IMDepartmentReq { return new(buddy.IMDepartmentReq) })},

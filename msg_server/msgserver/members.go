@@ -49,6 +49,14 @@ func (a *asks) add(out *outgoing, publish bool) (id uint64, ok bool) {
 	return a.nextID, true
 }
 
+// number returns the id of a question that keeps its own account.
+func (a *asks) number() uint64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.nextID++
+	return a.nextID
+}
+
 func (a *asks) take(id uint64) *membersAsk {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -63,6 +63,7 @@ type Server struct {
 	order    *deliver.Order
 	asks     *asks
 	presence presence
+	users    *userList
 	stopping atomic.Bool
 }
 
@@ -75,6 +76,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	}
 	s.sends = newSends(s)
 	s.asks = newAsks(deps.Clock)
+	s.users = &userList{server: s}
 	s.node = link.New(link.Config{
 		Role: "msg_server", Capabilities: []string{link.CapRelay, link.CapStore},
 		Secret: []byte(cfg.LinkSecret.Reveal()), AllowOriginals: cfg.OriginalNeighbours,
@@ -170,6 +172,7 @@ func (s *Server) sweep(ctx context.Context) {
 			s.order.Expire()
 			s.sends.sweep()
 			s.asks.sweep()
+			s.users.sweep()
 		}
 	}
 }

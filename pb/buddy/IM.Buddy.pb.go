@@ -467,8 +467,12 @@ type IMAllUserReq struct {
 	UserId           *uint32                `protobuf:"varint,1,req,name=user_id,json=userId" json:"user_id,omitempty"`
 	LatestUpdateTime *uint32                `protobuf:"varint,2,req,name=latest_update_time,json=latestUpdateTime" json:"latest_update_time,omitempty"`
 	AttachData       []byte                 `protobuf:"bytes,20,opt,name=attach_data,json=attachData" json:"attach_data,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Server links only: the page of users above this id.
+	AfterUserId *uint32 `protobuf:"varint,100,opt,name=after_user_id,json=afterUserId" json:"after_user_id,omitempty"`
+	// Server links only: most users in a page; without it there are no pages.
+	PageSize      *uint32 `protobuf:"varint,101,opt,name=page_size,json=pageSize" json:"page_size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *IMAllUserReq) Reset() {
@@ -522,6 +526,20 @@ func (x *IMAllUserReq) GetAttachData() []byte {
 	return nil
 }
 
+func (x *IMAllUserReq) GetAfterUserId() uint32 {
+	if x != nil && x.AfterUserId != nil {
+		return *x.AfterUserId
+	}
+	return 0
+}
+
+func (x *IMAllUserReq) GetPageSize() uint32 {
+	if x != nil && x.PageSize != nil {
+		return *x.PageSize
+	}
+	return 0
+}
+
 // Command 0x0209.
 type IMAllUserRsp struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
@@ -529,8 +547,10 @@ type IMAllUserRsp struct {
 	LatestUpdateTime *uint32                `protobuf:"varint,2,req,name=latest_update_time,json=latestUpdateTime" json:"latest_update_time,omitempty"`
 	UserList         []*basedefine.UserInfo `protobuf:"bytes,3,rep,name=user_list,json=userList" json:"user_list,omitempty"`
 	AttachData       []byte                 `protobuf:"bytes,20,opt,name=attach_data,json=attachData" json:"attach_data,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Server links only: more pages follow.
+	More          *bool `protobuf:"varint,100,opt,name=more" json:"more,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *IMAllUserRsp) Reset() {
@@ -589,6 +609,13 @@ func (x *IMAllUserRsp) GetAttachData() []byte {
 		return x.AttachData
 	}
 	return nil
+}
+
+func (x *IMAllUserRsp) GetMore() bool {
+	if x != nil && x.More != nil {
+		return *x.More
+	}
+	return false
 }
 
 // Command 0x020A.
@@ -1358,18 +1385,21 @@ const file_IM_Buddy_proto_rawDesc = "" +
 	"\n" +
 	"session_id\x18\x04 \x02(\rR\tsessionId\x12\x1f\n" +
 	"\vattach_data\x18\x14 \x01(\fR\n" +
-	"attachData\"v\n" +
+	"attachData\"\xb7\x01\n" +
 	"\fIMAllUserReq\x12\x17\n" +
 	"\auser_id\x18\x01 \x02(\rR\x06userId\x12,\n" +
 	"\x12latest_update_time\x18\x02 \x02(\rR\x10latestUpdateTime\x12\x1f\n" +
 	"\vattach_data\x18\x14 \x01(\fR\n" +
-	"attachData\"\xac\x01\n" +
+	"attachData\x12\"\n" +
+	"\rafter_user_id\x18d \x01(\rR\vafterUserId\x12\x1b\n" +
+	"\tpage_size\x18e \x01(\rR\bpageSize\"\xc0\x01\n" +
 	"\fIMAllUserRsp\x12\x17\n" +
 	"\auser_id\x18\x01 \x02(\rR\x06userId\x12,\n" +
 	"\x12latest_update_time\x18\x02 \x02(\rR\x10latestUpdateTime\x124\n" +
 	"\tuser_list\x18\x03 \x03(\v2\x17.IM.BaseDefine.UserInfoR\buserList\x12\x1f\n" +
 	"\vattach_data\x18\x14 \x01(\fR\n" +
-	"attachData\"l\n" +
+	"attachData\x12\x12\n" +
+	"\x04more\x18d \x01(\bR\x04more\"l\n" +
 	"\x0eIMUsersStatReq\x12\x17\n" +
 	"\auser_id\x18\x01 \x02(\rR\x06userId\x12 \n" +
 	"\fuser_id_list\x18\x02 \x03(\rR\n" +

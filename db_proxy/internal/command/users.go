@@ -20,6 +20,8 @@ type userStore interface {
 	// UsersSince returns, for t = 0, everybody but those who left, else
 	// everybody changed at t or later.
 	UsersSince(ctx context.Context, t uint32) ([]store.User, uint32, error)
+	// UsersPage returns those above an id who have not left, ascending.
+	UsersPage(ctx context.Context, after im.UserID, limit int) ([]store.User, error)
 	// LatestUserUpdate returns the time of the newest change, 0 for none.
 	LatestUserUpdate(ctx context.Context) (uint32, error)
 }
@@ -74,6 +76,9 @@ func (u *users) all(ctx context.Context, r *Request) (proto.Message, error) {
 	if err := parse(r, req); err != nil {
 		return nil, err
 	}
+	if r.Capable && req.GetPageSize() > 0 {
+		return u.page(ctx, req)
+	}
 	known := req.GetLatestUpdateTime()
 	res := &buddy.IMAllUserRsp{
 		UserId:           proto.Uint32(req.GetUserId()),
@@ -107,6 +112,39 @@ func (u *users) all(ctx context.Context, r *Request) (proto.Message, error) {
 	res.LatestUpdateTime = proto.Uint32(latest)
 	for i := range changed {
 		res.UserList = append(res.UserList, userInfo(&changed[i]))
+	}
+	return res, nil
+}
+
+// maxUserPage bounds a page of users; a user takes some 100 bytes.
+const maxUserPage = 10_000
+
+// page answers a msg_server that keeps the list of all users for its clients:
+// nothing if nothing changed since the time it knows, else page after page.
+// The time is read before the users, so a change meanwhile is seen next time.
+func (u *users) page(ctx context.Context, req *buddy.IMAllUserReq) (proto.Message, error) {
+	newest, err := u.store.LatestUserUpdate(ctx)
+	if err != nil {
+		return nil, err
+	}
+	res := &buddy.IMAllUserRsp{
+		UserId:           proto.Uint32(req.GetUserId()),
+		LatestUpdateTime: proto.Uint32(newest),
+		AttachData:       req.GetAttachData(),
+	}
+	if req.GetLatestUpdateTime() == newest && newest != 0 {
+		return res, nil
+	}
+	limit := int(min(req.GetPageSize(), maxUserPage))
+	found, err := u.store.UsersPage(ctx, im.UserID(req.GetAfterUserId()), limit)
+	if err != nil {
+		return nil, err
+	}
+	for i := range found {
+		res.UserList = append(res.UserList, userInfo(&found[i]))
+	}
+	if len(found) == limit {
+		res.More = proto.Bool(true)
 	}
 	return res, nil
 }

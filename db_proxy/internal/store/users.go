@@ -85,6 +85,17 @@ func (s *Store) UsersSince(ctx context.Context, t uint32) (all []User, latest ui
 	return all, latest, err
 }
 
+// UsersPage returns at most limit users above an id who have not left,
+// ascending.
+func (s *Store) UsersPage(ctx context.Context, after im.UserID, limit int) (all []User, err error) {
+	err = s.read(ctx, "users_page", s.exact, func(q querier) error {
+		all, err = list(ctx, q, scanUser, "SELECT "+userColumns+
+			" FROM IMUser WHERE id > ? AND status <> 3 ORDER BY id LIMIT ?", after, limit)
+		return err
+	})
+	return all, err
+}
+
 // LatestUserUpdate returns when the newest change of an account was, 0 when
 // there are none.
 func (s *Store) LatestUserUpdate(ctx context.Context) (t uint32, err error) {
