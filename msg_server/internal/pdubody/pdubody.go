@@ -15,6 +15,7 @@ const attachField = 20
 // back as it is. ok is false for a body that is not protobuf.
 func TakeAttach(body []byte) (attach, rest []byte, ok bool) {
 	rest = body
+	cut := false // rest is a copy, to which the other fields are added
 	for pos := 0; pos < len(body); {
 		number, kind, n := protowire.ConsumeTag(body[pos:])
 		if n < 0 {
@@ -24,14 +25,20 @@ func TakeAttach(body []byte) (attach, rest []byte, ok bool) {
 		if size < 0 {
 			return nil, nil, false
 		}
-		if end := pos + n + size; number == attachField && kind == protowire.BytesType {
+		end := pos + n + size
+		switch {
+		case number == attachField && kind == protowire.BytesType:
 			attach, _ = protowire.ConsumeBytes(body[pos+n:])
-			if end == len(body) {
+			if !cut && end == len(body) {
 				return attach, body[:pos:pos], true
 			}
-			rest = append(append(make([]byte, 0, len(body)), body[:pos]...), body[end:]...)
+			if !cut {
+				rest, cut = append(make([]byte, 0, len(body)), body[:pos]...), true
+			}
+		case cut:
+			rest = append(rest, body[pos:end]...)
 		}
-		pos += n + size
+		pos = end
 	}
 	return attach, rest, true
 }
