@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/alicebob/miniredis/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/protobuf/proto"
 
@@ -56,6 +57,7 @@ type Server struct {
 	log       *slog.Logger
 	metrics   *metrics
 	store     *store.Store
+	redis     *miniredis.Miniredis // nil when one is configured
 	cache     *cache.Cache
 	directory *directory.Directory
 	behind    *behind.Behind
@@ -69,6 +71,9 @@ type Server struct {
 	commands  map[wire.Command]*row
 
 	stopping atomic.Bool
+
+	intake sync.RWMutex // held to read while a request is taken in
+	closed bool         // guarded by intake: nothing more is taken in
 
 	mu    sync.Mutex // guards links
 	links map[*link.Link]struct{}
@@ -103,7 +108,16 @@ func (s *Server) open(ctx context.Context, deps Deps) error {
 	if err != nil {
 		return fmt.Errorf("open database: %w", err)
 	}
-	s.cache, err = cache.New(s.cfg.cache(), cache.Deps{Log: s.log, Reg: deps.Reg, Clock: deps.Clock})
+	pools := s.cfg.cache()
+	if s.cfg.Caches == nil {
+		if s.cfg.StoreDriver != driverSQLite {
+			return errors.New("no Redis is configured")
+		}
+		if s.redis, pools, err = startCache(); err != nil {
+			return err
+		}
+	}
+	s.cache, err = cache.New(pools, cache.Deps{Log: s.log, Reg: deps.Reg, Clock: deps.Clock})
 	if err != nil {
 		return fmt.Errorf("open Redis: %w", err)
 	}
@@ -194,13 +208,18 @@ func (s *Server) drain() {
 		l.SendMessage(wire.StopReceive, 0, &server.IMStopReceivePacket{Result: proto.Uint32(0)})
 	}
 	s.mu.Unlock()
+	// What was under way when the notice went out arrives meanwhile. What
+	// comes later is not answered: its msg_server asks another db_proxy when
+	// the link ends.
+	time.Sleep(graceAfterNotice)
+	s.intake.Lock()
+	s.closed = true
+	s.intake.Unlock()
 	done := make(chan struct{})
 	go func() {
-		// What was under way when the notice went out arrives meanwhile.
-		time.Sleep(graceAfterNotice)
-		s.lanes.Wait()
 		s.queries.Wait()
 		s.slow.Wait()
+		s.lanes.Wait() // queries hand work to them
 		close(done)
 	}()
 	select {
@@ -242,6 +261,9 @@ func (s *Server) close() {
 		if err := s.cache.Close(); err != nil {
 			s.log.Warn("Redis not closed", "error", err)
 		}
+	}
+	if s.redis != nil {
+		s.redis.Close()
 	}
 	if s.store != nil {
 		if err := s.store.Close(); err != nil {
@@ -289,6 +311,12 @@ func (s *Server) LinkDown(l *link.Link) {
 // LinkPDU is link.Handler's: it looks the command up and hands it on. It runs
 // on an event loop and never blocks.
 func (s *Server) LinkPDU(l *link.Link, pdu wire.PDU) {
+	s.intake.RLock()
+	defer s.intake.RUnlock()
+	if s.closed {
+		s.metrics.dropped.WithLabelValues("stopping").Inc()
+		return
+	}
 	row := s.commands[pdu.Command]
 	if row == nil {
 		s.metrics.dropped.WithLabelValues("unknown_command").Inc()

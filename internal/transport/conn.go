@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -215,7 +216,7 @@ func (c *Conn) detach(err error) {
 	if c.metrics == nil || c.handler == nil {
 		return // refused before it was opened
 	}
-	if err != nil && err != io.EOF && reason == ReasonPeer {
+	if err != nil && !errors.Is(err, io.EOF) && reason == ReasonPeer {
 		c.engine.log.Debug("connection broke", "conn_id", c.id, "error", err)
 	}
 	c.metrics.opened.Dec()

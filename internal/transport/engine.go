@@ -371,7 +371,10 @@ func (e *Engine) loopOf(el gnet.EventLoop) *loop {
 	defer e.mu.Unlock()
 	l := e.loops[el]
 	if l == nil {
-		l = &loop{el: el, stopping: &e.stopping, conns: map[*Conn]struct{}{}, draining: map[*Conn]struct{}{}, feeding: map[*Conn]struct{}{}}
+		l = &loop{
+			el: el, stopping: &e.stopping,
+			conns: map[*Conn]struct{}{}, draining: map[*Conn]struct{}{}, feeding: map[*Conn]struct{}{},
+		}
 		e.loops[el] = l
 	}
 	return l

@@ -27,26 +27,26 @@ func (s *Server) clientCommands() map[wire.Command]*clientCommand {
 		{id: wire.LogoutReq, anybody: true, handle: s.logout},
 		{id: wire.DeviceTokenReq, handle: s.deviceToken},
 		{id: wire.KickPCReq, handle: s.kickPC},
-		{id: wire.PushShieldReq, handle: forward(s, general, func() *login.IMPushShieldReq { return new(login.IMPushShieldReq) })},
-		{id: wire.QueryPushShieldReq, handle: forward(s, general, func() *login.IMQueryPushShieldReq { return new(login.IMQueryPushShieldReq) })},
+		{id: wire.PushShieldReq, handle: forward[login.IMPushShieldReq](s, general)},
+		{id: wire.QueryPushShieldReq, handle: forward[login.IMQueryPushShieldReq](s, general)},
 
-		{id: wire.RecentSessionsReq, handle: forward(s, loginPool, func() *buddy.IMRecentContactSessionReq { return new(buddy.IMRecentContactSessionReq) })},
-		{id: wire.UserInfoReq, handle: forward(s, loginPool, func() *buddy.IMUsersInfoReq { return new(buddy.IMUsersInfoReq) })},
+		{id: wire.RecentSessionsReq, handle: forward[buddy.IMRecentContactSessionReq](s, loginPool)},
+		{id: wire.UserInfoReq, handle: forward[buddy.IMUsersInfoReq](s, loginPool)},
 		{id: wire.RemoveSessionReq, handle: s.removeSession},
 		{id: wire.AllUsersReq, handle: s.allUsers},
 		{id: wire.UsersStatusReq, handle: s.usersStatus},
-		{id: wire.ChangeAvatarReq, handle: forward(s, general, func() *buddy.IMChangeAvatarReq { return new(buddy.IMChangeAvatarReq) })},
-		{id: wire.DepartmentsReq, handle: forward(s, general, func() *buddy.IMDepartmentReq { return new(buddy.IMDepartmentReq) })},
-		{id: wire.ChangeSignInfoReq, handle: forward(s, general, func() *buddy.IMChangeSignInfoReq { return new(buddy.IMChangeSignInfoReq) })},
+		{id: wire.ChangeAvatarReq, handle: forward[buddy.IMChangeAvatarReq](s, general)},
+		{id: wire.DepartmentsReq, handle: forward[buddy.IMDepartmentReq](s, general)},
+		{id: wire.ChangeSignInfoReq, handle: forward[buddy.IMChangeSignInfoReq](s, general)},
 
 		{id: wire.MsgData, handle: s.sendMessage},
 		{id: wire.MsgDataAck, handle: s.receipt},
 		{id: wire.MsgReadAck, handle: s.readAck},
 		{id: wire.TimeReq, handle: s.time},
-		{id: wire.UnreadCountReq, handle: forward(s, loginPool, func() *message.IMUnreadMsgCntReq { return new(message.IMUnreadMsgCntReq) })},
-		{id: wire.MsgListReq, handle: forward(s, loginPool, func() *message.IMGetMsgListReq { return new(message.IMGetMsgListReq) })},
-		{id: wire.LatestMsgIDReq, handle: forward(s, general, func() *message.IMGetLatestMsgIdReq { return new(message.IMGetLatestMsgIdReq) })},
-		{id: wire.MsgByIDReq, handle: forward(s, loginPool, func() *message.IMGetMsgByIdReq { return new(message.IMGetMsgByIdReq) })},
+		{id: wire.UnreadCountReq, handle: forward[message.IMUnreadMsgCntReq](s, loginPool)},
+		{id: wire.MsgListReq, handle: forward[message.IMGetMsgListReq](s, loginPool)},
+		{id: wire.LatestMsgIDReq, handle: forward[message.IMGetLatestMsgIdReq](s, general)},
+		{id: wire.MsgByIDReq, handle: forward[message.IMGetMsgByIdReq](s, loginPool)},
 
 		{id: wire.GroupListReq, handle: s.groupList},
 		{id: wire.GroupInfoReq, handle: s.groupInfo},
@@ -71,13 +71,19 @@ type request interface {
 	GetAttachData() []byte
 }
 
+// requestOf says that M is the type behind a request.
+type requestOf[M any] interface {
+	*M
+	request
+}
+
 // forward sends a request to a db_proxy under the user of the log-in, and
 // with our note of who asked. Without a db_proxy the client hears nothing:
 // an empty answer would tell it that there is nothing. Source: flows.md,
 // general behaviour; defect F6.
-func forward[M request](s *Server, pick func(uint64) *link.Link, fresh func() M) func(*client, wire.PDU) {
+func forward[M any, R requestOf[M]](s *Server, pick func(uint64) *link.Link) func(*client, wire.PDU) {
 	return func(c *client, pdu wire.PDU) {
-		m := fresh()
+		m := R(new(M))
 		if err := proto.Unmarshal(pdu.Body, m); err != nil {
 			s.metrics.dropped("bad_body")
 			return

@@ -30,9 +30,9 @@ func (s *Server) relayHandlers() map[wire.Command]relayHandler {
 		wire.MsgData:                 s.plainMessage,
 		wire.StatusNotify:            s.statusNotify,
 		wire.UsersStatusRes:          s.statusAnswer,
-		wire.RemoveSessionNotify:     plain(s, wire.RemoveSessionNotify, func(m *buddy.IMRemoveSessionNotify) []uint32 { return []uint32{m.GetUserId()} }),
-		wire.MsgReadNotify:           plain(s, wire.MsgReadNotify, func(m *message.IMMsgDataReadNotify) []uint32 { return []uint32{m.GetUserId()} }),
-		wire.P2PCommand:              plain(s, wire.P2PCommand, func(m *switchservice.IMP2PCmdMsg) []uint32 { return []uint32{m.GetFromUserId(), m.GetToUserId()} }),
+		wire.RemoveSessionNotify:     plain(s, wire.RemoveSessionNotify, ownTerminals[*buddy.IMRemoveSessionNotify]),
+		wire.MsgReadNotify:           plain(s, wire.MsgReadNotify, ownTerminals[*message.IMMsgDataReadNotify]),
+		wire.P2PCommand:              plain(s, wire.P2PCommand, bothSides),
 		wire.GroupChangeMemberNotify: plain(s, wire.GroupChangeMemberNotify, membersOf),
 		wire.SignInfoChangedNotify:   s.toEverybody(wire.SignInfoChangedNotify),
 		wire.AvatarChangedNotify:     s.toEverybody(wire.AvatarChangedNotify),
@@ -63,6 +63,12 @@ func plain[M any, P interface {
 		}
 		s.push(targets(m), 0, wire.Append(nil, command, 0, body))
 	}
+}
+
+func ownTerminals[M interface{ GetUserId() uint32 }](m M) []uint32 { return []uint32{m.GetUserId()} }
+
+func bothSides(m *switchservice.IMP2PCmdMsg) []uint32 {
+	return []uint32{m.GetFromUserId(), m.GetToUserId()}
 }
 
 func membersOf(m *group.IMGroupChangeMemberNotify) []uint32 {

@@ -70,13 +70,14 @@ func New(counters Counters, s Store, log *slog.Logger, reg prometheus.Registerer
 		}
 		return err
 	})
-	b.activity = newFlusher(activityEvery, maxPending, highest, func(ctx context.Context, m map[im.Conversation]uint32) error {
+	writeActivity := func(ctx context.Context, m map[im.Conversation]uint32) error {
 		err := s.WriteActivity(ctx, activityOf(m))
 		if err != nil {
 			log.Warn("activity not written", "error", err)
 		}
 		return err
-	})
+	}
+	b.activity = newFlusher(activityEvery, maxPending, highest, writeActivity)
 	return b
 }
 

@@ -12,7 +12,7 @@ type flusher[K comparable, V any] struct {
 	// Static after construction.
 	every time.Duration                              // least time between writes; 0 = as soon as the last is done
 	limit int                                        // keys that may wait
-	merge func(old, new V) V                         // of one key
+	merge func(old, late V) V                        // of one key
 	write func(ctx context.Context, m map[K]V) error // writes all of it or fails
 
 	wake chan struct{} // capacity 1
@@ -24,7 +24,7 @@ type flusher[K comparable, V any] struct {
 }
 
 func newFlusher[K comparable, V any](
-	every time.Duration, limit int, merge func(old, new V) V, write func(context.Context, map[K]V) error,
+	every time.Duration, limit int, merge func(old, late V) V, write func(context.Context, map[K]V) error,
 ) *flusher[K, V] {
 	return &flusher[K, V]{
 		every: every, limit: limit, merge: merge, write: write,

@@ -78,7 +78,9 @@ func (g *groupOps) changeMembers(r *Request) error {
 	return err
 }
 
-func (g *groupOps) change(ctx context.Context, req *group.IMGroupChangeMemberReq) ([]im.UserID, store.GroupInfo, error) {
+func (g *groupOps) change(
+	ctx context.Context, req *group.IMGroupChangeMemberReq,
+) ([]im.UserID, store.GroupInfo, error) {
 	id, user := im.GroupID(req.GetGroupId()), im.UserID(req.GetUserId())
 	g.groups.ForgetGroup(id) // a change is checked against what SQL holds now
 	info, err := g.groups.Group(ctx, id)
@@ -151,7 +153,9 @@ func (g *groupOps) existing(ctx context.Context, users []im.UserID) ([]im.UserID
 	return out, nil
 }
 
-func (g *groupOps) answerChange(r *Request, req *group.IMGroupChangeMemberReq, result uint32, now []store.Member, changed []im.UserID) {
+func (g *groupOps) answerChange(
+	r *Request, req *group.IMGroupChangeMemberReq, result uint32, now []store.Member, changed []im.UserID,
+) {
 	res := &group.IMGroupChangeMemberRsp{
 		UserId:        proto.Uint32(req.GetUserId()),
 		ChangeType:    req.GetChangeType().Enum(),

@@ -22,7 +22,7 @@ type batch struct {
 // store takes a stretch of operations to its end. Every one of them is
 // complete when it returns.
 func (l *lane) store(ops []Operation) {
-	ctx, cancel := context.WithTimeout(context.Background(), l.cfg.Patience)
+	ctx, cancel := l.patience()
 	defer cancel()
 	b := &batch{ops: ops, again: map[*Send]*Send{}}
 	l.sort(b)

@@ -167,6 +167,12 @@ func (l *lane) run() {
 	}
 }
 
+// patience is the context of one step. A lane outlives every request, so the
+// time is all that bounds it.
+func (l *lane) patience() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), l.cfg.Patience) //nolint:forbidigo // see above
+}
+
 // process runs one batch in order: stretches of sends and reads are stored
 // together, a Change runs between them. A panic fails the operations that are
 // not complete; the lane lives on.
@@ -183,7 +189,7 @@ func (l *lane) process(batch []Operation) {
 	}()
 	for start := 0; start < len(batch); {
 		if change, ok := batch[start].(*Change); ok {
-			ctx, cancel := context.WithTimeout(context.Background(), l.cfg.Patience) //nolint:contextcheck // a lane outlives the request
+			ctx, cancel := l.patience()
 			change.Run(ctx)
 			cancel()
 			start++

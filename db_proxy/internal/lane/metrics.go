@@ -14,6 +14,9 @@ type metrics struct {
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+	}
 	m := &metrics{
 		batch: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "im_commit_batch_messages", Help: "Messages stored by one commit.",
@@ -23,13 +26,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "im_commit_seconds", Help: "Duration of one commit.",
 			Buckets: prometheus.ExponentialBuckets(0.0002, 2, 16),
 		}),
-		stored:  prometheus.NewCounter(prometheus.CounterOpts{Name: "im_messages_stored_total", Help: "Messages committed."}),
-		repeats: prometheus.NewCounter(prometheus.CounterOpts{Name: "im_message_repeats_total", Help: "Sends found stored before."}),
+		stored:  counter("im_messages_stored_total", "Messages committed."),
+		repeats: counter("im_message_repeats_total", "Sends found stored before."),
 		retries: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "im_commit_retries_total", Help: "Commits tried again, by cause.",
 		}, []string{"cause"}),
-		gaps:    prometheus.NewCounter(prometheus.CounterOpts{Name: "im_message_id_gaps_total", Help: "Message ids given up with their message."}),
-		refused: prometheus.NewCounter(prometheus.CounterOpts{Name: "im_lane_refused_total", Help: "Operations refused by a full lane."}),
+		gaps:    counter("im_message_id_gaps_total", "Message ids given up with their message."),
+		refused: counter("im_lane_refused_total", "Operations refused by a full lane."),
 		failed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "im_sends_failed_total", Help: "Sends that were not stored, by code.",
 		}, []string{"code"}),

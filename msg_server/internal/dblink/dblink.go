@@ -9,6 +9,7 @@ package dblink
 import (
 	"context"
 	"hash/fnv"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -81,7 +82,7 @@ func New(addrs []string, perEntry int, node *link.Node, h Handler) *Links {
 func (l *Links) Run(ctx context.Context, engine *transport.Engine) {
 	var keepers sync.WaitGroup
 	for _, p := range l.proxies {
-		for _, s := range append(p.login[:len(p.login):len(p.login)], p.general...) {
+		for _, s := range slices.Concat(p.login, p.general) {
 			keepers.Go(func() { l.node.Keep(ctx, engine, p.addr, s) })
 		}
 	}

@@ -5,6 +5,7 @@
 package deliver
 
 import (
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -142,9 +143,7 @@ func (sh *shard) state(conv im.Conversation) *state {
 	}
 	if len(sh.young) >= maxStates/shardCount/2 {
 		sh.old, sh.young = sh.young, make(map[im.Conversation]*state)
-		for c, holding := range sh.holding {
-			sh.young[c] = holding
-		}
+		maps.Copy(sh.young, sh.holding)
 	}
 	sh.young[conv] = st
 	return st

@@ -4,6 +4,8 @@
 package pdubody
 
 import (
+	"slices"
+
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
@@ -72,14 +74,14 @@ func Split(body []byte, list protowire.Number, limit int) (parts [][]byte, ok bo
 			common = append(common, field...)
 		}
 	}
-	part := common[:len(common):len(common)]
+	part := slices.Clip(common)
 	for _, entry := range entries {
 		if len(common)+len(entry) > limit {
 			continue
 		}
 		if len(part)+len(entry) > limit {
 			parts = append(parts, part)
-			part = common[:len(common):len(common)]
+			part = slices.Clip(common)
 		}
 		part = append(part, entry...)
 	}
