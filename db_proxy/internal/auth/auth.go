@@ -39,9 +39,10 @@ const (
 type Users interface {
 	// UserByName returns an account that may log in, else im.NotFound.
 	UserByName(ctx context.Context, name string) (store.User, store.Credentials, error)
-	// SetPasswordHash replaces the hash, and blanks the legacy columns if
+	// SetPasswordHash replaces the credentials was, im.NotFound if they are
+	// not the user's any more, by the hash, and blanks the legacy columns if
 	// told to.
-	SetPasswordHash(ctx context.Context, user im.UserID, hash string, blankLegacy bool) error
+	SetPasswordHash(ctx context.Context, user im.UserID, was store.Credentials, hash string, blankLegacy bool) error
 }
 
 // Config of an Auth. Zero fields take the defaults.
@@ -266,16 +267,12 @@ func (a *Auth) store(ctx context.Context, t *Attempt, cred store.Credentials) er
 	hash := newPHC(t.password)
 	<-a.hashers
 	hash.legacy = legacyDigest(cred)
-	// If somebody set another password meanwhile, that one stands.
-	user, now, err := a.deps.Users.UserByName(ctx, t.user.Name)
-	switch {
-	case err != nil:
-		return fmt.Errorf("read account again: %w", err)
-	case user.ID != t.user.ID || now != t.cred:
-		return nil
-	}
 	blank := cred.Legacy == "" && t.cred.Legacy != ""
-	if err := a.deps.Users.SetPasswordHash(ctx, t.user.ID, hash.String(), blank); err != nil {
+	err := a.deps.Users.SetPasswordHash(ctx, t.user.ID, t.cred, hash.String(), blank)
+	switch {
+	case im.CodeOf(err) == im.NotFound:
+		return nil // somebody set another password meanwhile: that one stands
+	case err != nil:
 		return fmt.Errorf("store password hash: %w", err)
 	}
 	a.verified.add(hash, t.password)

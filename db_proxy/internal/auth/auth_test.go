@@ -62,11 +62,13 @@ func (a *accounts) UserByName(_ context.Context, name string) (store.User, store
 	return u.User, u.Credentials, nil
 }
 
-func (a *accounts) SetPasswordHash(_ context.Context, id im.UserID, hash string, blank bool) error {
+func (a *accounts) SetPasswordHash(
+	_ context.Context, id im.UserID, was store.Credentials, hash string, blank bool,
+) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, u := range a.users {
-		if u.ID == id {
+		if u.ID == id && u.Credentials == was {
 			u.Hash = hash
 			if blank {
 				u.Legacy, u.Salt = "", ""

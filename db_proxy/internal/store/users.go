@@ -122,17 +122,22 @@ func (s *Store) DepartmentsSince(ctx context.Context, t uint32) (all []Departmen
 }
 
 // SetPasswordHash stores the argon2id hash of the password that the user just
-// proved to know, and blanks the legacy columns if told to. Nothing that
-// others see changes, so IMUser.updated stays.
-func (s *Store) SetPasswordHash(ctx context.Context, user im.UserID, hash string, blankLegacy bool) error {
+// proved to know, and blanks the legacy columns if told to. It replaces the
+// credentials was and no others: im.NotFound if somebody set another password
+// meanwhile, or there is no such user. Nothing that others see changes, so
+// IMUser.updated stays.
+func (s *Store) SetPasswordHash(
+	ctx context.Context, user im.UserID, was Credentials, hash string, blankLegacy bool,
+) error {
 	return s.update(ctx, "set_password_hash", func(q querier) error {
-		text := "UPDATE IMUser SET password_hash = ? WHERE id = ?"
+		text := "UPDATE IMUser SET password_hash = ?"
 		if blankLegacy {
-			text = "UPDATE IMUser SET password = '', salt = '', password_hash = ? WHERE id = ?"
+			text = "UPDATE IMUser SET password = '', salt = '', password_hash = ?"
 		}
-		n, err := q.exec(ctx, text, hash, user)
+		n, err := q.exec(ctx, text+" WHERE id = ? AND password = ? AND salt = ? AND password_hash = ?",
+			hash, user, was.Legacy, was.Salt, was.Hash)
 		if err == nil && n == 0 {
-			err = im.Errorf(im.NotFound, "no such user")
+			err = im.Errorf(im.NotFound, "no such user with these credentials")
 		}
 		return err
 	})

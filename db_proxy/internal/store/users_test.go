@@ -147,7 +147,7 @@ func TestUserChanges(t *testing.T) {
 			t.Errorf("a leaver may log in: %v", err)
 		}
 		for _, err := range []error{
-			f.SetSignInfo(ctx, 999, "x"), f.SetUserStatus(ctx, "nobody", 0), f.SetPasswordHash(ctx, 999, "x", false),
+			f.SetSignInfo(ctx, 999, "x"), f.SetUserStatus(ctx, "nobody", 0), f.SetPasswordHash(ctx, 999, Credentials{}, "x", false),
 		} {
 			wantCode(t, err, im.NotFound)
 		}
@@ -223,9 +223,12 @@ func TestPasswords(t *testing.T) {
 				t.Errorf("credentials %+v %v, want %+v", got, err, want)
 			}
 		}
-		check(t, f.SetPasswordHash(ctx, id, "h1", false))
-		want(Credentials{Legacy: old.Legacy, Salt: "12", Hash: "h1"})
-		check(t, f.SetPasswordHash(ctx, id, "h2", true))
+		check(t, f.SetPasswordHash(ctx, id, old, "h1", false))
+		kept := Credentials{Legacy: old.Legacy, Salt: "12", Hash: "h1"}
+		want(kept)
+		wantCode(t, f.SetPasswordHash(ctx, id, old, "stale", true), im.NotFound)
+		want(kept)
+		check(t, f.SetPasswordHash(ctx, id, kept, "h2", true))
 		want(Credentials{Hash: "h2"})
 		if now := must(f.LatestUserUpdate(ctx))(t); now != before {
 			t.Error("a rehash is no news to clients")
