@@ -35,9 +35,6 @@ type accounts struct {
 	mu    sync.Mutex
 	users map[string]*account
 	err   error
-	reads int
-	// before runs when the accounts are read for the nth time.
-	before map[int]func()
 }
 
 type account struct {
@@ -48,10 +45,6 @@ type account struct {
 func (a *accounts) UserByName(_ context.Context, name string) (store.User, store.Credentials, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.reads++
-	if f := a.before[a.reads]; f != nil {
-		f()
-	}
 	if a.err != nil {
 		return store.User{}, store.Credentials{}, a.err
 	}
@@ -96,7 +89,7 @@ type fixture struct {
 func newFixture(t testing.TB, cfg Config) *fixture {
 	t.Helper()
 	f := &fixture{
-		accounts: &accounts{users: map[string]*account{}, before: map[int]func(){}},
+		accounts: &accounts{users: map[string]*account{}},
 		now:      time.Unix(1_700_000_000, 0),
 	}
 	a, err := New(cfg, Deps{
@@ -235,7 +228,7 @@ func TestChangedMeanwhile(t *testing.T) {
 	f.addUser(1, "alice", store.Credentials{Legacy: exampleLegacy, Salt: exampleSalt})
 	f.want(t, "alice", example, OK)
 	newer := store.Credentials{Hash: Hash(md5Hex("newer"))}
-	f.accounts.before[2] = func() { f.accounts.users["alice"].Credentials = newer }
+	f.accounts.users["alice"].Credentials = newer
 	f.runLater()
 	if f.accounts.of("alice") != newer {
 		t.Error("the older password was stored over the newer one")
