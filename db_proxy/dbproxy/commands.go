@@ -3,6 +3,7 @@ package dbproxy
 import (
 	"fmt"
 
+	"teamtalk/client/textcrypt"
 	"teamtalk/db_proxy/internal/auth"
 	"teamtalk/db_proxy/internal/command"
 	"teamtalk/internal/im"
@@ -18,12 +19,17 @@ func (s *Server) table(deps Deps) error {
 	if err != nil {
 		return err
 	}
+	texts, err := textcrypt.New([]byte(s.cfg.AESKey.Reveal()))
+	if err != nil {
+		return fmt.Errorf("aesKey: %w", err)
+	}
 	rows := command.Operations(command.OperationDeps{
 		Store: s.store, Groups: s.directory, Mirror: s.cache, Lanes: s.lanes, Log: s.log,
 	})
 	rows = append(rows, command.Queries(command.QueryDeps{
 		Store: s.store, Cache: s.cache, Directory: s.directory, Lanes: s.lanes, Behind: s.behind,
 		Auth: s.auth, Slow: s.slow.Submit, Clock: deps.Clock,
+		VoiceText: string(texts.Encrypt("[语音]")),
 	})...)
 	s.commands = make(map[wire.Command]*row, len(rows))
 	for _, c := range rows {
