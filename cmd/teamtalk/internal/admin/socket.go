@@ -143,6 +143,11 @@ func handle[Req, Res any](mux *http.ServeMux, path string, log *slog.Logger,
 	})
 }
 
+// Running reports whether "teamtalk serve" answers for a data folder.
+func Running(ctx context.Context, data string) bool {
+	return dialSocket(ctx, filepath.Join(data, SocketFile)) != nil
+}
+
 // remote is the Backend of a running "teamtalk serve".
 type remote struct{ client http.Client }
 

@@ -43,7 +43,7 @@ missed while off-line come after "online" and the "unread" lines.
   /read             mark it as read
   /retry            send its failed messages again
   /who  /groups     print contacts, groups
-  /help  /quit      end of input is /quit: waits up to 10 s for what is unsent
+  /help  /quit      end of input is /quit: waits up to 10 s for what is under way
 
 Commands are taken once "online" has been printed. The exit code is 0, or 1 when
 the log-in was refused or displaced or a message remained unsent.`
@@ -63,8 +63,15 @@ type plain struct {
 	exec     func(context.Context, Effect) Event
 	out      io.Writer
 	now      func() time.Time
-	results  chan Event
+	results  chan answer
+	working  int // effects under way that have an answer soon
 	quitting bool
+}
+
+// answer is what became of an effect.
+type answer struct {
+	Event        // nil: nothing
+	awaited bool // p.working counts it
 }
 
 // RunPlain runs the line-oriented view until input ends, ctx ends or the
@@ -72,14 +79,14 @@ type plain struct {
 // stays behind that waits for input.
 func RunPlain(ctx context.Context, l *Link, in io.Reader, out io.Writer) error {
 	p := &plain{
-		model: NewModel(), exec: l.Exec, out: out, now: time.Now, results: make(chan Event),
+		model: NewModel(), exec: l.Exec, out: out, now: time.Now, results: make(chan answer),
 	}
 	lines := make(chan string)
 	go readLines(in, lines, ctx.Done())
 	var deadline <-chan time.Time
 	for !p.model.Final {
 		pending, failed := p.model.Unsent()
-		if p.quitting && pending == 0 {
+		if p.quitting && pending == 0 && p.working == 0 {
 			return unsent(failed)
 		}
 		if p.quitting && deadline == nil {
@@ -92,8 +99,13 @@ func RunPlain(ctx context.Context, l *Link, in io.Reader, out io.Writer) error {
 		select {
 		case e := <-l.Events():
 			p.handle(ctx, e)
-		case e := <-p.results:
-			p.handle(ctx, e)
+		case a := <-p.results:
+			if a.awaited {
+				p.working--
+			}
+			if a.Event != nil {
+				p.handle(ctx, a.Event)
+			}
 		case line, ok := <-input:
 			if !ok {
 				line = "/quit"
@@ -137,12 +149,15 @@ func (p *plain) handle(ctx context.Context, e Event) {
 		p.print(n)
 	}
 	for _, effect := range effects {
+		_, later := effect.(DoLater)
+		if !later {
+			p.working++
+		}
 		go func() {
-			if result := p.exec(ctx, effect); result != nil {
-				select {
-				case p.results <- result:
-				case <-ctx.Done():
-				}
+			result := p.exec(ctx, effect)
+			select {
+			case p.results <- answer{result, !later}:
+			case <-ctx.Done():
 			}
 		}()
 	}

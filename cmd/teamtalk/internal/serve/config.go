@@ -1,12 +1,14 @@
 package serve
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"teamtalk/cmd/teamtalk/internal/admin"
 	"teamtalk/cmd/teamtalk/internal/exit"
@@ -188,6 +190,35 @@ func (c Config) msgServer() *text {
 		t.set(name+"Port1", c.port(distance))
 	}
 	return t
+}
+
+// health is the distance of a role's health port from its main one.
+const health = 50
+
+// portTaken returns an error that names a port which cannot be bound. The
+// roles would find out as well, one by one and only after opening the data.
+func (c Config) portTaken(ctx context.Context) error {
+	for _, p := range []struct {
+		ip       string
+		distance int
+	}{
+		{c.Listen, 0}, {c.Listen, loginHTTP}, {c.Listen, loginTCP},
+		{loopback, loginMsg}, {loopback, route}, {loopback, dbProxy}, {loopback, redisPort},
+		{loopback, health}, {loopback, loginHTTP + health}, {loopback, route + health}, {loopback, dbProxy + health},
+	} {
+		var lc net.ListenConfig
+		l, err := lc.Listen(ctx, "tcp", join(p.ip, c.port(p.distance)))
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return fmt.Errorf("port %d is taken: choose another --base-port", c.port(p.distance))
+		}
+		if err != nil {
+			return fmt.Errorf("open port: %w", err)
+		}
+		if err := l.Close(); err != nil {
+			return fmt.Errorf("close port: %w", err)
+		}
+	}
+	return nil
 }
 
 // process is the part of a role's configuration that all roles share.

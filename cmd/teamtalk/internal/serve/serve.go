@@ -57,6 +57,12 @@ func Run(ctx context.Context, cfg Config, out io.Writer) (err error) {
 	if err := cfg.complete(); err != nil {
 		return err
 	}
+	if admin.Running(ctx, cfg.Data) {
+		return fmt.Errorf("the data folder %s is in use by another \"teamtalk serve\"", cfg.Data)
+	}
+	if err := cfg.portTaken(ctx); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
 		return fmt.Errorf("make data folder: %w", err)
 	}
