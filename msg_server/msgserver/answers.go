@@ -54,8 +54,12 @@ func (s *Server) DBPDU(l *link.Link, pdu wire.PDU) {
 	s.metrics.dropped("unknown_command")
 }
 
-// DBDown is dblink.Handler's.
-func (s *Server) DBDown(l *link.Link) { s.sends.lost(l) }
+// DBDown is dblink.Handler's: what l was asked and can be asked again is.
+func (s *Server) DBDown(l *link.Link) {
+	s.sends.lost(l)
+	s.users.lost(l)
+	s.revalidate(l)
+}
 
 // pass gives an answer to the client who asked, without our attach_data.
 func (s *Server) pass(_ *link.Link, pdu wire.PDU) { s.passTo(pdu) }
@@ -115,9 +119,9 @@ func (s *Server) answerClient(c *client, command wire.Command, seq uint16, body 
 // signatureChanged answers the client, 0214, and tells everybody, 0215.
 // Source: flows.md §11.
 func (s *Server) signatureChanged(_ *link.Link, pdu wire.PDU) {
-	c := s.passTo(pdu)
+	s.passTo(pdu)
 	res := new(buddy.IMChangeSignInfoRsp)
-	if err := proto.Unmarshal(pdu.Body, res); err != nil || c == nil || res.GetResultCode() != 0 {
+	if err := proto.Unmarshal(pdu.Body, res); err != nil || res.GetResultCode() != 0 {
 		return
 	}
 	s.tellAll(wire.SignInfoChangedNotify, &buddy.IMSignInfoChangedNotify{

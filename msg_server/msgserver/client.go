@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"teamtalk/internal/im"
+	"teamtalk/internal/link"
 	"teamtalk/internal/transport"
 	"teamtalk/internal/wire"
 	"teamtalk/msg_server/internal/session"
@@ -44,18 +45,21 @@ type client struct {
 	// Owned by the event loop of the connection.
 	loginName  string // set by the first log-in request, finished or not
 	clientType im.ClientType
+	password   string // until the log-in is answered
 	loginSeq   uint16
+	validating *link.Link // the db_proxy that was asked about the log-in
 	status     uint8
 	asked      []string // capabilities the client announced
 	kicked     time.Time
 	repeats    *repeats // of clients that send
 	allowance  *allowance
 
-	session  atomic.Pointer[Session]
-	inFlight atomic.Int32 // sends without an answer
-	nack     atomic.Bool  // 0381 was granted
-	ownIDs   atomic.Bool  // client_msg_id was granted
-	moves    atomic.Bool  // 0181 was granted
+	session   atomic.Pointer[Session]
+	inFlight  atomic.Int32 // sends without an answer
+	nack      atomic.Bool  // 0381 was granted
+	ownIDs    atomic.Bool  // client_msg_id was granted
+	moves     atomic.Bool  // 0181 was granted
+	displaced atomic.Bool  // 0107 was sent
 
 	mu      sync.Mutex // guards the fields below
 	greeted bool       // 0104 was queued
@@ -69,6 +73,7 @@ func (c *client) push(frame []byte) bool {
 	if !c.greeted {
 		defer c.mu.Unlock()
 		if len(c.early)+len(frame) > maxEarly {
+			c.server.metrics.dropped("before_greeting")
 			return false
 		}
 		c.early = append(c.early, frame...)
@@ -151,6 +156,8 @@ func (s *Server) OnTick(conn *transport.Conn, now time.Time) {
 func (s *Server) OnClose(conn *transport.Conn, _ transport.CloseReason) {
 	c := conn.State.(*client)
 	s.clients.Delete(conn.ID())
+	s.announcing.RLock()
+	defer s.announcing.RUnlock()
 	if session := c.session.Load(); session != nil && s.sessions.Close(session) {
 		s.announceClosed(session)
 	}

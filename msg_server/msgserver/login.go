@@ -58,13 +58,41 @@ func (s *Server) login(c *client, pdu wire.PDU) {
 	c.clientType = im.ClientType(req.GetClientType())
 	c.status = uint8(req.GetOnlineStatus())
 	c.asked = req.GetCapabilities()
-	validate := &server.IMValidateReq{
-		UserName: req.UserName, Password: req.Password, AttachData: attachConn(c.conn.ID()),
+	c.password = req.GetPassword()
+	c.validate(db)
+}
+
+// validate asks a db_proxy about the log-in, 0703.
+func (c *client) validate(db *link.Link) {
+	c.validating = db
+	req := &server.IMValidateReq{
+		UserName: proto.String(c.loginName), Password: proto.String(c.password), AttachData: attachConn(c.conn.ID()),
 	}
 	if db.Has(link.CapStore) {
-		validate.ClientAddr = proto.String(c.conn.Peer().Addr().String())
+		req.ClientAddr = proto.String(c.conn.Peer().Addr().String())
 	}
-	db.SendMessage(wire.ValidateReq, pdu.Seq, validate)
+	db.SendMessage(wire.ValidateReq, c.loginSeq, req)
+}
+
+// revalidate asks another db_proxy about the log-ins that l did not answer.
+func (s *Server) revalidate(l *link.Link) {
+	s.clients.Range(func(_, value any) bool {
+		c, _ := value.(*client)
+		if c.session.Load() != nil {
+			return true
+		}
+		c.conn.Do(func() {
+			if c.validating != l || c.conn.Closing() {
+				return
+			}
+			if db := s.db.Login(c.conn.ID()); db != nil {
+				c.validate(db)
+				return
+			}
+			c.refuseLogin(basedefine.ResultType_REFUSE_REASON_NO_DB_SERVER, textFault)
+		})
+		return true
+	})
 }
 
 // validLogin refuses what the original's parser does not take. An empty name
@@ -114,6 +142,7 @@ func (c *client) finishLogin(res *server.IMValidateRsp) {
 		s.metrics.dropped("client_gone")
 		return
 	}
+	c.validating, c.password = nil, ""
 	user := res.GetUserInfo()
 	if res.GetResultCode() == validateFault {
 		// The original says 6 here, which clients show as a wrong password.
@@ -128,12 +157,7 @@ func (c *client) finishLogin(res *server.IMValidateRsp) {
 		ConnID: c.conn.ID(), User: im.UserID(user.GetUserId()), Client: c.clientType, Status: c.status, Conn: c,
 	}
 	granted := c.grant()
-	older := s.sessions.Open(session)
-	c.session.Store(session)
-	for _, o := range older {
-		s.kick(o, basedefine.KickReasonType_KICK_REASON_DUPLICATE_USER)
-	}
-	s.announceOpened(session)
+	s.open(session)
 	s.metrics.logins.WithLabelValues("ok").Inc()
 	user.Status = proto.Uint32(0)
 	c.greet(&login.IMLoginRes{
@@ -146,14 +170,30 @@ func (c *client) finishLogin(res *server.IMValidateRsp) {
 	})
 }
 
+// open makes a session known, here and to the other servers.
+func (s *Server) open(session *Session) {
+	s.announcing.RLock()
+	defer s.announcing.RUnlock()
+	older := s.sessions.Open(session)
+	session.Conn.session.Store(session)
+	for _, o := range older {
+		s.kick(o, basedefine.KickReasonType_KICK_REASON_DUPLICATE_USER)
+	}
+	s.announceOpened(session)
+}
+
 // validateFault is the result of 0704 when the database could not say.
 const validateFault = 2
 
-// grant returns the announced capabilities that this server has.
+// grant returns the announced capabilities that this server has. An original
+// db_proxy does not know the first message from its repeat.
 func (c *client) grant() (granted []string) {
 	for name, set := range map[string]interface{ Store(bool) }{
 		capClientMsgID: &c.ownIDs, capNack: &c.nack, capMove: &c.moves,
 	} {
+		if name == capClientMsgID && c.server.db.Originals() {
+			continue
+		}
 		if slices.Contains(c.asked, name) {
 			set.Store(true)
 			granted = append(granted, name)
@@ -184,9 +224,13 @@ func (s *Server) announceClosed(session *Session) {
 
 // kick tells a log-in that it must give way, 0107, and closes its connection
 // shortly after: clients close on their own, and must see the reason first.
+// They see one, whatever else displaces them meanwhile.
 // Source: flows.md §4, defect C1.
 func (s *Server) kick(session *Session, reason basedefine.KickReasonType) {
 	c := session.Conn
+	if c.displaced.Swap(true) {
+		return
+	}
 	s.log.Info("session kicked", "user_id", session.User, "conn_id", session.ConnID, "reason", reason.String())
 	s.metrics.kicks.WithLabelValues(reason.String()).Inc()
 	c.push(mustFrame(wire.KickUser, &login.IMKickUser{

@@ -52,6 +52,8 @@ func (ls *loginServers) LinkUp(l *link.Link) {
 		l.Close(transport.ReasonStopping)
 		return
 	}
+	ls.server.announcing.Lock()
+	defer ls.server.announcing.Unlock()
 	ls.mu.Lock()
 	ls.live = append(slices.Clone(ls.live), l)
 	ls.mu.Unlock()

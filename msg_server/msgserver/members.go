@@ -65,24 +65,30 @@ func (a *asks) take(id uint64) *membersAsk {
 	return ask
 }
 
-// sweep forgets questions that nobody answered.
-func (a *asks) sweep() {
+// sweep forgets questions that nobody answered, and returns how many.
+func (a *asks) sweep() (forgotten int) {
 	now := a.clock()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for id, ask := range a.waiting {
 		if now.Sub(ask.at) > asksFor {
 			delete(a.waiting, id)
+			forgotten++
 		}
 	}
+	return forgotten
 }
 
 // askMembers asks who belongs to the group of a message, 0403, before it is
 // delivered and, if it came from here, published. Source: flows.md §7.
 func (s *Server) askMembers(o *outgoing, publish bool) {
 	l := s.db.Owner(o.conv)
+	if l == nil {
+		s.metrics.dropped("members_unknown")
+		return
+	}
 	id, ok := s.asks.add(o, publish)
-	if l == nil || !ok {
+	if !ok {
 		s.metrics.dropped("members_unknown")
 		return
 	}

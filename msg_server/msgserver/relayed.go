@@ -67,8 +67,9 @@ func plain[M any, P interface {
 
 func ownTerminals[M interface{ GetUserId() uint32 }](m M) []uint32 { return []uint32{m.GetUserId()} }
 
+// bothSides are the two users of a command, once if they are one.
 func bothSides(m *switchservice.IMP2PCmdMsg) []uint32 {
-	return []uint32{m.GetFromUserId(), m.GetToUserId()}
+	return slices.Compact([]uint32{m.GetFromUserId(), m.GetToUserId()})
 }
 
 func membersOf(m *group.IMGroupChangeMemberNotify) []uint32 {

@@ -138,7 +138,8 @@ func (s *Server) groupInfo(c *client, pdu wire.PDU) {
 // answer. Source: flows.md §12.3, defect F5.
 func (s *Server) groupCreate(c *client, pdu wire.PDU) {
 	req := new(group.IMGroupCreateReq)
-	if err := proto.Unmarshal(pdu.Body, req); err != nil {
+	err := proto.Unmarshal(pdu.Body, req)
+	if _, known := basedefine.GroupType_name[int32(req.GetGroupType())]; err != nil || !known {
 		s.metrics.dropped("bad_body")
 		return
 	}
@@ -192,7 +193,7 @@ func (s *Server) p2pCommand(c *client, pdu wire.PDU) {
 	}
 	m.FromUserId = proto.Uint32(uint32(c.user()))
 	frame := mustFrame(wire.P2PCommand, m)
-	targets := []uint32{m.GetFromUserId(), m.GetToUserId()}
+	targets := bothSides(m)
 	s.push(targets, c.conn.ID(), frame)
 	s.routes.relay(targets, wire.P2PCommand, frame[wire.HeaderSize:], nil)
 }

@@ -52,6 +52,8 @@ func (r *routes) open() bool { return len(r.links()) > 0 }
 
 // LinkUp is link.Handler's: it says who is logged in here. Source: flows.md §2.
 func (r *routes) LinkUp(l *link.Link) {
+	r.server.announcing.Lock()
+	defer r.server.announcing.Unlock()
 	r.mu.Lock()
 	r.live = append(slices.Clone(r.live), l)
 	master := r.live[0] == l
@@ -82,14 +84,18 @@ func (r *routes) crown(l *link.Link) {
 	l.SendMessage(wire.RoleSet, 0, &server.IMRoleSet{Master: proto.Uint32(1)})
 }
 
-// announce sends every session, 0708. A log-in that comes meanwhile is
-// announced by its own 070A, in either order.
+// announce sends every session, 0708. Whoever logged in as off-line is
+// connected all the same: a route_server must know where he is.
 func (r *routes) announce(l *link.Link) {
 	info := &server.IMOnlineUserInfo{}
 	r.server.sessions.Each(func(session *Session) {
+		status := basedefine.UserStatType(session.Status)
+		if status == basedefine.UserStatType_USER_STATUS_OFFLINE {
+			status = basedefine.UserStatType_USER_STATUS_ONLINE
+		}
 		info.UserStatList = append(info.UserStatList, &basedefine.ServerUserStat{
 			UserId:     proto.Uint32(uint32(session.User)),
-			Status:     basedefine.UserStatType(session.Status).Enum(),
+			Status:     status.Enum(),
 			ClientType: basedefine.ClientType(session.Client).Enum(),
 		})
 	})

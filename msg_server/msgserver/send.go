@@ -22,9 +22,9 @@ func (s *Server) sendMessage(c *client, pdu wire.PDU) {
 		s.metrics.dropped("bad_body")
 		return
 	}
-	if reason := s.refusal(c, m); reason != "" {
+	if reason, code := s.refusal(c, m); reason != "" {
 		s.metrics.sends.WithLabelValues(reason).Inc()
-		c.refuseSend(pdu.Seq, m, im.Invalid)
+		c.refuseSend(pdu.Seq, m, code)
 		return
 	}
 	if int(c.inFlight.Load()) >= s.cfg.MaxInFlight {
@@ -70,25 +70,33 @@ func (s *Server) sendMessage(c *client, pdu wire.PDU) {
 	s.sends.start(p, delay)
 }
 
-// refusal says why a message is not stored, as a metric label; "" if it is.
-func (s *Server) refusal(c *client, m *message.IMMsgData) string {
+// maxClientMsgID is the longest client_msg_id, in bytes: a UUID with dashes.
+const maxClientMsgID = 36
+
+// refusal says why a message is not stored, as a metric label and as a code
+// for the client; "" if it is.
+func (s *Server) refusal(c *client, m *message.IMMsgData) (reason string, code im.Code) {
 	kind := im.MsgType(m.GetMsgType()).Kind()
 	_, known := basedefine.MsgType_name[int32(m.GetMsgType())]
 	switch {
+	case s.stopping.Load():
+		return "stopping", im.Unavailable
 	case !known:
-		return "unknown_type"
+		return "unknown_type", im.Invalid
 	case len(m.GetMsgData()) == 0:
-		return "empty"
+		return "empty", im.Invalid
 	case m.GetToSessionId() == 0:
-		return "to_nobody"
+		return "to_nobody", im.Invalid
 	case kind == im.Single && im.UserID(m.GetToSessionId()) == c.user():
-		return "to_oneself"
+		return "to_oneself", im.Invalid
 	case im.MsgType(m.GetMsgType()).Audio():
-		return "voice"
+		return "voice", im.Invalid
 	case len(m.GetMsgData()) > s.cfg.MaxTextBytes:
-		return "too_long"
+		return "too_long", im.TooLarge
+	case c.ownIDs.Load() && len(m.GetClientMsgId()) > maxClientMsgID:
+		return "bad_client_msg_id", im.Invalid
 	}
-	return ""
+	return "", im.OK
 }
 
 // refuseSend tells a client that understands it that a message was not

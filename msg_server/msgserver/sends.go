@@ -45,6 +45,15 @@ type pending struct {
 	tries int
 }
 
+// turn is what one connection sends to one conversation: it keeps its order,
+// and waits for nobody else's.
+type turn struct {
+	connID uint64
+	conv   im.Conversation
+}
+
+func (p *pending) turn() turn { return turn{p.connID, p.conv} }
+
 // sends holds what is being stored, finds it by the number in attach_data,
 // and sends it again when its db_proxy is lost. Safe from any goroutine.
 type sends struct {
@@ -57,9 +66,8 @@ type sends struct {
 	pending map[uint64]*pending
 	// waiting have no link, or are not due yet; ascending by id.
 	waiting []*pending
-	// behind counts what waits of each conversation: what comes after it
-	// waits, too.
-	behind map[im.Conversation]int
+	// behind counts what waits of each turn: what comes after it waits, too.
+	behind map[turn]int
 	// unanswered counts the sends on each link.
 	unanswered map[*link.Link]int
 }
@@ -67,7 +75,7 @@ type sends struct {
 func newSends(s *Server) *sends {
 	return &sends{
 		server: s, pending: map[uint64]*pending{},
-		behind: map[im.Conversation]int{}, unanswered: map[*link.Link]int{},
+		behind: map[turn]int{}, unanswered: map[*link.Link]int{},
 	}
 }
 
@@ -85,7 +93,7 @@ func (s *sends) start(p *pending, delay time.Duration) {
 	p.id = s.lastID
 	s.pending[p.id] = p
 	s.server.metrics.inFlight.Inc()
-	if delay > 0 || s.behind[p.conv] > 0 || !s.dispatch(p) {
+	if delay > 0 || s.behind[p.turn()] > 0 || !s.dispatch(p) {
 		p.due = p.created.Add(delay)
 		s.hold(p)
 	}
@@ -94,7 +102,7 @@ func (s *sends) start(p *pending, delay time.Duration) {
 // hold is called with mu held; p is younger than all that wait.
 func (s *sends) hold(p *pending) {
 	s.waiting = append(s.waiting, p)
-	s.behind[p.conv]++
+	s.behind[p.turn()]++
 }
 
 // dispatch sends p on the link of its owner; false if there is none, or its
@@ -153,19 +161,29 @@ func (s *sends) release(l *link.Link) {
 }
 
 // lost makes the sends of a link that ended wait for another one, before
-// those that came later: their operation ids find what was stored.
-// Source: defect A1.
+// those that came later: their operation ids find what was stored. An
+// original db_proxy stores no operation ids: what it may have stored is given
+// up, not stored twice. Source: defect A1.
 func (s *sends) lost(l *link.Link) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	var over []*pending
 	for _, p := range s.pending {
-		if p.link == l {
+		switch {
+		case p.link != l:
+		case l.Original():
+			s.remove(p)
+			over = append(over, p)
+		default:
 			p.link = nil
 			s.hold(p)
 		}
 	}
 	delete(s.unanswered, l)
 	slices.SortFunc(s.waiting, func(a, b *pending) int { return cmp.Compare(a.id, b.id) })
+	s.mu.Unlock()
+	for _, p := range over {
+		s.server.fail(p, im.Unavailable)
+	}
 }
 
 // sweep sends what waits, in the order in which it came, and gives up what
@@ -180,16 +198,16 @@ func (s *sends) sweep() {
 			over = append(over, p)
 		}
 	}
-	stuck := map[im.Conversation]bool{}
+	stuck := map[turn]bool{}
 	s.waiting = slices.DeleteFunc(s.waiting, func(p *pending) bool {
 		gone := s.pending[p.id] == nil
 		if !gone {
-			gone = !stuck[p.conv] && !now.Before(p.due) && s.dispatch(p)
-			stuck[p.conv] = !gone
+			gone = !stuck[p.turn()] && !now.Before(p.due) && s.dispatch(p)
+			stuck[p.turn()] = !gone
 		}
 		if gone {
-			if s.behind[p.conv]--; s.behind[p.conv] == 0 {
-				delete(s.behind, p.conv)
+			if s.behind[p.turn()]--; s.behind[p.turn()] == 0 {
+				delete(s.behind, p.turn())
 			}
 		}
 		return gone

@@ -65,6 +65,11 @@ type Server struct {
 	presence presence
 	users    *userList
 	stopping atomic.Bool
+
+	// announcing is held to read while a session opens or closes and the
+	// other servers are told; to write while a new link is told of all
+	// sessions. Each link so hears of each once.
+	announcing sync.RWMutex
 }
 
 // New checks the configuration and that the port is free.
@@ -171,7 +176,9 @@ func (s *Server) sweep(ctx context.Context) {
 		case <-ticker.C:
 			s.order.Expire()
 			s.sends.sweep()
-			s.asks.sweep()
+			for range s.asks.sweep() {
+				s.metrics.dropped("members_unknown")
+			}
 			s.users.sweep()
 		}
 	}

@@ -37,6 +37,7 @@ type listAsker struct {
 // userFetch is a question to a db_proxy and what came of it so far.
 type userFetch struct {
 	id      uint64
+	link    *link.Link
 	started time.Time
 	latest  uint32
 	chunks  [][]byte
@@ -68,11 +69,12 @@ func (s *Server) allUsers(c *client, pdu wire.PDU) {
 		s.ask(c, l, pdu, req)
 		return
 	}
-	s.users.answer(listAsker{client: c, seq: pdu.Seq})
+	s.users.answer(listAsker{client: c, seq: pdu.Seq}, l)
 }
 
-// answer sends the list at once if it is fresh, or once it is.
-func (u *userList) answer(a listAsker) {
+// answer sends the list at once if it is fresh, or once l, a db_proxy of ours,
+// has said what is new.
+func (u *userList) answer(a listAsker, l *link.Link) {
 	u.mu.Lock()
 	if u.chunks != nil && u.server.clock().Sub(u.checked) < listFresh {
 		latest, chunks := u.latest, u.chunks
@@ -87,24 +89,36 @@ func (u *userList) answer(a listAsker) {
 	}
 	u.waiting = append(u.waiting, a)
 	if u.fetch == nil {
-		u.fetch = &userFetch{started: u.server.clock()}
-		known := u.latest
-		if u.chunks == nil {
-			known = 0
-		}
-		u.ask(known)
+		u.begin(l)
 	}
+}
+
+// begin is called with mu held; l is a db_proxy of ours.
+func (u *userList) begin(l *link.Link) {
+	u.fetch = &userFetch{link: l, started: u.server.clock()}
+	known := u.latest
+	if u.chunks == nil {
+		known = 0
+	}
+	u.ask(known)
+}
+
+// lost asks another db_proxy when l ends in the middle of a fetch.
+func (u *userList) lost(l *link.Link) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.fetch == nil || u.fetch.link != l {
+		return
+	}
+	if other := u.server.db.General(u.fetch.id); other != nil && other.Has(link.CapStore) {
+		u.begin(other)
+	} // else sweep gives up
 }
 
 // ask is called with mu held.
 func (u *userList) ask(known uint32) {
-	s := u.server
-	u.fetch.id = s.asks.number()
-	l := s.db.General(u.fetch.id)
-	if l == nil {
-		return // sweep gives up
-	}
-	l.SendMessage(wire.AllUsersReq, 0, &buddy.IMAllUserReq{
+	u.fetch.id = u.server.asks.number()
+	u.fetch.link.SendMessage(wire.AllUsersReq, 0, &buddy.IMAllUserReq{
 		UserId: proto.Uint32(0), LatestUpdateTime: proto.Uint32(known),
 		AfterUserId: proto.Uint32(u.fetch.after), PageSize: proto.Uint32(listPage),
 		AttachData: attach(attachKindAsk, u.fetch.id),

@@ -111,6 +111,18 @@ func (s *slot) LinkPDU(l *link.Link, pdu wire.PDU) {
 // Open reports whether any db_proxy can be asked.
 func (l *Links) Open() bool { return l.Login(0) != nil }
 
+// Originals reports whether an original db_proxy is among those that can be
+// asked.
+func (l *Links) Originals() bool {
+	original := func(s *slot) bool {
+		found := s.live.Load()
+		return found != nil && found.Original()
+	}
+	return slices.ContainsFunc(l.proxies, func(p *proxy) bool {
+		return slices.ContainsFunc(p.general, original) || slices.ContainsFunc(p.login, original)
+	})
+}
+
 // Login returns a link for log-ins and for what clients ask at start; nil if
 // none is open. Equal seeds get the same link while it lives.
 func (l *Links) Login(seed uint64) *link.Link { return l.spread(seed, (*proxy).loginFirst) }
