@@ -67,6 +67,7 @@ type Conversation struct {
 	readTo   im.MsgID  // the greatest id marked as read
 	counted  im.MsgID  // the server's count of unread messages covers ids up to it
 	since    time.Time // what is older is not news, though not known
+	opened   bool      // somebody looks at it, so its newest page is wanted
 	loaded   bool      // the newest page has been fetched
 	complete bool      // nothing older than stored exists
 	loading  bool      // a page is being fetched

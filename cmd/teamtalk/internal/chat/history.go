@@ -47,6 +47,7 @@ func (m *Model) belongs(c *Conversation, e Page, id im.MsgID) bool {
 func (m *Model) open(k Key) {
 	m.Current = k
 	c := m.conversation(k)
+	c.opened = true
 	if !c.loaded && !c.loading && m.State == client.Online {
 		c.loading = true
 		m.do(DoHistory{k, 0, pageSize})

@@ -179,6 +179,8 @@ func TestPlainMissesNothing(t *testing.T) {
 	}
 	send("one")
 	bob.next("message alice 1 one")
+	bob.say("/to alice") // prints no history by itself, now or after reconnecting
+	bob.next("to alice")
 	o.shut("bob")
 	o.DropAll()
 	bob.expect("offline ")

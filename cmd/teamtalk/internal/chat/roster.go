@@ -60,7 +60,7 @@ func (m *Model) sync(e Synced) {
 		m.heard(c, u.Latest, first)
 	}
 	m.resume(unread)
-	if m.Current != (Key{}) {
+	if c := m.conversations[m.Current]; c != nil && c.opened {
 		m.open(m.Current)
 	}
 }

@@ -144,6 +144,9 @@ func explain(err error) string {
 		}
 		return fmt.Sprintf("log-in refused by the server (%d)", int32(refused.Code))
 	}
+	if none, ok := errors.AsType[*client.LocateError](err); ok {
+		return explainLocate(none)
+	}
 	if nack, ok := errors.AsType[*client.NackError](err); ok {
 		return "refused by the server: " + strings.ReplaceAll(nack.Code.String(), "_", " ")
 	}
@@ -151,6 +154,18 @@ func explain(err error) string {
 		return fmt.Sprintf("%s: %v", op.Addr, innermost(op))
 	}
 	return strings.TrimPrefix(err.Error(), "client: ")
+}
+
+// explainLocate says why a login_server names no msg_server. Its own words are
+// Chinese.
+func explainLocate(err *client.LocateError) string {
+	switch err.Code {
+	case 1:
+		return "no msg_server is running"
+	case 2:
+		return "all msg_servers are full"
+	}
+	return fmt.Sprintf("the login_server refuses (%d)", err.Code)
 }
 
 // innermost returns the cause at the end of a chain.

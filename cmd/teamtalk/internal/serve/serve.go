@@ -44,11 +44,12 @@ type part struct {
 // server is a running "teamtalk serve". It is for the goroutine of Run.
 type server struct {
 	cfg    Config
-	log    *logFile
+	log    io.Writer    // safe for concurrent use
 	own    *slog.Logger // of this package
 	parts  []*part      // in the order of their start
 	failed chan error   // why a part ended by itself
 	ready  []func() error
+	cache  *miniredis.Miniredis
 }
 
 // Run serves until ctx ends, or until a role fails. It prints how to log in,
@@ -70,10 +71,7 @@ func Run(ctx context.Context, cfg Config, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	s := &server{
-		cfg: cfg, log: log, failed: make(chan error, 1),
-		own: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: cfg.LogLevel})).With("role", "serve"),
-	}
+	s := newServer(cfg, log)
 	defer func() {
 		s.stopAll()
 		if err != nil {
@@ -99,6 +97,13 @@ func Run(ctx context.Context, cfg Config, out io.Writer) (err error) {
 		return nil
 	case err := <-s.failed:
 		return err
+	}
+}
+
+func newServer(cfg Config, log io.Writer) *server {
+	return &server{
+		cfg: cfg, log: log, failed: make(chan error, 1),
+		own: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: cfg.LogLevel})).With("role", "serve"),
 	}
 }
 
@@ -175,15 +180,15 @@ func (s *server) startDB(ctx context.Context, cfg dbproxy.Config) (db *dbproxy.S
 
 // startCache starts the Redis that the db_proxy uses as its cache.
 func (s *server) startCache(ctx context.Context, password string) error {
-	redis := miniredis.NewMiniRedis()
-	redis.RequireAuth(password)
-	redis.ClockTTL(true)
-	if err := redis.StartAddr(s.cfg.addr(redisPort)); err != nil {
+	s.cache = miniredis.NewMiniRedis()
+	s.cache.RequireAuth(password)
+	s.cache.ClockTTL(true)
+	if err := s.cache.StartAddr(s.cfg.addr(redisPort)); err != nil {
 		return fmt.Errorf("open the cache: %w", err)
 	}
 	s.start(ctx, "cache", func(ctx context.Context) error {
 		<-ctx.Done()
-		redis.Close()
+		s.cache.Close()
 		return nil
 	})
 	return nil

@@ -165,6 +165,44 @@ func TestServe(t *testing.T) {
 	s.end()
 }
 
+func TestCacheIsOnlyACache(t *testing.T) {
+	t.Parallel()
+	cfg := newConfig(t, t.TempDir())
+	s := newServer(cfg, io.Discard)
+	defer s.stopAll()
+	if _, err := s.startAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r := &running{t: t, cfg: cfg}
+	alice, bob := r.dial("alice", demoPassword, nil), r.dial("bob", demoPassword, nil)
+	send := func() im.MsgID {
+		t.Helper()
+		id, err := alice.SendText(t.Context(), im.Single, uint32(bob.User()), "hello")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	if id := send(); id != 1 {
+		t.Errorf("id %d", id)
+	}
+	before, _, err := bob.Unread(t.Context())
+	if err != nil || before != 1 {
+		t.Errorf("%d unread, %v", before, err)
+	}
+	s.cache.FlushAll()
+	if after, _, err := bob.Unread(t.Context()); err != nil || after != before {
+		t.Errorf("%d unread, want %d; %v", after, before, err)
+	}
+	s.cache.FlushAll()
+	if id := send(); id != 2 {
+		t.Errorf("id %d after the cache was emptied", id)
+	}
+	if after, _, err := bob.Unread(t.Context()); err != nil || after != before+1 {
+		t.Errorf("%d unread, want %d; %v", after, before+1, err)
+	}
+}
+
 func TestHealth(t *testing.T) {
 	t.Parallel()
 	s := start(t, t.TempDir())
