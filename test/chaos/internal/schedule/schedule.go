@@ -1,0 +1,236 @@
+// Package schedule decides what goes wrong when. A plan follows from its seed
+// alone: the same seed, length, kinds and system give the same plan.
+package schedule
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Kind is a kind of fault, by the name it has on the command line.
+type Kind string
+
+// The kinds.
+const (
+	Kill     Kind = "kill"     // SIGKILL, back after a while
+	Term     Kind = "term"     // SIGTERM, which must end cleanly; back after a while
+	Stop     Kind = "stop"     // SIGSTOP for a while
+	FlushAll Kind = "flushall" // Redis forgets everything
+	Cut      Kind = "cut"      // connections are reset, new ones refused for a while
+	Delay    Kind = "delay"
+	Throttle Kind = "throttle"
+	HalfOpen Kind = "halfopen" // one end vanishes, the other is not told for a while
+	DiskFull Kind = "diskfull" // no room under the data for a while
+	ReadOnly Kind = "readonly" // the server comes back to data it may not write
+	Client   Kind = "client"   // clients vanish, stall, repeat, or send everything at once
+)
+
+// Kinds returns every kind.
+func Kinds() []Kind {
+	return []Kind{Kill, Term, Stop, FlushAll, Cut, Delay, Throttle, HalfOpen, DiskFull, ReadOnly, Client}
+}
+
+// Parse reads a list as "kill,term"; "" and "all" are all kinds.
+func Parse(list string) ([]Kind, error) {
+	if list == "" || list == "all" {
+		return Kinds(), nil
+	}
+	var kinds []Kind
+	for name := range strings.SplitSeq(list, ",") {
+		kind := Kind(strings.TrimSpace(name))
+		if !slices.Contains(Kinds(), kind) {
+			return nil, fmt.Errorf("there is no fault %q", name)
+		}
+		if !slices.Contains(kinds, kind) {
+			kinds = append(kinds, kind)
+		}
+	}
+	return kinds, nil
+}
+
+// What a Client fault makes clients do, in Fault.Target.
+const (
+	Vanish = "vanish" // without a word, as when the network is gone
+	Stall  = "stall"  // take nothing any more
+	Repeat = "repeat" // send again what was acknowledged, here and over another server
+	Burst  = "burst"  // send everything at once
+)
+
+// Edge is who connects to whom.
+type Edge struct{ From, To string }
+
+// System is what can be harmed.
+type System struct {
+	Processes []string
+	Edges     []Edge
+	Redis     string // for FlushAll; "" if there is none
+	Store     string // the process whose data DiskFull and ReadOnly are about
+}
+
+// Supports reports whether a kind of fault can happen to a system.
+func (s *System) Supports(k Kind) bool { return k != FlushAll || s.Redis != "" }
+
+// Fault is one planned fault.
+type Fault struct {
+	N        int           `json:"n"` // from 1
+	At       time.Duration `json:"at"`
+	Kind     Kind          `json:"kind"`
+	Target   string        `json:"target"`         // a process, the end that is connected to, or what clients do
+	From     string        `json:"from,omitempty"` // the end that connects
+	For      time.Duration `json:"for"`            // until it is healed, or the process started again
+	Delay    time.Duration `json:"delay,omitempty"`
+	Rate     int           `json:"rate,omitempty"`      // bytes a second
+	DeadPeer bool          `json:"dead_peer,omitempty"` // HalfOpen: the end that connected vanishes
+	Pick     uint32        `json:"pick,omitempty"`      // Client: chooses the clients
+}
+
+func (f *Fault) String() string {
+	text := fmt.Sprintf("%s %s", f.Kind, f.Target)
+	if f.From != "" {
+		text = fmt.Sprintf("%s %s → %s", f.Kind, f.From, f.Target)
+	}
+	switch {
+	case f.Kind == Delay:
+		text += fmt.Sprintf(" by %v", f.Delay)
+	case f.Kind == Throttle:
+		text += fmt.Sprintf(" to %d B/s", f.Rate)
+	case f.Kind == HalfOpen && f.DeadPeer:
+		text += " (the first is gone)"
+	case f.Kind == HalfOpen:
+		text += " (the second is gone)"
+	}
+	if f.For > 0 {
+		text += fmt.Sprintf(" for %v", f.For)
+	}
+	return text
+}
+
+// quietStart is how long the load runs undisturbed, and quietEnd how long
+// before the end everything is healed.
+const (
+	quietStart = 2 * time.Second
+	quietEnd   = time.Second
+)
+
+// Plan spreads faults of all given kinds over a length of time, one about
+// every so often, in turns of all kinds. Faults overlap, but a process that is
+// being ended is left alone until it had time to come back.
+func Plan(seed uint64, length, every time.Duration, kinds []Kind, s *System) []Fault {
+	p := &planner{
+		rng: rand.New(rand.NewPCG(seed, 0x6368616f73)), system: s,
+		busy: map[string]time.Duration{}, decks: map[string]*deck{},
+	}
+	kinds = slices.DeleteFunc(slices.Clone(kinds), func(k Kind) bool { return !s.Supports(k) })
+	if len(kinds) == 0 {
+		return nil
+	}
+	var plan []Fault
+	for at := quietStart; at < length-quietEnd; at += every {
+		f := Fault{
+			N: len(plan) + 1, At: at + time.Duration(p.rng.Int64N(int64(every)/4)),
+			Kind: kinds[p.draw("kinds", len(kinds))],
+		}
+		p.fill(&f)
+		if longest := length - quietEnd - f.At; f.For > longest {
+			f.For = max(longest, 0)
+		}
+		f.At, f.For = f.At.Round(time.Millisecond), f.For.Round(time.Millisecond)
+		plan = append(plan, f)
+	}
+	return plan
+}
+
+// planner holds what a plan remembers while it is made.
+type planner struct {
+	rng    *rand.Rand
+	system *System
+	busy   map[string]time.Duration // processes, until when
+	decks  map[string]*deck
+}
+
+// deck deals 0 to n-1 in random order, again and again.
+type deck struct{ cards []int }
+
+func (p *planner) draw(name string, n int) int {
+	d := p.decks[name]
+	if d == nil {
+		d = &deck{}
+		p.decks[name] = d
+	}
+	if len(d.cards) == 0 {
+		d.cards = p.rng.Perm(n)
+	}
+	card := d.cards[0]
+	d.cards = d.cards[1:]
+	return card
+}
+
+// between returns a duration from low up to high.
+func (p *planner) between(low, high time.Duration) time.Duration {
+	return low + time.Duration(p.rng.Int64N(int64(high-low)))
+}
+
+// comeBack is how long a process may take to be ready again.
+const comeBack = 4 * time.Second
+
+// fill chooses target and measure.
+func (p *planner) fill(f *Fault) {
+	edge := func() {
+		e := p.system.Edges[p.draw("edges of "+string(f.Kind), len(p.system.Edges))]
+		f.From, f.Target = e.From, e.To
+	}
+	switch f.Kind {
+	case Kill, Term:
+		f.For = p.between(0, 3*time.Second)
+		p.process(f)
+	case Stop:
+		f.For = p.between(time.Second, 6*time.Second)
+		p.process(f)
+	case FlushAll:
+		f.Target = p.system.Redis
+	case Cut:
+		edge()
+		f.For = p.between(0, 3*time.Second)
+	case Delay:
+		edge()
+		f.For = p.between(2*time.Second, 6*time.Second)
+		f.Delay = p.between(20*time.Millisecond, 400*time.Millisecond).Round(time.Millisecond)
+	case Throttle:
+		edge()
+		f.For = p.between(2*time.Second, 6*time.Second)
+		f.Rate = 2_000 + p.rng.IntN(60_000)
+	case HalfOpen:
+		edge()
+		f.DeadPeer = p.rng.IntN(2) == 0
+		f.For = p.between(4*time.Second, 40*time.Second)
+	case DiskFull:
+		f.For = p.between(2*time.Second, 5*time.Second)
+		f.Target = p.system.Store
+		p.busy[f.Target] = f.At + f.For + comeBack
+	case ReadOnly:
+		f.For = p.between(2*time.Second, 4*time.Second)
+		f.Target = p.system.Store
+		p.busy[f.Target] = f.At + f.For + 2*comeBack
+	case Client:
+		f.Target = []string{Vanish, Stall, Repeat, Burst}[p.draw("clients", 4)]
+		f.Pick = p.rng.Uint32()
+		if f.Target == Stall {
+			f.For = p.between(time.Second, 15*time.Second)
+		}
+	}
+}
+
+// process chooses one that is not busy; when all are, the next one, whose
+// faults then follow each other.
+func (p *planner) process(f *Fault) {
+	for range p.system.Processes {
+		f.Target = p.system.Processes[p.draw("processes of "+string(f.Kind), len(p.system.Processes))]
+		if p.busy[f.Target] <= f.At {
+			break
+		}
+	}
+	p.busy[f.Target] = f.At + f.For + comeBack
+}
