@@ -21,6 +21,11 @@ func TestExitCodes(t *testing.T) {
 		"unknown flag":    {[]string{"version", "--loud"}, 2, "", "unknown flag: --loud"},
 		"too many words":  {[]string{"version", "please"}, 2, "", "teamtalk: "},
 		"chat as nobody":  {[]string{"chat"}, 2, "", "--user is missing"},
+		"serve somewhere": {[]string{"serve", "--listen", "nowhere"}, 2, "", "--listen takes an IPv4 address"},
+		"user nothing":    {[]string{"user"}, 2, "", "say what to do"},
+		"user dance":      {[]string{"user", "dance"}, 2, "", "unknown command"},
+		"group of nobody": {[]string{"group", "add", "g"}, 2, "", "--members"},
+		"no data":         {[]string{"user", "list", "--data", "/does/not/exist"}, 1, "", "there is no data"},
 		"bench no mode":   {[]string{"bench"}, 2, "", "mode"},
 	}
 	for name, test := range tests {

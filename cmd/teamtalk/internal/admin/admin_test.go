@@ -48,7 +48,7 @@ func run(t *testing.T, args ...string) result {
 func served(t *testing.T) string {
 	t.Helper()
 	data := t.TempDir()
-	b, closeBackend, err := target{data: data}.open(t.Context(), true)
+	b, closeBackend, err := (&target{data: data}).open(t.Context(), true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,10 @@ func served(t *testing.T) string {
 func TestAccounts(t *testing.T) {
 	t.Parallel()
 	folders := map[string]func(*testing.T) string{
-		"direct":    func(t *testing.T) string { return filepath.Join(t.TempDir(), "new") },
+		"direct": func(t *testing.T) string {
+			t.Helper()
+			return filepath.Join(t.TempDir(), "new")
+		},
 		"by socket": served,
 	}
 	for name, folder := range folders {
@@ -172,7 +175,7 @@ func TestConfigFile(t *testing.T) {
 func TestFolderInUse(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()
-	_, closeBackend, err := target{data: data}.open(t.Context(), true)
+	_, closeBackend, err := (&target{data: data}).open(t.Context(), true)
 	if err != nil {
 		t.Fatal(err)
 	}

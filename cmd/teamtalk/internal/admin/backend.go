@@ -42,7 +42,7 @@ type target struct {
 
 // open returns the backend of a target. Create makes a data folder that does
 // not exist yet. The caller closes what it gets.
-func (t target) open(ctx context.Context, create bool) (Backend, func() error, error) {
+func (t *target) open(ctx context.Context, create bool) (Backend, func() error, error) {
 	if t.config != "" {
 		cfg, err := dbproxy.LoadConfig(t.config)
 		if err != nil {

@@ -60,7 +60,7 @@ func (t *target) flags(cmd *cobra.Command) {
 }
 
 // with runs do on the backend of the target.
-func (t target) with(cmd *cobra.Command, create bool, do func(Backend) error) error {
+func (t *target) with(cmd *cobra.Command, create bool, do func(Backend) error) error {
 	if t.config != "" && cmd.Flags().Changed("data") {
 		return exit.Usagef("--data and --config exclude each other")
 	}

@@ -103,7 +103,9 @@ func Serve(ctx context.Context, l net.Listener, b Backend, log *slog.Logger) err
 		id, existed, err := b.AddGroup(ctx, r)
 		return addedGroup{id, existed}, err
 	})
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: dialTimeout, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn)}
+	server := &http.Server{
+		Handler: mux, ReadHeaderTimeout: dialTimeout, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
 	stopped := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
 		draining, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)

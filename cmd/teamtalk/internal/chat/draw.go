@@ -226,15 +226,19 @@ func (s *screen) conversation(width, height int) []string {
 // head draws the line above a conversation.
 func (s *screen) head(k Key, width int) string {
 	title := paint(bold, " "+cleanLine(s.model.Title(k)))
-	about := ""
+	return fit(s.method, ends(s.method, title, paint(dim, s.about(k)+" "), width), width)
+}
+
+// about returns what to know about a conversation before reading it.
+func (s *screen) about(k Key) string {
 	if k.Kind == im.Group {
-		about = fmt.Sprintf("%d members ", len(s.model.Group(im.GroupID(k.ID)).Members))
-	} else if contact := s.model.Contact(im.UserID(k.ID)); contact.Signature != "" {
-		about = cleanLine(contact.Signature) + " "
-	} else {
-		about = presence(contact.Online) + " "
+		return fmt.Sprintf("%d members", len(s.model.Group(im.GroupID(k.ID)).Members))
 	}
-	return fit(s.method, ends(s.method, title, paint(dim, about), width), width)
+	contact := s.model.Contact(im.UserID(k.ID))
+	if contact.Signature != "" {
+		return cleanLine(contact.Signature)
+	}
+	return presence(contact.Online)
 }
 
 // welcome fills the place of the conversation while none is open.

@@ -13,7 +13,7 @@ type Event interface{ event() }
 
 // What the network reports.
 type (
-	// StateChanged: the session connects, is on-line or waits.
+	// StateChanged says that the session connects, is on-line or waits.
 	StateChanged struct {
 		State client.State
 		Addr  string // of the msg_server; Online only
@@ -21,7 +21,7 @@ type (
 		Safe  bool  // Online only: a repeated send is stored once
 		Err   error // why it is Offline
 	}
-	// Ended: the session will not reconnect.
+	// Ended says that the session will not reconnect.
 	Ended struct{ Err error }
 	// Synced is everything asked for after a log-in.
 	Synced struct {
@@ -31,7 +31,7 @@ type (
 		Sessions []Session // recent conversations
 		Unread   []Unread
 	}
-	// SyncFailed: asking failed although the connection stands.
+	// SyncFailed says that asking failed although the connection stands.
 	SyncFailed struct{ Err error }
 	// Received is a pushed message, the own ones of other terminals included.
 	Received struct {
@@ -59,12 +59,12 @@ type (
 		Messages    []Message
 		Err         error
 	}
-	// ReadElsewhere: another terminal of this user has read up to ID.
+	// ReadElsewhere says that another terminal of this user has read up to ID.
 	ReadElsewhere struct {
 		Key
 		ID im.MsgID
 	}
-	// PresenceChanged: a user's PC went on-line or off-line.
+	// PresenceChanged says that a user's PC went on-line or off-line.
 	PresenceChanged struct {
 		User   im.UserID
 		Online bool
@@ -76,13 +76,13 @@ type (
 	}
 	// GroupsLoaded answers DoGroups.
 	GroupsLoaded struct{ Groups []Group }
-	// MembersChanged: somebody joined or left a group.
+	// MembersChanged says who joined or left a group.
 	MembersChanged struct {
 		Group   im.GroupID
 		Removed bool
 		Changed []im.UserID
 	}
-	// SignatureChanged: a user has a new signature.
+	// SignatureChanged brings the new signature of a user.
 	SignatureChanged struct {
 		User im.UserID
 		Text string
@@ -171,7 +171,8 @@ type Notice interface{ notice() }
 
 // The notices.
 type (
-	// StateNotice: on-line after the roster is known, off-line, or ended.
+	// StateNotice is told when the session is on-line and the roster known, is
+	// off-line, or has ended.
 	StateNotice struct {
 		State client.State
 		Addr  string
@@ -203,17 +204,17 @@ type (
 		Key
 		Count int
 	}
-	// ReadNotice: read on another terminal.
+	// ReadNotice tells what was read on another terminal.
 	ReadNotice struct {
 		Key
 		ID im.MsgID
 	}
-	// PresenceNotice: a contact came or went.
+	// PresenceNotice tells that a contact came or went.
 	PresenceNotice struct {
 		User   im.UserID
 		Online bool
 	}
-	// MembersNotice: members of a group changed.
+	// MembersNotice tells that members of a group changed.
 	MembersNotice struct{ MembersChanged }
 	// Trouble is a failure the user should know of; What says of what.
 	Trouble struct {

@@ -191,7 +191,7 @@ func (l *Link) send(ctx context.Context, c *client.Client, e DoSend) Event {
 	if c.Granted(client.CapClientMsgID) {
 		clientMsgID = e.ClientMsgID
 	}
-	answer.ID, answer.Err = c.SendTextID(ctx, e.Kind, e.Key.ID, e.Text, clientMsgID)
+	answer.ID, answer.Err = c.SendTextID(ctx, e.Kind, e.ID, e.Text, clientMsgID)
 	_, refused := errors.AsType[*client.NackError](answer.Err)
 	if answer.Err != nil && !refused && c.Err() != nil {
 		answer.Err = &lostError{written: true, err: answer.Err}

@@ -155,7 +155,8 @@ func TestMissedWhileOffline(t *testing.T) {
 		t.Fatalf("asked for %v, want %v", fills, want)
 	}
 	d.do(Filled{Key: bob, After: 10, UpTo: 13, Messages: []Message{
-		{ID: 11, From: bobID, At: epoch, Text: "m11"}, {ID: 12, From: meID, Mine: true, At: epoch, Text: "m12"},
+		{ID: 11, From: bobID, At: epoch, Text: "m11"},
+		{ID: 12, From: meID, Mine: true, At: epoch, Text: "m12"},
 		{ID: 13, From: bobID, At: epoch, Text: "m13"},
 	}})
 	d.check("message bob 11 m11", "sent bob 12 m12", "message bob 13 m13", "message bob 14 m14")

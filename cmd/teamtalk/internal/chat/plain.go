@@ -85,47 +85,66 @@ func RunPlain(ctx context.Context, l *Link, in io.Reader, out io.Writer) error {
 	go readLines(in, lines, ctx.Done())
 	var deadline <-chan time.Time
 	for !p.model.Final {
-		pending, failed := p.model.Unsent()
-		if p.quitting && pending == 0 && p.working == 0 {
-			return unsent(failed)
-		}
 		if p.quitting && deadline == nil {
 			deadline = time.After(quitPatience)
 		}
-		input := lines
-		if !p.model.Ready() || p.quitting || pending >= maxUnsent {
-			input = nil
+		if p.done() {
+			break
 		}
 		select {
 		case e := <-l.Events():
 			p.handle(ctx, e)
 		case a := <-p.results:
-			if a.awaited {
-				p.working--
-			}
-			if a.Event != nil {
-				p.handle(ctx, a.Event)
-			}
-		case line, ok := <-input:
+			p.answered(ctx, a)
+		case line, ok := <-p.input(lines):
 			if !ok {
 				line = "/quit"
 			}
 			p.line(ctx, line)
 		case <-deadline:
-			return unsent(pending + failed)
+			return p.unsent()
 		case <-ctx.Done():
 			return nil
 		}
 	}
-	return p.model.Problem
+	if p.model.Final {
+		return p.model.Problem
+	}
+	return p.unsent()
 }
 
-// unsent returns the error for a number of messages that were not sent.
-func unsent(n int) error {
-	if n == 0 {
+// done reports whether the user wants to leave and nothing is under way.
+func (p *plain) done() bool {
+	pending, _ := p.model.Unsent()
+	return p.quitting && pending == 0 && p.working == 0
+}
+
+// input returns where lines may be taken from now, nil while they must wait.
+func (p *plain) input(lines <-chan string) <-chan string {
+	pending, _ := p.model.Unsent()
+	if !p.model.Ready() || p.quitting || pending >= maxUnsent {
 		return nil
 	}
-	return fmt.Errorf("%w: %d left", errUnsent, n)
+	return lines
+}
+
+// answered takes what became of an effect.
+func (p *plain) answered(ctx context.Context, a answer) {
+	if a.awaited {
+		p.working--
+	}
+	if a.Event != nil {
+		p.handle(ctx, a.Event)
+	}
+}
+
+// unsent returns an error if messages were not sent.
+func (p *plain) unsent() error {
+	pending, failed := p.model.Unsent()
+	if pending+failed == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %d left", errUnsent, pending+failed)
 }
 
 // readLines passes the lines of in on and closes lines at its end.

@@ -39,6 +39,26 @@ func (m *Model) apply(e Event) {
 	case SyncFailed:
 		m.say(Trouble{"load contacts", e.Err})
 		m.do(DoLater{syncPatience, syncAgain{}})
+	case Due:
+		m.apply(e.Then)
+	case checkGap:
+		m.fillGap(m.conversation(e.Key))
+	case resend:
+		m.send(m.conversation(e.Key))
+	case syncAgain:
+		if m.State == client.Online && !m.fresh {
+			m.do(DoSync{})
+		}
+	case UsersLoaded, GroupsLoaded, PresenceChanged, MembersChanged, SignatureChanged:
+		m.applyRoster(e)
+	default:
+		m.applyMessages(e)
+	}
+}
+
+// applyMessages applies the events about messages and what the user asks for.
+func (m *Model) applyMessages(e Event) {
+	switch e := e.(type) {
 	case Received:
 		m.received(e)
 	case Sent:
@@ -49,8 +69,6 @@ func (m *Model) apply(e Event) {
 		m.filled(e)
 	case ReadElsewhere:
 		m.readElsewhere(e)
-	case Due:
-		m.apply(e.Then)
 	case Open:
 		m.open(e.Key)
 	case Compose:
@@ -68,16 +86,6 @@ func (m *Model) apply(e Event) {
 		if c := m.conversations[e.Key]; c != nil && c.retry() > 0 {
 			m.send(c)
 		}
-	case checkGap:
-		m.fillGap(m.conversation(e.Key))
-	case resend:
-		m.send(m.conversation(e.Key))
-	case syncAgain:
-		if m.State == client.Online && !m.fresh {
-			m.do(DoSync{})
-		}
-	default:
-		m.applyRoster(e)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -49,13 +50,13 @@ const (
 )
 
 // port returns the port at a distance from the base.
-func (c Config) port(distance int) int { return c.BasePort + distance }
+func (c *Config) port(distance int) int { return c.BasePort + distance }
 
 // addr returns a loopback address by the distance of its port.
-func (c Config) addr(distance int) string { return join(loopback, c.port(distance)) }
+func (c *Config) addr(distance int) string { return join(loopback, c.port(distance)) }
 
 // join makes host:port.
-func join(host string, port int) string { return net.JoinHostPort(host, fmt.Sprint(port)) }
+func join(host string, port int) string { return net.JoinHostPort(host, strconv.Itoa(port)) }
 
 // complete checks the configuration and fills in what can be derived.
 func (c *Config) complete() error {
@@ -87,13 +88,13 @@ func (c *Config) complete() error {
 }
 
 // beyondLoopback reports whether other machines can connect.
-func (c Config) beyondLoopback() bool {
+func (c *Config) beyondLoopback() bool {
 	ip := net.ParseIP(c.Listen)
 	return ip == nil || !ip.IsLoopback()
 }
 
 // loginURL is where clients ask for a msg_server.
-func (c Config) loginURL() string {
+func (c *Config) loginURL() string {
 	return "http://" + join(c.Advertise, c.port(loginHTTP)) + "/msg_server"
 }
 
@@ -130,7 +131,7 @@ func (t *text) reader() *strings.Reader { return strings.NewReader(t.String()) }
 // roles writes the configuration of each role as an operator would, so that
 // its checks and defaults apply. The caches need a password: any process of
 // this machine can reach their port.
-func (c Config) roles(cachePassword string) (roles, error) {
+func (c *Config) roles(cachePassword string) (roles, error) {
 	var r roles
 	var dbErr, routeErr, loginErr, msgErr error
 	r.db, dbErr = dbproxy.ParseConfig(c.dbProxy(cachePassword).reader(), dbproxy.ConfigFile)
@@ -141,7 +142,7 @@ func (c Config) roles(cachePassword string) (roles, error) {
 	return r, errors.Join(dbErr, routeErr, loginErr, msgErr)
 }
 
-func (c Config) dbProxy(cachePassword string) *text {
+func (c *Config) dbProxy(cachePassword string) *text {
 	t := new(text)
 	t.set("ListenIP", loopback)
 	t.set("ListenPort", c.port(dbProxy))
@@ -159,14 +160,14 @@ func (c Config) dbProxy(cachePassword string) *text {
 	return t
 }
 
-func (c Config) routeServer() *text {
+func (c *Config) routeServer() *text {
 	t := new(text)
 	t.set("ListenIP", loopback)
 	t.set("ListenMsgPort", c.port(route))
 	return t
 }
 
-func (c Config) loginServer() *text {
+func (c *Config) loginServer() *text {
 	t := new(text)
 	t.set("ClientListenIP", c.Listen)
 	t.set("ClientPort", c.port(loginTCP))
@@ -178,7 +179,7 @@ func (c Config) loginServer() *text {
 	return t
 }
 
-func (c Config) msgServer() *text {
+func (c *Config) msgServer() *text {
 	t := new(text)
 	t.set("ListenIP", c.Listen)
 	t.set("ListenPort", c.BasePort)
@@ -197,14 +198,22 @@ const health = 50
 
 // portTaken returns an error that names a port which cannot be bound. The
 // roles would find out as well, one by one and only after opening the data.
-func (c Config) portTaken(ctx context.Context) error {
+func (c *Config) portTaken(ctx context.Context) error {
 	for _, p := range []struct {
 		ip       string
 		distance int
 	}{
-		{c.Listen, 0}, {c.Listen, loginHTTP}, {c.Listen, loginTCP},
-		{loopback, loginMsg}, {loopback, route}, {loopback, dbProxy}, {loopback, redisPort},
-		{loopback, health}, {loopback, loginHTTP + health}, {loopback, route + health}, {loopback, dbProxy + health},
+		{c.Listen, 0},
+		{c.Listen, loginHTTP},
+		{c.Listen, loginTCP},
+		{loopback, loginMsg},
+		{loopback, route},
+		{loopback, dbProxy},
+		{loopback, redisPort},
+		{loopback, health},
+		{loopback, loginHTTP + health},
+		{loopback, route + health},
+		{loopback, dbProxy + health},
 	} {
 		var lc net.ListenConfig
 		l, err := lc.Listen(ctx, "tcp", join(p.ip, c.port(p.distance)))

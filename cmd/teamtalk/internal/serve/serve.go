@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
@@ -263,9 +264,9 @@ func (s *server) start(ctx context.Context, name string, run func(context.Contex
 
 // stopAll stops every part, the one started last first.
 func (s *server) stopAll() {
-	for i := len(s.parts) - 1; i >= 0; i-- {
-		s.parts[i].stop()
-		<-s.parts[i].ended
+	for _, p := range slices.Backward(s.parts) {
+		p.stop()
+		<-p.ended
 	}
 }
 
