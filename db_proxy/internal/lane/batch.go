@@ -17,6 +17,9 @@ type batch struct {
 	reads []*Read
 	// again maps a send to the earlier one of the same operation id.
 	again map[*Send]*Send
+	// unknown says that a commit may have been done although its answer was
+	// lost, and that the database has not been asked since.
+	unknown bool
 }
 
 // store takes a stretch of operations to its end. Every one of them is
@@ -262,13 +265,12 @@ func group(sends []*Send) (order []im.Conversation, byConv map[im.Conversation][
 	return order, byConv
 }
 
-// giveUp ends what could not be stored. Ids that were handed out are gaps
-// from now on, and the states are read again.
+// giveUp ends what could not be stored. Its ids are given back; where it may
+// have been stored after all, they are gaps from now on. The states are read
+// again.
 func (l *lane) giveUp(b *batch, err error) {
+	l.giveBack(b)
 	for _, s := range b.sends {
-		if s.id != 0 {
-			l.metrics.gaps.Inc()
-		}
 		l.states.forget(s.Conv)
 		l.refuse(s, err)
 	}
@@ -279,6 +281,28 @@ func (l *lane) giveUp(b *batch, err error) {
 	for repeat := range b.again {
 		l.refuse(repeat, err)
 	}
+}
+
+func (l *lane) giveBack(b *batch) {
+	if len(b.sends) == 0 || b.sends[0].id == 0 {
+		return
+	}
+	var back []cache.Reservation
+	if !b.unknown {
+		_, byConv := group(b.sends)
+		for conv, sends := range byConv {
+			held := rangeOf(sends)
+			back = append(back, cache.Reservation{
+				Conv: conv, Relation: held.relation, Known: held.first - 1, Count: uint32(held.last-held.first) + 1,
+			})
+		}
+		ctx, cancel := l.patience()
+		defer cancel()
+		if l.deps.IDs.ReturnIDs(ctx, back) == nil {
+			return
+		}
+	}
+	l.metrics.gaps.Add(float64(len(b.sends)))
 }
 
 // complete remembers what was committed, leaves the counters to be written

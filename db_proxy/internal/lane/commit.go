@@ -34,6 +34,7 @@ func (l *lane) commit(ctx context.Context, b *batch) error {
 			}
 		case im.CodeOf(err).Retryable():
 			l.metrics.retries.WithLabelValues("unavailable").Inc()
+			b.unknown = b.unknown || errors.Is(err, store.ErrOutcomeUnknown)
 			if !pause(ctx, &wait) {
 				return err
 			}
@@ -145,6 +146,7 @@ func (l *lane) reconcile(ctx context.Context, b *batch) error {
 		st := l.states.get(conv)
 		st.last = max(st.last, last[conv].ID)
 	}
+	b.unknown = false
 	l.completeStored(ctx, done)
 	return l.renumber(ctx, b, ranges)
 }

@@ -25,6 +25,9 @@ const Patience = 30 * time.Second
 // retryEvery is how often an insisting terminal tries again.
 const retryEvery = 300 * time.Millisecond
 
+// askAgainAfter is how long it waits for the answer to a question.
+const askAgainAfter = 2 * time.Second
+
 // World is where a script plays.
 type World interface {
 	// Addr returns the address of a server by the name behind the @.
@@ -330,9 +333,11 @@ func (p *Player) insistSay(_ context.Context, t *terminal, _ string, first bool,
 // insistAsk asks a question, once the last answer was thrown away.
 func (p *Player) insistAsk(_ context.Context, t *terminal, _ string, first bool, verb verb, args []word) error {
 	if !first {
-		if t.lastAsked.left > 0 {
+		if t.lastAsked.left > 0 && time.Since(t.lastAsked.asked) < askAgainAfter {
 			return nil // the answer is on its way
 		}
+		// A server that cannot know the answer gives none.
+		t.lastAsked.late = t.lastAsked.left > 0
 		t.arrived = slices.DeleteFunc(t.arrived, func(e event) bool { return e.answers == t.lastAsked })
 	}
 	if err := verb(p, t, args); err != nil {

@@ -62,6 +62,9 @@ func (p *Player) decode(t *terminal, pdu wire.PDU) []event {
 			return []event{stray}
 		}
 		t.answered(pdu.Seq, r)
+		if r.late {
+			return nil
+		}
 		if r.quiet && r.last != nil && string(r.last) == string(pdu.Body) {
 			return nil
 		}

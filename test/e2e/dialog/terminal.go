@@ -48,8 +48,10 @@ type request struct {
 	want  wire.Command // of the answer
 	left  int          // answers still due; repeats add to it
 	quiet bool         // further equal answers are no news (insist)
-	info  string       // what the request named, for answers that do not
-	last  []byte       // body of the last answer
+	late  bool         // its answer is not waited for any more (insist)
+	asked time.Time
+	info  string // what the request named, for answers that do not
+	last  []byte // body of the last answer
 }
 
 // inbox is what a connection has received, in order.
@@ -211,7 +213,7 @@ func (t *terminal) sendBody(command wire.Command, body []byte, want wire.Command
 	}
 	var r *request
 	if want != 0 {
-		r = &request{want: want, left: 1, info: info}
+		r = &request{want: want, left: 1, info: info, asked: time.Now()}
 		t.pending[seq], t.lastAsked = r, r
 	}
 	return r, t.write(t.header(wire.Append(nil, command, seq, body)))
