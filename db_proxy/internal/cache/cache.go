@@ -97,7 +97,9 @@ func New(cfg Config, deps Deps) (*Cache, error) {
 	if cfg.MaxAge == 0 {
 		cfg.MaxAge = defaultMaxAge
 	}
-	c := &Cache{maxAge: cfg.MaxAge, clock: deps.Clock, metrics: newMetrics(deps.Reg)}
+	c := &Cache{
+		maxAge: cfg.MaxAge, clock: deps.Clock, metrics: newMetrics(deps.Reg), owed: debts{limit: maxDebts},
+	}
 	for name, p := range map[string]**pool{
 		PoolUnread: &c.unread, PoolGroupSet: &c.groupSet, PoolToken: &c.token, PoolGroupMember: &c.groupMember,
 	} {

@@ -14,6 +14,8 @@ const maxDebts = 50_000
 // before anything else as soon as Redis is back, and then built again from
 // SQL on first need. The zero value is empty.
 type debts struct {
+	limit int // keys remembered at most; static
+
 	mu   sync.Mutex // guards the fields below
 	keys map[string]struct{}
 	// since is when more keys were lost than are remembered: marks made
@@ -28,7 +30,7 @@ func (d *debts) add(now time.Time, keys ...string) {
 		d.keys = map[string]struct{}{}
 	}
 	for _, key := range keys {
-		if len(d.keys) >= maxDebts {
+		if len(d.keys) >= d.limit {
 			d.since = now
 			return
 		}

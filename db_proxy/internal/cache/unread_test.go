@@ -204,7 +204,8 @@ func TestUnreadManyWritesLost(t *testing.T) {
 	f.check(t, r, "first")
 	r.peers[7] = 0
 	f.now = f.now.Add(time.Second)
-	for i := range maxDebts + 1 {
+	f.owed.limit = 100
+	for i := range f.owed.limit + 1 {
 		f.owed.add(f.now, unreadKey(im.UserID(1000+i)))
 	}
 	f.check(t, r, "the lost writes are too many to remember")
