@@ -1,12 +1,15 @@
 // Package bench is the load generator behind "teamtalk bench": it logs users
-// in, lets them exchange messages and checks what came of every one of them.
-// It reports rates, latencies and the servers' CPU per message, and ends with
-// exit code 1 when an acknowledged message was lost, duplicated, reordered or
-// is missing from history, 2 when it could not run.
+// in, lets them do what users do and checks what came of it. It reports rates,
+// latencies and the servers' CPU per operation, and ends with exit code 1 when
+// an acknowledged message was lost, duplicated, reordered or is missing from
+// history, 2 when it could not run.
 //
-// A mode decides who is logged in and who talks in which conversation (setup
-// files); the load, the bookkeeping (ledger.go) and the checks are the same
-// for all of them.
+// Two modes exchange messages: they differ in who is logged in and who talks
+// in which conversation (setup.go); the load (run.go), the bookkeeping
+// (ledger.go) and the checks are the same. The others log in again and again
+// (login.go), read (history.go) or only stay connected (idle.go). Beside the
+// modes there are commands that work on results (compare.go, check.go) and one
+// that measures the databases alone (ceiling.go).
 package bench
 
 import (
@@ -18,7 +21,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -46,18 +48,53 @@ func (e *ExitError) ExitCode() int { return e.Code }
 type mode struct {
 	name  string
 	short string
-	// setup logs users in and fills the run's conversations.
-	setup func(ctx context.Context, r *run) error
+	// kinds are the events that are counted and timed; op is the one that CPU
+	// is shared out over.
+	kinds []string
+	op    string
+	// run makes the load and fills in the result what only this mode has. It
+	// returns with all connections closed.
+	run func(ctx context.Context, r *run, p *progress, res *Result) error
+	// flags adds the mode's own flags and changes defaults; may be nil.
+	flags func(cmd *cobra.Command, cfg *Config)
 }
 
 // modes lists all kinds of load.
 var modes = []mode{
-	{"single", "Pairs of users write to each other", setupSingle},
-	{"group", "One group, whose members are on a PC and a phone at once", setupGroup},
+	{
+		name: "single", short: "Pairs of users write to each other",
+		kinds: trafficKinds, op: "message", run: exchange(setupSingle), flags: trafficFlags,
+	},
+	{
+		name: "group", short: "One group, whose members are on a PC and a phone at once",
+		kinds: trafficKinds, op: "message", run: exchange(setupGroup), flags: groupFlags,
+	},
+	{
+		name: "login", short: "Users log in for the first time, then again and again",
+		kinds: loginKinds, op: "log-in", run: runLogin, flags: loginFlags,
+	},
+	{
+		name: "idle", short: "Users stay logged in on a PC and a phone and do nothing",
+		kinds: idleKinds, op: "log-in", run: runIdle, flags: idleFlags,
+	},
+	{
+		name: "history", short: "Users read pages of history and ask for what is unread",
+		kinds: historyKinds, op: "request", run: runHistory, flags: historyFlags,
+	},
 }
 
-// Command returns "bench" with one subcommand per mode. Errors that it returns
-// have a method ExitCode.
+// findMode returns a mode by name, nil if there is none.
+func findMode(name string) *mode {
+	for i := range modes {
+		if modes[i].name == name {
+			return &modes[i]
+		}
+	}
+	return nil
+}
+
+// Command returns "bench" with one subcommand per mode and those that work on
+// results. Errors that it returns have a method ExitCode.
 func Command() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "bench MODE",
@@ -72,17 +109,18 @@ func Command() *cobra.Command {
 		SilenceUsage: true,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &ExitError{exitFailure, err} })
-	for _, m := range modes {
-		root.AddCommand(modeCommand(m))
+	for i := range modes {
+		root.AddCommand(modeCommand(&modes[i]))
 	}
+	root.AddCommand(compareCommand(), checkCommand(), figureCommand(), ceilingCommand(), idleWorkerCommand())
 	return root
 }
 
 // modeNames lists the modes for messages.
 func modeNames() string {
 	names := make([]string, len(modes))
-	for i, m := range modes {
-		names[i] = m.name
+	for i := range modes {
+		names[i] = modes[i].name
 	}
 	return strings.Join(names, ", ")
 }
@@ -94,7 +132,7 @@ type output struct {
 }
 
 // modeCommand returns the subcommand of a mode.
-func modeCommand(m mode) *cobra.Command {
+func modeCommand(m *mode) *cobra.Command {
 	var (
 		cfg  Config
 		out  output
@@ -110,71 +148,60 @@ func modeCommand(m mode) *cobra.Command {
 			if cfg.Pids, err = parsePids(pids); err == nil {
 				err = cfg.check()
 			}
-			if err == nil && out.html != "" {
-				err = errors.New("--html is not available; use --json")
-			}
 			if err != nil {
 				return &ExitError{exitFailure, fmt.Errorf("bench %s: %w", m.name, err)}
 			}
 			return execute(cmd.Context(), m, cfg, out, cmd.OutOrStdout())
 		},
 	}
+	cfg.commonFlags(cmd)
 	f := cmd.Flags()
-	f.StringVar(&cfg.LoginURL, "login", "", "URL of a login_server, such as http://127.0.0.1:8080/msg_server")
-	f.StringSliceVar(&cfg.Addrs, "addr", nil, "addresses of msg_servers, instead of --login")
-	f.StringVar(&cfg.Prefix, "prefix", "u", "users are PREFIX1, PREFIX2 and so on")
-	f.IntVar(&cfg.Count, "count", 100, "number of users")
-	f.StringVar(&cfg.Password, "password", "12345", "password of every user")
-	f.IntVar(&cfg.Window, "window", 1, "unacknowledged messages per sender")
-	f.Float64Var(&cfg.Rate, "rate", 0, "messages per second of all senders together; 0: as fast as the window allows")
-	f.IntVar(&cfg.Size, "size", 100, fmt.Sprintf("bytes of text per message, %d to 3068", stampSize))
-	f.DurationVar(&cfg.Duration, "duration", 30*time.Second, "measured time, after the warm-up")
-	f.DurationVar(&cfg.WarmUp, "warm-up", 2*time.Second, "time before, checked but not measured")
-	f.DurationVar(&cfg.Grace, "grace", 10*time.Second, "how long to wait for what is under way at the end")
 	f.StringVar(&pids, "pids", "", "servers whose CPU and memory to measure: name=pid,...")
 	f.StringVar(&out.json, "json", "", "write the results to this file; - is standard output")
 	f.StringVar(&out.html, "html", "", "write a report to this file")
 	f.BoolVar(&out.quiet, "quiet", false, "no progress and no table")
-	if m.name == "group" {
-		f.Uint32Var(&cfg.Group, "group", 0, "id of the group; 0: create one")
-		f.IntVar(&cfg.Senders, "senders", 0, "members who write; 0: all")
+	if m.flags != nil {
+		m.flags(cmd, &cfg)
 	}
 	return cmd
 }
 
 // execute runs a mode and reports.
-func execute(ctx context.Context, m mode, cfg Config, out output, stdout io.Writer) error {
+func execute(ctx context.Context, m *mode, cfg Config, out output, stdout io.Writer) error {
+	fail := func(err error) error { return &ExitError{exitFailure, fmt.Errorf("bench %s: %w", m.name, err)} }
 	var progress io.Writer
 	if !out.quiet && isTerminal(os.Stderr) {
 		progress = os.Stderr
 	}
 	res, err := Run(ctx, m.name, cfg, progress)
 	if err != nil {
-		return &ExitError{exitFailure, fmt.Errorf("bench %s: %w", m.name, err)}
+		return fail(err)
 	}
 	if !out.quiet && out.json != "-" {
 		res.table(stdout)
 	}
 	if out.json != "" {
 		if err := writeJSON(out.json, stdout, res); err != nil {
-			return &ExitError{exitFailure, fmt.Errorf("bench %s: %w", m.name, err)}
+			return fail(err)
+		}
+	}
+	if out.html != "" {
+		if err := res.writeHTML(out.html); err != nil {
+			return fail(err)
 		}
 	}
 	if what := res.Violations(); what != "" {
 		return &ExitError{exitViolation, fmt.Errorf("bench %s: violations: %s", m.name, what)}
 	}
-	if res.Disconnected > 0 {
-		return &ExitError{exitFailure, fmt.Errorf("bench %s: %d connections were lost", m.name, res.Disconnected)}
-	}
-	if res.Acked == 0 {
-		return &ExitError{exitFailure, fmt.Errorf("bench %s: no message was acknowledged", m.name)}
+	if what := res.broken(); what != "" {
+		return fail(errors.New(what))
 	}
 	return nil
 }
 
-// writeJSON writes the results to a file, or to stdout for "-".
-func writeJSON(path string, stdout io.Writer, res *Result) error {
-	data, err := json.MarshalIndent(res, "", "  ")
+// writeJSON writes a value to a file, or to stdout for "-".
+func writeJSON(path string, stdout io.Writer, v any) error {
+	data, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encode results: %w", err)
 	}

@@ -35,7 +35,7 @@ func command(t *testing.T, args ...string) outcome {
 	}
 	cmd.SetArgs(args)
 	err := cmd.ExecuteContext(t.Context())
-	o := outcome{out: out.String()}
+	o := outcome{out: out.String(), res: Result{Traffic: &Traffic{}}}
 	if err != nil {
 		coded, ok := errors.AsType[*ExitError](err)
 		if !ok {
@@ -105,13 +105,13 @@ func TestFaults(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		fault clienttest.Fault
-		want  Result
+		want  Traffic
 	}{
-		"lost":       {clienttest.Fault{Lose: 7}, Result{Lost: 1}},
-		"duplicated": {clienttest.Fault{Duplicate: 7}, Result{Duplicated: 1}},
-		"reordered":  {clienttest.Fault{Reorder: 7}, Result{Reordered: 1}},
-		"not stored": {clienttest.Fault{Forget: 7}, Result{ReadbackMissing: 1}},
-		"two ids":    {clienttest.Fault{Double: 7}, Result{Duplicated: 1, ReadbackDuplicate: 1}},
+		"lost":       {clienttest.Fault{Lose: 7}, Traffic{Lost: 1}},
+		"duplicated": {clienttest.Fault{Duplicate: 7}, Traffic{Duplicated: 1}},
+		"reordered":  {clienttest.Fault{Reorder: 7}, Traffic{Reordered: 1}},
+		"not stored": {clienttest.Fault{Forget: 7}, Traffic{ReadbackMissing: 1}},
+		"two ids":    {clienttest.Fault{Double: 7}, Traffic{Duplicated: 1, ReadbackDuplicate: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -164,7 +164,7 @@ func TestRefuses(t *testing.T) {
 		want string
 	}{
 		"no mode":        {[]string{}, "name a mode"},
-		"unknown mode":   {[]string{"triple"}, "single, group"},
+		"unknown mode":   {[]string{"triple"}, "single, group, login"},
 		"nowhere":        {quick("single"), "--login or --addr"},
 		"both":           {quick("single", "--addr", addr, "--login", "x"), "--login or --addr"},
 		"one user":       {quick("single", "--addr", addr, "--count", "1"), "--count"},
@@ -172,7 +172,6 @@ func TestRefuses(t *testing.T) {
 		"small text":     {quick("single", "--addr", addr, "--size", "10"), "--size"},
 		"bad pids":       {quick("single", "--addr", addr, "--pids", "db"), "not name=pid"},
 		"no such pid":    {quick("single", "--addr", addr, "--pids", "db=999999999"), "measure db"},
-		"html":           {quick("single", "--addr", addr, "--html", "x.html"), "--html"},
 		"unknown flag":   {quick("single", "--nonsense"), "unknown flag"},
 		"no server":      {quick("single", "--addr", "127.0.0.1:1", "--count", "2"), "connect"},
 		"wrong password": {quick("single", "--addr", addr, "--password", "x", "--count", "2"), "refused"},

@@ -24,10 +24,8 @@ type progress struct {
 	mu    sync.Mutex // guards the fields below
 	name  string
 	total time.Duration // of the load; 0 before
-	last  struct {
-		at               time.Time
-		acked, delivered int64
-	}
+	at    time.Time     // of the last line
+	last  []int64       // events by then
 }
 
 // newProgress starts to refresh a line; stop ends it.
@@ -58,7 +56,7 @@ func (p *progress) phase(name string) {
 func (p *progress) measure(total time.Duration) {
 	p.mu.Lock()
 	p.name, p.total = "", total
-	p.last.at, p.last.acked, p.last.delivered = time.Now(), 0, 0
+	p.at, p.last = time.Now(), make([]int64, len(p.r.mode.kinds))
 	p.mu.Unlock()
 }
 
@@ -91,17 +89,21 @@ func (p *progress) line() string {
 	if p.total == 0 {
 		return p.name + " …"
 	}
-	ack, del := p.r.meter.sum()
-	now, elapsed := time.Now(), min(p.r.now(), p.total)
-	span := now.Sub(p.last.at).Seconds()
-	ackRate, delRate := float64(ack.total-p.last.acked)/span, float64(del.total-p.last.delivered)/span
-	p.last.at, p.last.acked, p.last.delivered = now, ack.total, del.total
+	now, elapsed, totals := time.Now(), min(p.r.now(), p.total), p.r.meter.totals()
+	var rates, tails []string
+	for kind, name := range p.r.mode.kinds {
+		rate := float64(totals[kind]-p.last[kind]) / now.Sub(p.at).Seconds()
+		rates = append(rates, fmt.Sprintf("%.0f %s/s", rate, name))
+		e := p.r.meter.sum(kind)
+		tails = append(tails, fmt.Sprintf("%.1f", e.latency().P99))
+	}
+	p.at, p.last = now, totals
 	full := int(elapsed * barWidth / p.total)
 	bar := strings.Repeat("█", full) + strings.Repeat("·", barWidth-full)
-	what := fmt.Sprintf("p99 %.1f/%.1f ms", ack.latency().P99, del.latency().P99)
+	what := "p99 " + strings.Join(tails, "/") + " ms"
 	if elapsed < p.r.cfg.WarmUp {
 		what = "warm-up"
 	}
-	return fmt.Sprintf("%s %3.0fs/%.0fs  %.0f acked/s  %.0f delivered/s  %s",
-		bar, elapsed.Seconds(), p.total.Seconds(), ackRate, delRate, what)
+	return fmt.Sprintf("%s %3.0fs/%.0fs  %s  %s",
+		bar, elapsed.Seconds(), p.total.Seconds(), strings.Join(rates, "  "), what)
 }

@@ -7,174 +7,140 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
-	"time"
 )
 
-// Result is what a run found, as it goes into JSON. Counts are of the whole
-// run, rates and latencies of the measured time.
-type Result struct {
-	Mode     string   `json:"mode"`
-	Started  string   `json:"started"` // RFC 3339
-	Duration float64  `json:"duration_s"`
-	WarmUp   float64  `json:"warm_up_s"`
-	Users    int      `json:"users"`
-	Conns    int      `json:"connections"`
-	Senders  int      `json:"senders"`
-	Window   int      `json:"window"`
-	Rate     float64  `json:"rate"`
-	Size     int      `json:"size"`
-	Addrs    []string `json:"addrs"`
+// sheet prints aligned rows.
+type sheet struct{ *tabwriter.Writer }
 
-	Sent      int64 `json:"sent"`
-	Acked     int64 `json:"acked"`
-	Unacked   int64 `json:"unacked"` // refused, or no answer in time
-	Delivered int64 `json:"delivered"`
+func newSheet(w io.Writer) sheet { return sheet{tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)} }
 
-	Lost              int64 `json:"lost"`
-	Duplicated        int64 `json:"duplicated"`
-	Reordered         int64 `json:"reordered"`
-	ReadbackMissing   int64 `json:"readback_missing"`
-	ReadbackDuplicate int64 `json:"readback_duplicated"`
-	Mismatched        int64 `json:"mismatched"`   // one message under two ids, or two under one
-	Misdelivered      int64 `json:"misdelivered"` // to the sender itself or to a stranger
-	Corrupt           int64 `json:"corrupt"`
+// row prints a row whose cells are separated by tabs.
+func (s sheet) row(format string, args ...any) { _, _ = fmt.Fprintf(s, format+"\n", args...) }
 
-	Foreign      int64 `json:"foreign"` // messages of others seen; harmless
-	Disconnected int64 `json:"disconnected"`
-
-	AckedPerS     float64 `json:"acked_per_s"`
-	DeliveredPerS float64 `json:"delivered_per_s"`
-	AckMS         Latency `json:"ack_ms"`
-	DeliveryMS    Latency `json:"delivery_ms"`
-
-	// CPU in microseconds per acknowledged message, by server and in total;
-	// memory at the end of the measured time.
-	CPUPerOp      map[string]float64 `json:"cpu_us_per_op"`
-	RSS           map[string]int64   `json:"rss_bytes"`
-	BenchCPUPerOp float64            `json:"bench_cpu_us_per_op"` // of this process
-	Host          Host               `json:"host"`
-}
-
-// result closes the books. No connection is open any more.
-func (r *run) result(used usage) *Result {
-	ack, del := r.meter.sum()
-	seconds := r.cfg.Duration.Seconds()
-	res := &Result{
-		Mode: r.mode, Started: r.epoch.Format(time.RFC3339), Duration: seconds,
-		WarmUp: r.cfg.WarmUp.Seconds(), Users: r.cfg.Count, Conns: len(r.terminals), Senders: len(r.flows),
-		Window: r.cfg.Window, Rate: r.cfg.Rate, Size: r.cfg.Size, Addrs: r.addrs,
-		Sent: r.sent.Load(), Delivered: del.total,
-		Duplicated: r.found.duplicated.Load(), Reordered: r.found.reordered.Load(),
-		ReadbackDuplicate: r.found.storedTwice.Load(), Mismatched: r.found.mismatched.Load(),
-		Misdelivered: r.found.misdelivered.Load(), Corrupt: r.found.corrupt.Load(),
-		Foreign:   r.found.foreign.Load(),
-		AckedPerS: float64(ack.inWindow) / seconds, DeliveredPerS: float64(del.inWindow) / seconds,
-		AckMS: ack.latency(), DeliveryMS: del.latency(), Host: thisHost(),
-	}
-	for _, conv := range r.convs {
-		v := conv.audit()
-		res.Acked += v.acked
-		res.Unacked += v.unacked
-		res.Lost += v.lost
-		res.ReadbackMissing += v.missing
-		res.Mismatched += v.mismatched
-	}
-	for _, t := range r.terminals {
-		if t.gone.Load() {
-			res.Disconnected++
-		}
-	}
-	res.addUsage(used, float64(ack.inWindow))
-	return res
-}
-
-// addUsage enters CPU and memory.
-func (res *Result) addUsage(used usage, ops float64) {
-	res.CPUPerOp, res.RSS = make(map[string]float64), used.rss
-	if ops == 0 {
-		return
-	}
-	perOp := func(cpu time.Duration) float64 { return float64(cpu.Microseconds()) / ops }
-	total := time.Duration(0)
-	for name, cpu := range used.cpu {
-		res.CPUPerOp[name] = perOp(cpu)
-		total += cpu
-	}
-	if len(used.cpu) > 0 {
-		res.CPUPerOp["total"] = perOp(total)
-	}
-	res.BenchCPUPerOp = perOp(used.own)
-}
-
-// Violations lists what must never be, as "lost 1, reordered 2"; empty means
-// a clean run.
-func (res *Result) Violations() string {
-	var found []string
-	for _, v := range []struct {
-		name string
-		n    int64
-	}{
-		{"lost", res.Lost}, {"duplicated", res.Duplicated}, {"reordered", res.Reordered},
-		{"readback_missing", res.ReadbackMissing}, {"readback_duplicated", res.ReadbackDuplicate},
-		{"mismatched", res.Mismatched}, {"misdelivered", res.Misdelivered}, {"corrupt", res.Corrupt},
-	} {
-		if v.n > 0 {
-			found = append(found, fmt.Sprintf("%s %d", v.name, v.n))
-		}
-	}
-	return strings.Join(found, ", ")
+// gap ends a block of rows.
+func (s sheet) gap() {
+	_ = s.Flush()
+	s.row("")
 }
 
 // table prints the results for people.
 func (res *Result) table(w io.Writer) {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	row := func(name, format string, args ...any) {
-		_, _ = fmt.Fprintf(t, "%s\t%s\n", name, fmt.Sprintf(format, args...))
+	s := newSheet(w)
+	s.row("load\t%s", res.load())
+	s.row("time\t%gs after %gs of warm-up", res.Duration, res.WarmUp)
+	if t := res.Traffic; t != nil {
+		s.row("acknowledged\t%d of %d sent\t%.0f/s", t.Acked, t.Sent, t.AckedPerS)
+		s.row("delivered\t%d\t%.0f/s", t.Delivered, t.DeliveredPerS)
 	}
-	load := "as fast as the window allows"
-	if res.Rate > 0 {
-		load = fmt.Sprintf("%g messages/s", res.Rate)
+	for _, op := range res.Operations {
+		s.row("%s\t%d\t%.0f/s", op.Name, op.Count, op.PerS)
 	}
-	row("load", "%s: %d users on %d servers, %d senders, window %d, %d bytes, %s",
-		res.Mode, res.Users, len(res.Addrs), res.Senders, res.Window, res.Size, load)
-	row("time", "%gs after %gs of warm-up", res.Duration, res.WarmUp)
-	row("acknowledged", "%d of %d sent\t%.0f/s", res.Acked, res.Sent, res.AckedPerS)
-	row("delivered", "%d\t%.0f/s", res.Delivered, res.DeliveredPerS)
-	_ = t.Flush()
-	_, _ = fmt.Fprintln(w)
-	row("latency in ms\tp50\tp90\tp99\tp99.9", "max")
-	for _, l := range []struct {
-		name string
-		Latency
-	}{{"acknowledgement", res.AckMS}, {"delivery", res.DeliveryMS}} {
-		row(l.name, "%.2f\t%.2f\t%.2f\t%.2f\t%.2f", l.P50, l.P90, l.P99, l.P999, l.Max)
-	}
-	_ = t.Flush()
-	if len(res.CPUPerOp) > 0 {
-		_, _ = fmt.Fprintln(w)
-		row("server\tCPU per message", "memory")
-		for _, name := range slices.Sorted(maps.Keys(res.RSS)) {
-			row(name, "%.1f µs\t%.1f MiB", res.CPUPerOp[name], float64(res.RSS[name])/(1<<20))
+	s.gap()
+	if all := res.latencies(); len(all) > 0 {
+		s.row("latency in ms\tp50\tp90\tp99\tp99.9\tmax")
+		for _, l := range all {
+			s.row("%s\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f", l.name, l.P50, l.P90, l.P99, l.P999, l.Max)
 		}
-		row("total", "%.1f µs\t", res.CPUPerOp["total"])
-		row("bench itself", "%.1f µs\t", res.BenchCPUPerOp)
-		_ = t.Flush()
+		s.gap()
 	}
-	_, _ = fmt.Fprintln(w)
-	res.verdict(w)
+	res.usageTable(s)
+	if c := res.Ceiling; c != nil {
+		for _, line := range c.lines() {
+			s.row("%s", line)
+		}
+		s.gap()
+	}
+	_ = s.Flush()
+	for _, line := range res.verdict() {
+		_, _ = fmt.Fprintln(w, line)
+	}
 }
 
-// verdict prints the last line of the table.
-func (res *Result) verdict(w io.Writer) {
-	if res.Unacked > 0 {
-		_, _ = fmt.Fprintf(w, "%d messages were refused or not acknowledged in time\n", res.Unacked)
+// usageTable prints CPU and memory, where they were measured.
+func (res *Result) usageTable(s sheet) {
+	names := slices.Sorted(maps.Keys(res.RSS))
+	switch {
+	case len(names) == 0:
+		return
+	case res.Idle != nil:
+		s.row("server\tmemory before\tidle\tper connection\tCPU while idle")
+		for _, name := range names {
+			s.row("%s\t%s\t%s\t%.0f bytes\t%.1f %% of a core", name, mebibytes(res.Idle.RSSBefore[name]),
+				mebibytes(res.RSS[name]), res.Idle.BytesPerConnection[name], 100*res.Idle.CPUCores[name])
+		}
+	default:
+		s.row("server\tCPU per %s\tmemory", findMode(res.Mode).op)
+		for _, name := range names {
+			s.row("%s\t%.1f µs\t%s", name, res.CPUPerOp[name], mebibytes(res.RSS[name]))
+		}
+		s.row("total\t%.1f µs\t", res.CPUPerOp["total"])
+		s.row("bench itself\t%.1f µs\t", res.BenchCPUPerOp)
 	}
-	if res.Disconnected > 0 {
-		_, _ = fmt.Fprintf(w, "%d connections were lost\n", res.Disconnected)
+	s.gap()
+}
+
+func mebibytes(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
+
+// load describes the load in one line.
+func (res *Result) load() string {
+	pace := "as fast as the window allows"
+	if res.Rate > 0 {
+		pace = fmt.Sprintf("%g %s/s", res.Rate, plural(findMode(res.Mode).op))
+	}
+	servers := "1 server"
+	if n := len(res.Addrs); n != 1 {
+		servers = fmt.Sprintf("%d servers", n)
+	}
+	who := fmt.Sprintf("%s: %d users on %s", res.Mode, res.Users, servers)
+	if t := res.Traffic; t != nil {
+		return fmt.Sprintf("%s, %d senders, window %d, %d bytes, %s", who, t.Senders, res.Window, t.Size, pace)
+	}
+	return fmt.Sprintf("%s, %d connections, window %d, %s", who, res.Conns, res.Window, pace)
+}
+
+func plural(word string) string { return word + "s" }
+
+// namedLatency is one row of a table, one line of a chart.
+type namedLatency struct {
+	name string
+	Latency
+}
+
+// latencies returns all that was timed.
+func (res *Result) latencies() (all []namedLatency) {
+	if t := res.Traffic; t != nil {
+		all = append(all, namedLatency{"acknowledgement", t.AckMS}, namedLatency{"delivery", t.DeliveryMS})
+	}
+	for _, op := range res.Operations {
+		all = append(all, namedLatency{op.Name, op.MS})
+	}
+	// What was counted without a clock, or never happened, is no latency.
+	return slices.DeleteFunc(all, func(l namedLatency) bool { return len(l.Curve) == 0 })
+}
+
+// verdict returns the last lines of the table.
+func (res *Result) verdict() (lines []string) {
+	if t := res.Traffic; t != nil && t.Unacked > 0 {
+		lines = append(lines, fmt.Sprintf("%d messages were refused or not acknowledged in time", t.Unacked))
+	}
+	if what := res.broken(); what != "" {
+		lines = append(lines, what)
 	}
 	if what := res.Violations(); what != "" {
-		_, _ = fmt.Fprintf(w, "VIOLATION: %s\n", what)
-		return
+		return append(lines, "VIOLATION: "+what)
 	}
-	_, _ = fmt.Fprintln(w, "clean: nothing lost, duplicated, reordered or missing from history")
+	return append(lines, "clean: "+res.clean())
+}
+
+// clean says what was found right.
+func (res *Result) clean() string {
+	switch {
+	case res.Traffic != nil:
+		return "nothing lost, duplicated, reordered or missing from history"
+	case res.History != nil:
+		return "every page is in order and in its range, every unread total is the sum of its list"
+	case strings.Contains(res.broken(), "failed"):
+		return "but not every operation succeeded"
+	}
+	return "every log-in succeeded, no connection was lost"
 }

@@ -14,9 +14,10 @@ import (
 type run struct {
 	// Static once the load starts.
 	cfg       Config
-	mode      string
+	mode      *mode
 	id        uint32 // in every stamp
 	addrs     []string
+	deaf      bool // nobody looks at what is pushed
 	terminals []*terminal
 	convs     []*conversation
 	flows     []*flow
@@ -30,85 +31,123 @@ type run struct {
 	closing atomic.Bool // connections end because the run does
 }
 
-// Run runs a mode: log in, warm up, measure, wait for what is under way, read
-// everything back. progress, when not nil, is a terminal for a line that is
-// refreshed. An error means that the run could not be carried out; what went
-// wrong with messages is in the Result.
+// Run runs a mode: log in, warm up, measure, wait for what is under way, check.
+// progress, when not nil, is a terminal for a line that is refreshed. An error
+// means that the run could not be carried out; what went wrong with messages
+// is in the Result.
 func Run(ctx context.Context, modeName string, cfg Config, progress io.Writer) (*Result, error) {
-	setup := findMode(modeName)
-	if setup == nil {
+	m := findMode(modeName)
+	if m == nil {
 		return nil, fmt.Errorf("unknown mode %q", modeName)
 	}
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
+	ceiling, err := loadCeiling(cfg.Ceiling)
+	if err != nil {
+		return nil, err
+	}
 	if _, err := readUsage(cfg.Pids); err != nil { // a wrong pid is found before the load
 		return nil, err
 	}
-	r := &run{cfg: cfg, mode: modeName, id: rand.Uint32(), epoch: time.Now()}
+	r := &run{cfg: cfg, mode: m, id: rand.Uint32(), epoch: time.Now()}
+	res := newResult(m, cfg)
 	p := newProgress(progress, r)
 	defer p.stop()
 	defer r.close()
 	p.phase("logging in")
-	if err := setup(ctx, r); err != nil {
+	if err := m.run(ctx, r, p, res); err != nil {
 		return nil, err
-	}
-	usage, err := r.load(ctx, p)
-	if err != nil {
-		return nil, err
-	}
-	p.phase("waiting for what is under way")
-	if err := r.settle(ctx); err != nil {
-		return nil, err
-	}
-	p.phase("reading back")
-	if err := r.readBack(ctx); err != nil {
-		return nil, fmt.Errorf("read back: %w", err)
 	}
 	r.close()
-	return r.result(usage), nil
-}
-
-// findMode returns the setup of a mode, nil if there is none.
-func findMode(name string) func(context.Context, *run) error {
-	for _, m := range modes {
-		if m.name == name {
-			return m.setup
+	res.Addrs, res.Conns = r.addrs, max(res.Conns, len(r.terminals))
+	for _, t := range r.terminals {
+		if t.gone.Load() {
+			res.Disconnected++
 		}
 	}
-	return nil
+	res.addCeiling(ceiling)
+	return res, nil
+}
+
+// Kinds of events of the modes that exchange messages.
+const (
+	ackEvent = iota
+	deliveryEvent
+)
+
+// trafficKinds are their names.
+var trafficKinds = []string{"acknowledged", "delivered"}
+
+// exchange returns the run of a mode in which users write to each other.
+func exchange(setup func(ctx context.Context, r *run) error) func(context.Context, *run, *progress, *Result) error {
+	return func(ctx context.Context, r *run, p *progress, res *Result) error {
+		if err := setup(ctx, r); err != nil {
+			return err
+		}
+		used, err := r.load(ctx, p, r.drive)
+		if err != nil {
+			return err
+		}
+		p.phase("waiting for what is under way")
+		if err := r.settle(ctx); err != nil {
+			return err
+		}
+		p.phase("reading back")
+		if err := r.readBack(ctx); err != nil {
+			return fmt.Errorf("read back: %w", err)
+		}
+		r.close() // no reader touches the books any more
+		res.Series = used.series
+		res.addTraffic(r, used.usage)
+		return nil
+	}
 }
 
 // now is the time since the start of the load.
 func (r *run) now() time.Duration { return time.Since(r.epoch) }
 
-// load makes the load for warm-up and measured time and returns what the
-// servers used in the latter.
-func (r *run) load(ctx context.Context, p *progress) (used usage, err error) {
+// measured is what the servers did during the measured time.
+type measured struct {
+	usage  usage
+	series Series
+}
+
+// load makes the load for warm-up and measured time; drive makes it until its
+// context ends, and load waits for it to return.
+func (r *run) load(ctx context.Context, p *progress, drive func(ctx context.Context)) (m measured, err error) {
 	r.epoch = time.Now()
 	end := r.cfg.WarmUp + r.cfg.Duration
-	r.meter = newMeter(r.cfg.WarmUp, end)
+	r.meter = newMeter(len(r.mode.kinds), span{r.cfg.WarmUp, end})
 	p.measure(end)
+	stopSeries := r.record(ctx, r.mode.kinds, r.meter.totals)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	paced := make(chan struct{})
+	driven := make(chan struct{})
 	go func() {
-		defer close(paced)
-		r.drive(ctx)
+		defer close(driven)
+		drive(ctx)
 	}()
 	defer func() { // nobody sends when load returns
 		r.stopped.Store(true)
 		cancel()
-		<-paced
+		<-driven
 	}()
-	if err := r.sleepUntil(ctx, r.cfg.WarmUp); err != nil {
+	m.usage, err = r.measure(ctx, span{r.cfg.WarmUp, end})
+	m.series = stopSeries()
+	return m, err
+}
+
+// measure waits for a stretch of time and returns what was used in it.
+func (r *run) measure(ctx context.Context, s span) (usage, error) {
+	if err := r.sleepUntil(ctx, s.from); err != nil {
 		return usage{}, err
 	}
 	before, err := readUsage(r.cfg.Pids)
 	if err != nil {
 		return usage{}, err
 	}
-	if err := r.sleepUntil(ctx, end); err != nil {
+	if err := r.sleepUntil(ctx, s.to); err != nil {
 		return usage{}, err
 	}
 	after, err := readUsage(r.cfg.Pids)
@@ -173,7 +212,8 @@ func (r *run) settle(ctx context.Context) error {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		acked, delivered := r.meter.totals()
+		totals := r.meter.totals()
+		acked, delivered := totals[ackEvent], totals[deliveryEvent]
 		if acked+r.refused.Load() >= r.sent.Load() && delivered >= acked*r.receivers() {
 			return nil
 		}

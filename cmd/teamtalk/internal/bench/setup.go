@@ -20,7 +20,7 @@ const (
 
 // add enters a terminal of a user; n is the user's number from 1.
 func (r *run) add(n int, conv *conversation) *terminal {
-	t := &terminal{run: r, index: len(r.terminals), user: r.cfg.Prefix + strconv.Itoa(n), conv: conv}
+	t := &terminal{run: r, index: len(r.terminals), user: r.cfg.Prefix + strconv.Itoa(n), conv: conv, deaf: r.deaf}
 	t.ack = t.acknowledged
 	r.terminals = append(r.terminals, t)
 	conv.terminals = append(conv.terminals, t)

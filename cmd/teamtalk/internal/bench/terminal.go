@@ -21,6 +21,7 @@ type terminal struct {
 	flow   *flow  // nil for one that only listens
 	order  int    // place among the senders, for pacing
 	to     uint32 // whom it writes to: a user or a group
+	deaf   bool   // pushed messages are not looked at
 
 	gone atomic.Bool // the connection was lost
 
@@ -39,7 +40,9 @@ type terminal struct {
 func (t *terminal) handle(_ *client.Client, e client.Event) {
 	switch e := e.(type) {
 	case *client.Message:
-		t.received(e)
+		if !t.deaf {
+			t.received(e)
+		}
 	case *client.Closed:
 		if !t.run.closing.Load() {
 			t.gone.Store(true)
@@ -73,7 +76,7 @@ func (t *terminal) received(m *client.Message) {
 	case !ordered:
 		r.found.reordered.Add(1)
 	}
-	r.meter.delivered(t.index, s.at, r.now())
+	r.meter.record(deliveryEvent, t.index, s.at, r.now())
 }
 
 // identify finds the flow and the stamp of a message. It counts what is not of
@@ -135,7 +138,7 @@ func (t *terminal) acknowledged(tok uint64, id im.MsgID, err error) {
 		if _, same := t.flow.note(seq, id, bitAcked); !same {
 			t.run.found.mismatched.Add(1)
 		}
-		t.run.meter.acked(t.index, at, t.run.now())
+		t.run.meter.record(ackEvent, t.index, at, t.run.now())
 	}
 	t.mu.Lock()
 	t.inFlight--
