@@ -3,6 +3,7 @@ package msgserver
 import (
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -419,16 +420,19 @@ func TestAnnouncement(t *testing.T) {
 	req.OnlineStatus = basedefine.UserStatType_USER_STATUS_OFFLINE.Enum()
 	hidden.send(wire.LoginReq, 1, req)
 	hidden.want(wire.LoginRes, nil)
-	news := make(chan received, 10_000)
+	var mu sync.Mutex
+	var news []received
 	lists := make(chan struct{}, 100)
 	flapping.does(func(r received) bool {
-		news <- r
+		mu.Lock()
+		news = append(news, r)
+		mu.Unlock()
 		if r.Command == wire.OnlineUserInfo {
 			lists <- struct{}{}
 		}
 		return true
 	})
-	for id, round := uint32(100), 0; round < 3; round++ {
+	for id, round := uint32(100), 0; round < 2; round++ {
 		flapping.connected(1)
 		flapping.mu.Lock()
 		flapping.links[0].Close("test")
@@ -448,26 +452,24 @@ func TestAnnouncement(t *testing.T) {
 	// A new list replaces what was known; the rest is added and taken away.
 	count := map[uint32]int{}
 	settled := func() bool {
-		for {
-			select {
-			case r := <-news:
-				switch r.Command {
-				case wire.OnlineUserInfo:
-					clear(count)
-					for _, u := range decode(t, r.Body, new(server.IMOnlineUserInfo)).GetUserStatList() {
-						if u.GetStatus() != basedefine.UserStatType_USER_STATUS_OFFLINE {
-							count[u.GetUserId()]++
-						}
+		mu.Lock()
+		defer mu.Unlock()
+		for _, r := range news {
+			switch r.Command {
+			case wire.OnlineUserInfo:
+				clear(count)
+				for _, u := range decode(t, r.Body, new(server.IMOnlineUserInfo)).GetUserStatList() {
+					if u.GetStatus() != basedefine.UserStatType_USER_STATUS_OFFLINE {
+						count[u.GetUserId()]++
 					}
-				case wire.UserStatusUpdate:
-					m := decode(t, r.Body, new(server.IMUserStatusUpdate))
-					count[m.GetUserId()] += map[uint32]int{1: 1, 2: -1}[m.GetUserStatus()]
 				}
-				continue
+			case wire.UserStatusUpdate:
+				m := decode(t, r.Body, new(server.IMUserStatusUpdate))
+				count[m.GetUserId()] += map[uint32]int{1: 1, 2: -1}[m.GetUserStatus()]
 			default:
 			}
-			break
 		}
+		news = nil
 		total := 0
 		for user, n := range count {
 			if n < 0 || n > 1 {

@@ -23,6 +23,7 @@ import (
 	"teamtalk/internal/link/linktest"
 	"teamtalk/internal/testenv"
 	"teamtalk/internal/wire"
+	"teamtalk/msg_server/internal/deliver"
 	"teamtalk/pb/basedefine"
 	"teamtalk/pb/login"
 	"teamtalk/pb/message"
@@ -48,13 +49,13 @@ type setup struct {
 // world is a msg_server between its neighbours.
 type world struct {
 	*Server
-	t       testing.TB
-	addr    string
-	db1     *neighbour // the first of each kind
-	route1  *neighbour
-	login1  *neighbour
-	skipped atomic.Int64 // nanoseconds by which its clock is ahead
-	stop    func()
+	t        testing.TB
+	addr     string
+	db1      *neighbour // the first of each kind
+	route1   *neighbour
+	login1   *neighbour
+	clockNow atomic.Int64 // nanoseconds; it stands still but for skip
+	stop     func()
 
 	mu    sync.Mutex // guards users
 	users []*user
@@ -74,6 +75,7 @@ func newWorldOf(t testing.TB, s setup) *world {
 		s.logins = []*neighbour{ours(t, link.Config{Role: "login_server"})}
 	}
 	w := &world{t: t, db1: s.dbs[0], route1: s.routes[0], login1: s.logins[0]}
+	w.clockNow.Store(time.Now().UnixNano())
 	port := testenv.FreePorts(t, 1)[0]
 	conf := fmt.Sprintf("ListenIP=127.0.0.1\nListenPort=%d\nIpAddr1=127.0.0.1\nConcurrentDBConnCnt=2\n"+
 		"aesKey=12345678901234567890123456789012\n%s", port, s.conf)
@@ -88,7 +90,7 @@ func newWorldOf(t testing.TB, s setup) *world {
 	}
 	w.Server, err = New(cfg, Deps{
 		Log: slog.New(slog.DiscardHandler), Reg: prometheus.NewRegistry(),
-		Clock: func() time.Time { return time.Now().Add(time.Duration(w.skipped.Load())) },
+		Clock: func() time.Time { return time.Unix(0, w.clockNow.Load()) },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -109,6 +111,7 @@ func newWorldOf(t testing.TB, s setup) *world {
 		for _, u := range w.users {
 			u.Close()
 		}
+		w.skip(sendPatience + time.Second) // a stop waits for no answers
 		w.stop()
 	})
 	linktest.Wait(t, w.engine.Booted(), "the server")
@@ -133,7 +136,7 @@ func newWorldOf(t testing.TB, s setup) *world {
 }
 
 // skip moves the clock of the server ahead.
-func (w *world) skip(d time.Duration) { w.skipped.Add(int64(d)) }
+func (w *world) skip(d time.Duration) { w.clockNow.Add(int64(d)) }
 
 // dropped is how often something was dropped for a reason.
 func (w *world) dropped(reason string) float64 {
@@ -364,6 +367,7 @@ func (u *user) closed() {
 	} else if ctx.Err() != nil {
 		u.t.Fatalf("user %d: the connection stays open", u.id)
 	}
+	u.Close()
 }
 
 // tick lets the server look at the connection as if time had passed.
@@ -421,4 +425,9 @@ func (u *user) gets(from, to, id uint32) *message.IMMsgData {
 			u.id, m.GetMsgId(), m.GetFromUserId(), m.GetToSessionId(), id, from, to)
 	}
 	return m
+}
+
+// delivered is how many messages for delivery came to an end.
+func (w *world) delivered(outcome deliver.Outcome) int {
+	return int(testutil.ToFloat64(w.metrics.delivered.WithLabelValues(string(outcome))))
 }
