@@ -53,6 +53,16 @@ func (c *conn) cut() {
 	reset(c.far)
 }
 
+// cutHalf cuts what has but one end.
+func (c *conn) cutHalf() {
+	c.mu.Lock()
+	half := c.halfOpen
+	c.mu.Unlock()
+	if half {
+		c.cut()
+	}
+}
+
 // half resets one end and keeps the other.
 func (c *conn) half(deadPeer bool) {
 	c.mu.Lock()

@@ -121,6 +121,13 @@ func (p *Proxy) HalfOpen(peer string, deadPeer bool) int {
 	return p.each(peer, func(c *conn) { c.half(deadPeer) })
 }
 
+// CutHalf ends the connections of a peer that HalfOpen left.
+func (p *Proxy) CutHalf(peer string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.each(peer, (*conn).cutHalf)
+}
+
 // each runs with mu held.
 func (p *Proxy) each(peer string, do func(*conn)) int {
 	n := 0

@@ -1,0 +1,135 @@
+//go:build unix
+
+// Package load plays the users: terminals of every kind that log in, write to
+// each other and to groups, read, lose their connection and come back, and
+// catch up as real clients do. It writes down everything that they do and are
+// told, and judges nothing.
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"teamtalk/client"
+	"teamtalk/internal/im"
+	"teamtalk/test/chaos/internal/event"
+)
+
+// Config says who plays, where, and how much.
+type Config struct {
+	LoginURL string
+	Seen     map[string]string // what servers are told to be, to where they are reached
+	Password string
+	Users    []im.UserID // u1 and so on
+	Groups   []Group
+	Rate     int // messages a second, of all terminals together
+	Seed     uint64
+	Log      *event.Log
+}
+
+// Group is a group and who is in it, by the numbers of the users.
+type Group struct {
+	ID      im.GroupID
+	Members []int // from 1
+}
+
+// Load is the set of all terminals. Its methods are safe from any goroutine.
+type Load struct {
+	cfg     Config
+	players []*player
+	quiet   atomic.Bool // nothing new is sent
+
+	inFlight atomic.Int64
+	Totals
+}
+
+// Totals counts what happened so far.
+type Totals struct {
+	Acked  atomic.Int64 // messages, without repeats
+	Nacked atomic.Int64 // attempts
+	Slow   atomic.Int64 // answers that took longer than a second
+	Closed atomic.Int64 // connections that ended
+	Turned atomic.Int64 // log-ins refused as if the password were wrong
+}
+
+// New makes the terminals: each user has a PC, every third a phone, too.
+func New(cfg Config) *Load {
+	l := &Load{cfg: cfg}
+	rng := rand.New(rand.NewPCG(cfg.Seed, 0x6c6f6164))
+	for i := range cfg.Users {
+		l.players = append(l.players, l.newPlayer(i, false, rng))
+		if i%3 == 0 {
+			l.players = append(l.players, l.newPlayer(i, true, rng))
+		}
+	}
+	for _, g := range cfg.Groups {
+		e := event.Event{Name: event.Group, Conv: im.GroupOf(g.ID).String()}
+		for _, m := range g.Members {
+			e.Users = append(e.Users, uint32(cfg.Users[m-1]))
+		}
+		cfg.Log.Write(&e)
+	}
+	for _, p := range l.players {
+		cfg.Log.Write(&event.Event{
+			Name: event.Terminal, C: p.name, User: uint32(p.user), PC: !p.profile.ClientType.Mobile(), Acks: p.acks,
+		})
+	}
+	return l
+}
+
+// Run plays until ctx ends.
+func (l *Load) Run(ctx context.Context) {
+	var all sync.WaitGroup
+	for _, p := range l.players {
+		all.Go(func() { p.run(ctx) })
+	}
+	all.Wait()
+}
+
+// InFlight returns how many messages have no answer yet.
+func (l *Load) InFlight() int { return int(l.inFlight.Load()) }
+
+// Quiet ends the sending of new messages.
+func (l *Load) Quiet() { l.quiet.Store(true) }
+
+// Settle waits until every terminal is on-line and every message that can be
+// repeated is acknowledged. The error says who is not done.
+func (l *Load) Settle(ctx context.Context) error {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		var errs []error
+		for _, p := range l.players {
+			if err := p.settled(); err != nil {
+				errs = append(errs, err)
+			}
+		}
+		if len(errs) == 0 {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return errors.Join(errs...)
+		}
+	}
+}
+
+// locate asks the login_server for a msg_server, as clients do.
+func (l *Load) locate(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	where, err := client.Locate(ctx, l.cfg.LoginURL)
+	if err != nil {
+		return "", err
+	}
+	if addr := l.cfg.Seen[where.Addr]; addr != "" {
+		return addr, nil
+	}
+	return "", fmt.Errorf("login_server names %s, which nobody knows", where.Addr)
+}

@@ -1,0 +1,235 @@
+//go:build unix
+
+package system
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"time"
+
+	"teamtalk/test/chaos/internal/proxy"
+	"teamtalk/test/chaos/internal/schedule"
+)
+
+// Inject does what a fault says, waits as long as it lasts, and heals it. Faults of one
+// process wait for each other. begin is called once the process is at hand,
+// right before the harm is done; what only clients can do is not ours.
+func (s *System) Inject(ctx context.Context, f *schedule.Fault, begin func()) error {
+	switch f.Kind {
+	case schedule.FlushAll:
+		begin()
+		return s.flush(ctx)
+	case schedule.Cut, schedule.Delay, schedule.Throttle, schedule.HalfOpen:
+		return s.weather(ctx, f, begin)
+	case schedule.Client:
+		return fmt.Errorf("%s is what clients do", f)
+	}
+	p, err := s.part(f.Target)
+	if err != nil {
+		return err
+	}
+	p.one.Lock()
+	defer p.one.Unlock()
+	begin()
+	switch f.Kind {
+	case schedule.Kill:
+		s.expect(p)
+		if err := p.server.Kill(); err != nil {
+			return err
+		}
+		return s.later(ctx, f)
+	case schedule.Term:
+		if err := s.Term(ctx, f.Target); err != nil {
+			return err
+		}
+		return s.later(ctx, f)
+	case schedule.Stop:
+		if err := p.server.Pause(); err != nil {
+			return err
+		}
+		pause(ctx, f.For)
+		return p.server.Resume()
+	case schedule.DiskFull:
+		return s.diskFull(ctx, f.For)
+	case schedule.ReadOnly:
+		return s.readOnly(ctx, p, f.For)
+	}
+	return fmt.Errorf("nobody knows how to %s", f)
+}
+
+// pause waits, less if ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// later starts a process again when its fault is over. Even at the end of a
+// run it must come back.
+func (s *System) later(ctx context.Context, f *schedule.Fault) error {
+	pause(ctx, f.For)
+	return s.comeBack(ctx, f.Target)
+}
+
+// comeBack starts a process as a supervisor does: again when it ends, as it
+// may while what it needs is not there.
+func (s *System) comeBack(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), startTimeout)
+	defer cancel()
+	for {
+		err := s.Start(ctx, name)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		pause(ctx, time.Second)
+	}
+}
+
+// Term ends a process with SIGTERM. One of ours must end in time, with 0.
+func (s *System) Term(ctx context.Context, name string) error {
+	p, err := s.part(name)
+	if err != nil {
+		return err
+	}
+	s.expect(p)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	stopErr := p.server.Stop(ctx)
+	if !p.role {
+		return nil // MariaDB may take as long as it wants
+	}
+	if stopErr != nil {
+		s.blame("%v", stopErr)
+	} else if code := p.server.Process().ExitCode(); code > 0 {
+		s.blame("%s ended with %d after SIGTERM: %s", name, code, lastLine(p.server.Process().LogTail()))
+	}
+	return nil
+}
+
+func (s *System) flush(ctx context.Context) error {
+	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", s.redis.Addr())
+	if err != nil {
+		return nil //nolint:nilerr // it is down, and has nothing to forget
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		return err
+	}
+	if _, err := conn.Write([]byte("FLUSHALL\r\n")); err != nil {
+		return nil //nolint:nilerr // as above
+	}
+	_, _ = conn.Read(make([]byte, 16)) // +OK, or a server that just ended
+	return nil
+}
+
+// weather harms the connections of an edge.
+func (s *System) weather(ctx context.Context, f *schedule.Fault, begin func()) error {
+	p := s.proxies[f.Target]
+	if p == nil {
+		return fmt.Errorf("there is no proxy for %s", f.Target)
+	}
+	from := f.From
+	if from == clients {
+		from = proxy.Everybody
+	}
+	begin()
+	switch f.Kind {
+	case schedule.Cut:
+		p.Cut(from, f.For)
+	case schedule.HalfOpen:
+		p.HalfOpen(from, f.DeadPeer)
+		pause(ctx, f.For)
+		p.CutHalf(from)
+		return nil
+	case schedule.Delay:
+		p.Set(from, proxy.Weather{Delay: f.Delay})
+		defer p.Set(from, proxy.Weather{})
+	case schedule.Throttle:
+		p.Set(from, proxy.Weather{Rate: f.Rate})
+		defer p.Set(from, proxy.Weather{})
+	}
+	pause(ctx, f.For)
+	return nil
+}
+
+// clients stands for all clients as the beginning of an edge.
+const clients = "clients"
+
+// Vanish makes a client with an address of its own vanish.
+func (s *System) Vanish(ip string) {
+	for _, name := range s.seen() {
+		s.proxies[name].HalfOpen(ip, true)
+	}
+}
+
+// Stall makes a client with an address of its own take nothing any more, or
+// go on.
+func (s *System) Stall(ip string, still bool) {
+	for _, name := range s.seen() {
+		s.proxies[name].Set(ip, proxy.Weather{Still: still})
+	}
+}
+
+// seen returns the processes that clients connect to.
+func (s *System) seen() (names []string) {
+	for _, e := range s.Edges {
+		if e.From == clients {
+			names = append(names, e.To)
+		}
+	}
+	return names
+}
+
+// Heal ends what faults left on connections: those whose other end is gone.
+func (s *System) Heal() {
+	for _, p := range s.proxies {
+		p.Set(proxy.Everybody, proxy.Weather{})
+		p.CutHalf(proxy.Everybody)
+	}
+}
+
+// diskFull lets no more be written under the data than there is.
+func (s *System) diskFull(ctx context.Context, d time.Duration) error {
+	if s.disk == nil {
+		return errNoDisk
+	}
+	if err := s.disk.full(true); err != nil {
+		return err
+	}
+	pause(ctx, d)
+	return s.disk.full(false)
+}
+
+var errNoDisk = fmt.Errorf("the data has no file system of its own")
+
+// readOnly ends a process and lets it come back to data that it may not write.
+// It may start or not; in the end it gets its data back.
+func (s *System) readOnly(ctx context.Context, p *part, d time.Duration) error {
+	if s.disk == nil {
+		return errNoDisk
+	}
+	s.expect(p)
+	if err := p.server.Kill(); err != nil {
+		return err
+	}
+	if err := s.disk.readOnly(true); err != nil {
+		return err
+	}
+	trying, cancel := context.WithTimeout(ctx, d)
+	started := p.server.Start(trying)
+	cancel()
+	pause(trying, d)
+	if started == nil { // it runs on data that it cannot change
+		if err := p.server.Kill(); err != nil {
+			return err
+		}
+	}
+	if err := s.disk.readOnly(false); err != nil {
+		return err
+	}
+	return s.comeBack(ctx, p.name)
+}

@@ -1,0 +1,57 @@
+//go:build unix
+
+package system
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"path/filepath"
+	"strconv"
+
+	_ "modernc.org/sqlite" // the driver of DB
+
+	"teamtalk/internal/procs"
+)
+
+// StartServe starts the whole server in one process, with SQLite.
+func StartServe(ctx context.Context, cfg Config) (*System, error) {
+	s, err := newSystem("serve", cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.startServe(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s *System) startServe(ctx context.Context) error {
+	base := s.cfg.BasePort
+	data := filepath.Join(s.cfg.Dir, "data")
+	if s.cfg.Disk > 0 {
+		var err error
+		if s.disk, err = mountDisk(data, s.cfg.Disk); err != nil {
+			return err
+		}
+	}
+	pid := filepath.Join(s.cfg.Dir, "pid")
+	s.add(&part{
+		name: "serve", pid: pid, role: true,
+		server: procs.NewServer(procs.Config{
+			Name: "serve", Path: filepath.Join(s.cfg.Bin, "teamtalk"),
+			Args:    []string{"serve", "--data", data, "--base-port", strconv.Itoa(base), "--no-demo"},
+			Dir:     s.cfg.Dir,
+			LogFile: filepath.Join(s.cfg.Dir, "log"), PIDFile: pid,
+		}, local(base), ready(base+healthPort)),
+	})
+	s.edges(clients, "serve")
+	s.Store = "serve"
+	s.admin = []string{"--data", data}
+	s.open = func() (*sql.DB, error) {
+		return sql.Open("sqlite", "file:"+filepath.Join(data, "teamtalk.db")+"?mode=ro")
+	}
+	s.Seen[local(base)] = local(base + proxyOffset)
+	s.LoginURL = "http://" + local(base+loginHTTP) + "/msg_server"
+	return errors.Join(s.front(ctx, "serve", base), s.startAll(ctx, "serve"))
+}

@@ -1,0 +1,250 @@
+//go:build unix
+
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"teamtalk/test/chaos/internal/check"
+	"teamtalk/test/chaos/internal/schedule"
+)
+
+// report is what a run found, as report.json has it.
+type report struct {
+	Seed         uint64                `json:"seed"`
+	Started      time.Time             `json:"started"`
+	Minutes      float64               `json:"minutes"`
+	FaultsByKind map[schedule.Kind]int `json:"faults_by_kind"`
+	Acked        int                   `json:"acked"`
+	Violations   []violation           `json:"violations"`
+	Systems      []*part               `json:"systems"`
+}
+
+// violation is a broken promise, with the faults that were in force.
+type violation struct {
+	System string `json:"system"`
+	check.Violation
+	During []string `json:"during,omitempty"`
+}
+
+// part is one system of a run.
+type part struct {
+	Name     string             `json:"name"`
+	Sent     int                `json:"sent"`
+	Acked    int                `json:"acked"`
+	Stored   int                `json:"stored"`
+	Received int                `json:"received"`
+	Repeats  int                `json:"repeats"` // attempts under the key of an earlier one
+	Failed   int                `json:"failed"`  // attempts without an acknowledgement
+	Late     int                `json:"late"`    // messages found in history, not by a push
+	Gaps     int                `json:"gaps"`    // ids left out, each explained
+	Slow     int64              `json:"slow"`    // answers later than a second
+	Turned   int64              `json:"turned"`  // log-ins refused as if the password were wrong
+	Counts   map[check.Rule]int `json:"violations_by_rule"`
+	Wrong    []string           `json:"wrong"` // what is wrong and no client saw
+	Idle     []schedule.Kind    `json:"idle"`  // kinds that hit nothing
+	Faults   []done             `json:"faults"`
+
+	start  time.Time
+	result *check.Result
+	mu     sync.Mutex // guards Faults during the run
+}
+
+// done is a fault and what it hit.
+type done struct {
+	schedule.Fault
+	Began    time.Duration `json:"began"`
+	Ended    time.Duration `json:"ended"`
+	InFlight int           `json:"in_flight"` // messages without an answer when it began
+	Nacked   int64         `json:"nacked"`    // while it lasted
+	Slow     int64         `json:"slow"`
+	Closed   int64         `json:"closed"`
+}
+
+// add takes a system into the report.
+func (r *report) add(p *part) {
+	res := p.result
+	p.Sent, p.Acked, p.Stored, p.Received = res.Sent, res.Acked, res.Stored, res.Received
+	p.Repeats, p.Failed, p.Late, p.Gaps, p.Counts = res.Repeats, res.Failed, res.Late, res.Gaps, res.Counts
+	slices.SortFunc(p.Faults, func(a, b done) int { return cmp.Compare(a.Began, b.Began) })
+	hits := map[schedule.Kind]int{}
+	for _, f := range p.Faults {
+		r.FaultsByKind[f.Kind]++
+		hits[f.Kind] += f.InFlight
+	}
+	for _, kind := range schedule.Kinds() {
+		if n, ok := hits[kind]; ok && n == 0 {
+			p.Idle = append(p.Idle, kind)
+		}
+	}
+	r.Acked += p.Acked
+	for _, v := range res.Violations {
+		r.Violations = append(r.Violations, violation{p.Name, v, p.during(v.T)})
+	}
+	r.Systems = append(r.Systems, p)
+}
+
+// before is how long a fault may have been over when what it did shows.
+const before = 10 * time.Second
+
+// during names the faults that may have to do with a moment.
+func (p *part) during(t int64) (names []string) {
+	at := time.Duration(t) * time.Microsecond
+	for _, f := range p.Faults {
+		if f.Began <= at+time.Second && at <= f.Ended+before {
+			names = append(names, fmt.Sprintf("#%d %s", f.N, f.Fault.String()))
+		}
+	}
+	return names
+}
+
+// Broken reports whether the run failed.
+func (r *report) Broken() bool {
+	for _, p := range r.Systems {
+		if len(p.Wrong) > 0 || len(p.Idle) > 0 || len(p.Counts) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// write leaves the report in two forms.
+func (r *report) write(dir string) error {
+	if r.Violations == nil {
+		r.Violations = []violation{}
+	}
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	f, err := os.Create(filepath.Join(dir, "report.txt"))
+	if err != nil {
+		return err
+	}
+	r.print(f)
+	r.timeline(f)
+	return errors.Join(f.Close(), os.WriteFile(filepath.Join(dir, "report.json"), append(text, '\n'), 0o600))
+}
+
+// print writes the figures and what is wrong.
+func (r *report) print(w io.Writer) {
+	faults := 0
+	for _, n := range r.FaultsByKind {
+		faults += n
+	}
+	fmt.Fprintf(w, "seed %d, %.1f minutes, %d faults, %d messages acknowledged, %d violations\n\n",
+		r.Seed, r.Minutes, faults, r.Acked, r.broken())
+	for _, p := range r.Systems {
+		fmt.Fprintf(w, "%s: %d sent, %d acknowledged, %d stored, %d pushed, %d found in history only\n",
+			p.Name, p.Sent, p.Acked, p.Stored, p.Received, p.Late)
+		fmt.Fprintf(w, "  %d repeats, %d attempts failed, %d ids left out, %d answers later than 1 s, %d log-ins turned away\n",
+			p.Repeats, p.Failed, p.Gaps, p.Slow, p.Turned)
+		fmt.Fprintf(w, "  %-10s %6s %10s %8s %8s %8s\n", "fault", "times", "in flight", "refused", "slow", "closed")
+		for _, kind := range schedule.Kinds() {
+			p.printKind(w, kind)
+		}
+		for _, kind := range p.Idle {
+			fmt.Fprintf(w, "  WRONG: %s hit nothing\n", kind)
+		}
+		for _, text := range p.Wrong {
+			fmt.Fprintf(w, "  WRONG: %s\n", text)
+		}
+		for _, rule := range check.Rules() {
+			if n := p.Counts[rule]; n > 0 {
+				fmt.Fprintf(w, "  VIOLATED: %s, %d times\n", rule, n)
+			}
+		}
+		fmt.Fprintln(w)
+	}
+	for i, v := range r.Violations {
+		if i == shown {
+			fmt.Fprintf(w, "… and more, see report.json\n")
+			break
+		}
+		fmt.Fprintf(w, "%s %v\n", v.System, v.Violation)
+		for _, name := range v.During {
+			fmt.Fprintf(w, "        during %s\n", name)
+		}
+	}
+}
+
+// shown is how many violations people read.
+const shown = 40
+
+func (r *report) broken() int {
+	n := 0
+	for _, p := range r.Systems {
+		for _, count := range p.Counts {
+			n += count
+		}
+	}
+	return n
+}
+
+func (p *part) printKind(w io.Writer, kind schedule.Kind) {
+	var times, inFlight int
+	var nacked, slow, closed int64
+	for _, f := range p.Faults {
+		if f.Kind == kind {
+			times++
+			inFlight += f.InFlight
+			nacked += f.Nacked
+			slow += f.Slow
+			closed += f.Closed
+		}
+	}
+	if times > 0 {
+		fmt.Fprintf(w, "  %-10s %6d %10d %8d %8d %8d\n", kind, times, inFlight, nacked, slow, closed)
+	}
+}
+
+// timeline writes every fault and every violation in the order of time.
+func (r *report) timeline(w io.Writer) {
+	for _, p := range r.Systems {
+		fmt.Fprintf(w, "\ntimeline of %s\n", p.Name)
+		i := 0
+		var broken []violation
+		for _, v := range r.Violations {
+			if v.System == p.Name {
+				broken = append(broken, v)
+			}
+		}
+		for _, f := range p.Faults {
+			for ; i < len(broken) && time.Duration(broken[i].T)*time.Microsecond < f.Began; i++ {
+				fmt.Fprintf(w, "%v\n", broken[i].Violation)
+			}
+			fmt.Fprintf(w, "%9.3fs fault #%d %s, healed at %.3fs: %d in flight, %d refused, %d slow, %d closed\n",
+				f.Began.Seconds(), f.N, f.Fault.String(), f.Ended.Seconds(), f.InFlight, f.Nacked, f.Slow, f.Closed)
+		}
+		for ; i < len(broken); i++ {
+			fmt.Fprintf(w, "%v\n", broken[i].Violation)
+		}
+	}
+}
+
+// printResult writes what the checker alone found.
+func printResult(w io.Writer, r *check.Result) {
+	with := "with SQL"
+	if !r.SQL {
+		with = "without SQL"
+	}
+	fmt.Fprintf(w, "%d sent, %d acknowledged, %d stored, %d pushed, %d terminals asked at rest, checked %s\n",
+		r.Sent, r.Acked, r.Stored, r.Received, r.Final, with)
+	for _, rule := range check.Rules() {
+		if n := r.Counts[rule]; n > 0 {
+			fmt.Fprintf(w, "VIOLATED: %s, %d times\n", rule, n)
+		}
+	}
+	for _, v := range r.Violations {
+		fmt.Fprintln(w, v)
+	}
+}
