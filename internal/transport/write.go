@@ -83,8 +83,10 @@ func (c *Conn) SendShared(head []byte, parts ...[]byte) bool {
 	if !c.room(len(head)) {
 		return false
 	}
-	c.pieces = append(c.pieces, piece{bytes: append(c.buffer(), head...)})
-	c.out = nil
+	if len(head) > 0 || len(c.out) > 0 {
+		c.pieces = append(c.pieces, piece{bytes: append(c.buffer(), head...)})
+		c.out = nil
+	}
 	size := len(head)
 	for _, part := range parts {
 		c.pieces = append(c.pieces, piece{bytes: part, shared: true})
@@ -157,7 +159,14 @@ func (c *Conn) flush() {
 		c.write(out)
 		recycle(out)
 	} else {
-		c.feed = append(append(c.feed, pieces...), piece{bytes: out})
+		if len(c.feed) == 0 {
+			c.feed = pieces
+		} else {
+			c.feed = append(c.feed, pieces...)
+		}
+		if len(out) > 0 {
+			c.feed = append(c.feed, piece{bytes: out})
+		}
 		c.feedSome()
 	}
 	if closing && !c.detached {

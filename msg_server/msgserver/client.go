@@ -83,6 +83,18 @@ func (c *client) push(frame []byte) bool {
 	return c.conn.Send(frame)
 }
 
+// pushShared is push for frames that go to many connections: they are not
+// copied and must not change afterwards. Safe anywhere.
+func (c *client) pushShared(frames []byte) bool {
+	c.mu.Lock()
+	greeted := c.greeted
+	c.mu.Unlock()
+	if !greeted {
+		return c.push(frames)
+	}
+	return c.conn.SendShared(nil, frames)
+}
+
 // maxEarly bounds what waits for the answer to a log-in; what does not fit is
 // found by unread counts and history.
 const maxEarly = 256 << 10

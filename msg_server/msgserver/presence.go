@@ -62,5 +62,9 @@ func (s *Server) tellPresence() {
 			UserStat: &basedefine.UserStat{UserId: proto.Uint32(user), Status: status.Enum()},
 		})...)
 	}
-	s.pushAll(frames, func(session *Session) bool { return !session.Client.Mobile() })
+	s.sessions.Each(func(session *Session) {
+		if !session.Client.Mobile() {
+			session.Conn.pushShared(frames)
+		}
+	})
 }
