@@ -128,6 +128,7 @@ func run[C interface{ ProcessConfig() config.Process }](role Role[C], path strin
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	defer watchSignals(o, process.ShutdownTimeout, cancel)()
+	go trim(ctx)
 	o.AddCheck("running", ctx.Err)
 	o.Log.Info("starting", slog.String("version", Version()), slog.Int("pid", os.Getpid()),
 		slog.String("config", path), slog.String("health", o.Addr()))
