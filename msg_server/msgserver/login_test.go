@@ -534,9 +534,16 @@ func TestKicks(t *testing.T) {
 // A phone logs its user's PC off, here and elsewhere. Source: flows.md §4.
 func TestPhoneKicksPC(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	route := ourRoute(t)
+	route.does(nil)
+	w := newWorldOf(t, setup{routes: []*neighbour{route}})
+	w.route1.want(wire.RoleSet)
+	w.route1.want(wire.OnlineUserInfo)
 	phone, pc := w.login(7, im.IOS), w.login(7, im.Mac)
-	w.route1.does(func(r received) bool { return r.Command == wire.UserStatusUpdate })
+	for range 2 { // of the log-ins
+		w.route1.want(wire.ServerKickUser)
+		w.route1.want(wire.UserStatusUpdate)
+	}
 	pc.send(wire.KickPCReq, 20, &login.IMKickPCClientReq{UserId: proto.Uint32(7)})
 	pc.quiet()
 	phone.sendBody(wire.KickPCReq, 21, []byte{0xff})

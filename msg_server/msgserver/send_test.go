@@ -466,7 +466,7 @@ func twoDBs(t *testing.T, conv im.Conversation) (w *world, owner, other *neighbo
 	dbs := []*neighbour{ourDB(t), ourDB(t)}
 	w = newWorldOf(t, setup{dbs: dbs})
 	owner, other = dbs[0], dbs[1]
-	if w.db.Owner(conv).Addr() == fmt.Sprintf("127.0.0.1:%d", other.port) {
+	if w.db.Owner(conv).Addr() == w.addrOf(other) {
 		owner, other = other, owner
 	}
 	return w, owner, other
@@ -532,7 +532,7 @@ func TestDBProxyStops(t *testing.T) {
 	}
 	owner.mu.Unlock()
 	linktest.Eventually(t, "another owner", func() bool {
-		return w.db.Owner(im.SingleOf(7, 9)).Addr() == fmt.Sprintf("127.0.0.1:%d", other.port)
+		return w.db.Owner(im.SingleOf(7, 9)).Addr() == w.addrOf(other)
 	})
 	u.send(wire.MsgData, 2, say(single, 9, "after"))
 	later, _ := other.stores()

@@ -259,10 +259,11 @@ func swallowNews(r received) bool {
 // user is a client connection.
 type user struct {
 	*lib.RawConn
-	t   testing.TB
-	w   *world
-	id  uint32
-	seq uint16
+	t    testing.TB
+	w    *world
+	id   uint32
+	kind im.ClientType
+	seq  uint16
 }
 
 // connect opens a connection without a log-in.
@@ -291,7 +292,7 @@ func loginOf(id uint32, kind im.ClientType, caps ...string) *login.IMLoginReq {
 func (w *world) login(id uint32, kind im.ClientType, caps ...string) *user {
 	w.t.Helper()
 	u := w.connect()
-	u.id = id
+	u.id, u.kind = id, kind
 	u.send(wire.LoginReq, 1, loginOf(id, kind, caps...))
 	res := new(login.IMLoginRes)
 	if pdu := u.want(wire.LoginRes, res); pdu.Seq != 1 || res.GetResultCode() != 0 || res.GetUserInfo().GetUserId() != id {
@@ -430,4 +431,8 @@ func (u *user) gets(from, to, id uint32) *message.IMMsgData {
 // delivered is how many messages for delivery came to an end.
 func (w *world) delivered(outcome deliver.Outcome) int {
 	return int(testutil.ToFloat64(w.metrics.delivered.WithLabelValues(string(outcome))))
+}
+
+func (w *world) addrOf(n *neighbour) string {
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(n.port))
 }

@@ -1,0 +1,296 @@
+package msgserver
+
+import (
+	"slices"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	"teamtalk/internal/im"
+	"teamtalk/internal/link/linktest"
+	"teamtalk/internal/wire"
+	"teamtalk/pb/basedefine"
+	"teamtalk/pb/buddy"
+	"teamtalk/pb/message"
+)
+
+// longList makes an answer of a command that is over Android's limit, and
+// counts what came of its list.
+type longList struct {
+	command, answer wire.Command
+	req, res        proto.Message
+	list            func(proto.Message) []uint32 // the ids in it
+	trimmed         bool                         // the rest is left out, not sent behind
+}
+
+func longLists() map[string]longList {
+	one := basedefine.SessionType_SESSION_TYPE_SINGLE.Enum()
+	text := basedefine.MsgType_MSG_TYPE_SINGLE_TEXT.Enum()
+	data := make([]byte, 4000)
+	const entries = 250 // a million bytes
+	users := &buddy.IMAllUserRsp{UserId: n(7), LatestUpdateTime: n(9)}
+	sessions := &buddy.IMRecentContactSessionRsp{UserId: n(7)}
+	unread := &message.IMUnreadMsgCntRsp{UserId: n(7), TotalCnt: n(entries)}
+	listed := &message.IMGetMsgListRsp{UserId: n(7), SessionType: one, SessionId: n(9), MsgIdBegin: n(0)}
+	byID := &message.IMGetMsgByIdRsp{UserId: n(7), SessionType: one, SessionId: n(9)}
+	for id := range uint32(entries) {
+		user := account(id)
+		user.SignInfo = proto.String(string(data))
+		users.UserList = append(users.UserList, user)
+		sessions.ContactSessionList = append(sessions.ContactSessionList, &basedefine.ContactSessionInfo{
+			SessionId: n(id), SessionType: one, SessionStatus: basedefine.SessionStatusType_SESSION_STATUS_OK.Enum(),
+			UpdatedTime: n(1), LatestMsgId: n(1), LatestMsgData: data, LatestMsgType: text, LatestMsgFromUserId: n(1),
+		})
+		unread.UnreadinfoList = append(unread.UnreadinfoList, &basedefine.UnreadInfo{
+			SessionId: n(id), SessionType: one, UnreadCnt: n(1), LatestMsgId: n(1), LatestMsgData: data,
+			LatestMsgType: text, LatestMsgFromUserId: n(1),
+		})
+		info := &basedefine.MsgInfo{MsgId: n(id), FromSessionId: n(9), CreateTime: n(1), MsgType: text, MsgData: data}
+		listed.MsgList = append(listed.MsgList, info)
+		byID.MsgList = append(byID.MsgList, info)
+	}
+	return map[string]longList{
+		"all users": {wire.AllUsersReq, wire.AllUsersRes, &buddy.IMAllUserReq{UserId: n(7), LatestUpdateTime: n(5)}, users,
+			ids((*buddy.IMAllUserRsp).GetUserList, (*basedefine.UserInfo).GetUserId), false},
+		"sessions": {wire.RecentSessionsReq, wire.RecentSessionsRes, &buddy.IMRecentContactSessionReq{UserId: n(7), LatestUpdateTime: n(0)}, sessions,
+			ids((*buddy.IMRecentContactSessionRsp).GetContactSessionList, (*basedefine.ContactSessionInfo).GetSessionId), false},
+		"unread": {wire.UnreadCountReq, wire.UnreadCountRes, &message.IMUnreadMsgCntReq{UserId: n(7)}, unread,
+			ids((*message.IMUnreadMsgCntRsp).GetUnreadinfoList, (*basedefine.UnreadInfo).GetSessionId), false},
+		"history": {wire.MsgListReq, wire.MsgListRes, &message.IMGetMsgListReq{
+			UserId: n(7), SessionType: one, SessionId: n(9), MsgIdBegin: n(0), MsgCnt: n(100),
+		}, listed, ids((*message.IMGetMsgListRsp).GetMsgList, (*basedefine.MsgInfo).GetMsgId), true},
+		"by id": {wire.MsgByIDReq, wire.MsgByIDRes, &message.IMGetMsgByIdReq{UserId: n(7), SessionType: one, SessionId: n(9)}, byID,
+			ids((*message.IMGetMsgByIdRsp).GetMsgList, (*basedefine.MsgInfo).GetMsgId), true},
+	}
+}
+
+func ids[M proto.Message, E any](list func(M) []E, id func(E) uint32) func(proto.Message) []uint32 {
+	return func(m proto.Message) (all []uint32) {
+		typed, _ := m.(M)
+		for _, entry := range list(typed) {
+			all = append(all, id(entry))
+		}
+		return all
+	}
+}
+
+// Android takes no PDU over 409,600 bytes: long lists come in pieces, long
+// histories shorter. All others get one PDU. Source: defects F9, F10.
+func TestLongAnswers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	android, ios := w.login(7, im.Android), w.login(8, im.IOS)
+	for name, tc := range longLists() {
+		ask := func(u *user) {
+			u.send(tc.command, 21, tc.req)
+			r := w.db1.want(tc.command)
+			attach := fieldOf(decode(t, r.Body, tc.req.ProtoReflect().New().Interface()), fieldAttach).Bytes()
+			r.answer(t, tc.answer, set(tc.res, fieldAttach, protoBytes(attach)))
+		}
+		want := tc.list(tc.res)
+		ask(ios)
+		res := tc.res.ProtoReflect().New().Interface()
+		if pdu := ios.want(tc.answer, res); !proto.Equal(res, tc.res) || pdu.Seq != 21 {
+			t.Errorf("%s: iOS got %d entries of %d", name, len(tc.list(res)), len(want))
+		}
+		ios.quiet()
+		ask(android)
+		var got []uint32
+		pieces := 0
+		for more := true; more; more = !tc.trimmed && len(got) < len(want) {
+			res := tc.res.ProtoReflect().New().Interface()
+			pdu := android.want(tc.answer, res)
+			if pdu.Length > wire.MaxAndroid || pdu.Seq != 21 || fieldOf(res, fieldUser).Uint() != 7 {
+				t.Fatalf("%s: a piece of %d bytes, seq %d", name, pdu.Length, pdu.Seq)
+			}
+			got = append(got, tc.list(res)...)
+			pieces++
+		}
+		android.quiet()
+		if tc.trimmed {
+			if len(got) < 80 || !slices.Equal(got, want[:len(got)]) {
+				t.Errorf("%s: Android got %v", name, got)
+			}
+		} else if pieces != 3 || !slices.Equal(got, want) {
+			t.Errorf("%s: Android got %d of %d entries in %d pieces", name, len(got), len(want), pieces)
+		}
+	}
+}
+
+// pages answers a question for a page of users 1 to count, as db_proxy does.
+func (r received) page(t *testing.T, latest, count uint32) *buddy.IMAllUserReq {
+	t.Helper()
+	req := decode(t, r.Body, new(buddy.IMAllUserReq))
+	if req.GetPageSize() == 0 {
+		t.Errorf("0208: %v", req)
+	}
+	res := &buddy.IMAllUserRsp{UserId: req.UserId, LatestUpdateTime: n(latest), AttachData: req.GetAttachData()}
+	if req.GetLatestUpdateTime() != latest {
+		for id := req.GetAfterUserId() + 1; id <= count && len(res.GetUserList()) < int(req.GetPageSize()); id++ {
+			res.UserList = append(res.UserList, account(id))
+		}
+		if len(res.GetUserList()) == int(req.GetPageSize()) {
+			res.More = proto.Bool(true)
+		}
+	}
+	r.answer(t, wire.AllUsersRes, res)
+	return req
+}
+
+// users waits for a list of all users and returns how many are in it.
+func (u *user) users(seq uint16, latest, count uint32) {
+	u.t.Helper()
+	var got []uint32
+	pieces := 0
+	for len(got) < int(count) || pieces == 0 {
+		res := new(buddy.IMAllUserRsp)
+		pdu := u.want(wire.AllUsersRes, res)
+		if pdu.Seq != seq || res.GetUserId() != u.id || res.GetLatestUpdateTime() != latest || extensions(res) != nil || res.AttachData != nil {
+			u.t.Fatalf("0209 of user %d: seq %d, user %d, time %d", u.id, pdu.Seq, res.GetUserId(), res.GetLatestUpdateTime())
+		}
+		if u.kind == im.Android && pdu.Length > wire.MaxAndroid {
+			u.t.Errorf("Android got %d bytes", pdu.Length)
+		}
+		for _, info := range res.GetUserList() {
+			got = append(got, info.GetUserId())
+		}
+		pieces++
+	}
+	for i, id := range got {
+		if id != uint32(i+1) {
+			u.t.Fatalf("user %d stands at %d", id, i)
+		}
+	}
+	u.quiet()
+	if (pieces == 1) == (u.kind == im.Android && count > 2*listPage) {
+		u.t.Errorf("user %d got %d pieces", u.id, pieces)
+	}
+}
+
+// The list of all users is fetched once, in pages, for all who ask; after a
+// moment it is asked whether it has changed. Source: flows.md §11.
+func TestListOfAllUsers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	all := &buddy.IMAllUserReq{UserId: n(0), LatestUpdateTime: n(0), PageSize: n(3), AfterUserId: n(4)}
+	mac, phone, ios := w.login(1, im.Mac), w.login(2, im.Android), w.login(3, im.IOS)
+	const many = 2*listPage + 10
+	for _, u := range []*user{mac, phone, ios} {
+		u.send(wire.AllUsersReq, 40, all)
+		u.quiet()
+	}
+	if req := w.db1.want(wire.AllUsersReq).page(t, 77, many); req.GetAfterUserId() != 0 || req.GetLatestUpdateTime() != 0 {
+		t.Errorf("first page: %v", req)
+	}
+	for after := uint32(listPage); after < many; after += listPage {
+		if req := w.db1.want(wire.AllUsersReq).page(t, 77, many); req.GetAfterUserId() != after {
+			t.Errorf("page: %v", req)
+		}
+	}
+	for _, u := range []*user{mac, phone, ios} {
+		u.users(40, 77, many)
+	}
+	// Fresh: nobody is asked.
+	mac.send(wire.AllUsersReq, 41, all)
+	mac.users(41, 77, many)
+	w.db1.quiet()
+	// Later: unchanged, then changed, then empty.
+	for i, change := range []struct{ asked, latest, count uint32 }{{77, 77, many}, {77, 78, 5}, {78, 79, 0}, {79, 79, 0}, {79, 80, 1}} {
+		w.skip(listFresh)
+		phone.send(wire.AllUsersReq, uint16(i), all)
+		if req := w.db1.want(wire.AllUsersReq).page(t, change.latest, change.count); req.GetLatestUpdateTime() != change.asked {
+			t.Errorf("asked whether changed since %d, want %d", req.GetLatestUpdateTime(), change.asked)
+		}
+		phone.users(uint16(i), change.latest, change.count)
+	}
+	// Who knows a time asks for himself.
+	mac.send(wire.AllUsersReq, 42, &buddy.IMAllUserReq{UserId: n(0), LatestUpdateTime: n(5), PageSize: n(3), AfterUserId: n(4)})
+	r := w.db1.want(wire.AllUsersReq)
+	if req := decode(t, r.Body, new(buddy.IMAllUserReq)); req.GetUserId() != 1 || req.GetLatestUpdateTime() != 5 || extensions(req) != nil {
+		t.Errorf("0208: %v", req)
+	}
+	w.db1.quiet()
+}
+
+// The list while db_proxies go: another one is asked, or nobody is answered.
+func TestListOfAllUsersFailsOver(t *testing.T) {
+	t.Parallel()
+	dbs := []*neighbour{ourDB(t), ourDB(t)}
+	w := newWorldOf(t, setup{dbs: dbs})
+	asked := make(chan received, 10)
+	for _, db := range dbs {
+		in := letIn(t)
+		db.does(func(r received) bool {
+			if !in(r) {
+				asked <- r
+			}
+			return true
+		})
+	}
+	u := w.login(1, im.Mac)
+	all := &buddy.IMAllUserReq{UserId: n(0), LatestUpdateTime: n(0)}
+	u.send(wire.AllUsersReq, 1, all)
+	linktest.Wait(t, asked, "a question").page(t, 5, 2*listPage)
+	r := linktest.Wait(t, asked, "a question for the second page")
+	for _, db := range dbs {
+		db.mu.Lock()
+		hit := slices.Contains(db.links, r.from)
+		db.mu.Unlock()
+		if hit {
+			db.stop()
+		}
+	}
+	for range 2 {
+		linktest.Wait(t, asked, "a question from the start").page(t, 6, listPage+1)
+	}
+	u.users(1, 6, listPage+1)
+	// Nobody answers: the fetch is given up, and the next one asks anew.
+	w.skip(listFresh)
+	u.send(wire.AllUsersReq, 2, all)
+	late := linktest.Wait(t, asked, "a question")
+	w.skip(listPatience)
+	linktest.Eventually(t, "the end of the fetch", func() bool { return w.dropped("no_db_proxy") == 1 })
+	late.page(t, 7, 1)
+	u.quiet()
+	u.send(wire.AllUsersReq, 3, all)
+	linktest.Wait(t, asked, "a question").page(t, 8, 1)
+	u.users(3, 8, 1)
+}
+
+// Beside an original db_proxy, or without any, nothing is shared.
+func TestListOfAllUsersOfAnOriginal(t *testing.T) {
+	t.Parallel()
+	w := newWorldOf(t, setup{dbs: []*neighbour{originalDB(t)}})
+	u := w.login(1, im.Mac)
+	u.send(wire.AllUsersReq, 1, &buddy.IMAllUserReq{UserId: n(0), LatestUpdateTime: n(0), PageSize: n(3)})
+	r := w.db1.want(wire.AllUsersReq)
+	req := decode(t, r.Body, new(buddy.IMAllUserReq))
+	if req.GetUserId() != 1 || extensions(req) != nil {
+		t.Errorf("0208: %v", req)
+	}
+	r.answer(t, wire.AllUsersRes, &buddy.IMAllUserRsp{
+		UserId: n(1), LatestUpdateTime: n(3), UserList: []*basedefine.UserInfo{account(1)}, AttachData: req.GetAttachData(),
+	})
+	u.users(1, 3, 1)
+	w.db1.stop()
+	linktest.Eventually(t, "no db_proxy", func() bool { return !w.db.Open() })
+	u.send(wire.AllUsersReq, 2, &buddy.IMAllUserReq{UserId: n(0), LatestUpdateTime: n(0)})
+	u.quiet()
+}
+
+// Nothing that waits grows without bound, and nobody waits for ever.
+func TestUserListIsBounded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	l := w.db.General(0)
+	for range maxListAsk + 10 {
+		w.Server.users.answer(listAsker{client: &client{server: w.Server}}, l)
+	}
+	if w.dropped("user_list_busy") != 10 {
+		t.Errorf("%v refused", w.dropped("user_list_busy"))
+	}
+	w.db1.want(wire.AllUsersReq)
+	w.skip(listPatience)
+	linktest.Eventually(t, "the end of the fetch", func() bool { return w.dropped("no_db_proxy") == 1 })
+	w.db1.quiet()
+}
