@@ -106,6 +106,10 @@ func (c *Conn) handle(pdu wire.PDU) {
 		c.history(pdu)
 	case wire.LatestMsgIDReq:
 		c.latest(pdu)
+	case wire.UnreadCountReq: // everybody has read everything
+		c.Send(wire.UnreadCountRes, pdu.Seq, &message.IMUnreadMsgCntRsp{
+			UserId: proto.Uint32(uint32(c.User())), TotalCnt: proto.Uint32(0),
+		})
 	case wire.GroupCreateReq:
 		c.createGroup(pdu)
 	}
@@ -177,7 +181,7 @@ func (c *Conn) history(pdu wire.PDU) {
 	for _, m := range c.n.page(conv, im.MsgID(req.GetMsgIdBegin()), int(req.GetMsgCnt())) {
 		res.MsgList = append(res.MsgList, &basedefine.MsgInfo{
 			MsgId: m.MsgId, FromSessionId: m.FromUserId, CreateTime: m.CreateTime,
-			MsgType: m.MsgType, MsgData: m.MsgData,
+			MsgType: m.MsgType, MsgData: m.GetMsgData(),
 		})
 	}
 	c.Send(wire.MsgListRes, pdu.Seq, res)
@@ -213,7 +217,7 @@ func (c *Conn) createGroup(pdu wire.PDU) {
 	c.n.mu.Unlock()
 	c.Send(wire.GroupCreateRes, pdu.Seq, &group.IMGroupCreateRsp{
 		UserId: proto.Uint32(uint32(c.User())), ResultCode: proto.Uint32(0),
-		GroupId: proto.Uint32(uint32(id)), GroupName: req.GroupName, UserIdList: req.MemberIdList,
+		GroupId: proto.Uint32(uint32(id)), GroupName: req.GroupName, UserIdList: req.GetMemberIdList(),
 	})
 }
 

@@ -19,7 +19,7 @@ const (
 )
 
 // historyKinds are their names.
-var historyKinds = []string{"page", "unread"}
+var historyKinds = []string{"page", "unread count"}
 
 // HistoryChecks is what was read and how much of it was wrong.
 type HistoryChecks struct {

@@ -84,6 +84,9 @@ func (r *run) firstLogins(ctx context.Context, d *dialer, guests []*guest, faile
 	if err != nil {
 		return OperationTime{}, err
 	}
+	if failed.n == int64(len(guests)) {
+		return OperationTime{}, failed.first
+	}
 	took := r.now()
 	after, err := readUsage(r.cfg.Pids)
 	if err != nil {
@@ -136,9 +139,10 @@ func (d *dialer) visit(ctx context.Context, g *guest) error {
 	return nil
 }
 
-// handle counts connections that were lost.
-func (d *dialer) handle(_ *client.Client, e client.Event) {
-	if closed, ok := e.(*client.Closed); ok && !errors.Is(closed.Err, client.ErrClosed) {
+// handle counts connections that were lost; one that never logged in is a
+// failure of visit.
+func (d *dialer) handle(c *client.Client, e client.Event) {
+	if closed, ok := e.(*client.Closed); ok && c.User() != 0 && !errors.Is(closed.Err, client.ErrClosed) {
 		d.lost.Add(1)
 	}
 }

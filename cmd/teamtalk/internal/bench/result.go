@@ -178,10 +178,10 @@ func (res *Result) Violations() string {
 // broken says why the run measured nothing that counts, "" if it did.
 func (res *Result) broken() string {
 	switch {
-	case res.Disconnected > 0:
-		return fmt.Sprintf("%d connections were lost", res.Disconnected)
 	case res.Failed > 0:
 		return fmt.Sprintf("%d operations failed, the first: %s", res.Failed, res.FirstFailure)
+	case res.Disconnected > 0:
+		return fmt.Sprintf("%d connections were lost", res.Disconnected)
 	case res.Traffic != nil && res.Acked == 0:
 		return "no message was acknowledged"
 	}
