@@ -1,6 +1,7 @@
 package client
 
 import (
+	"errors"
 	"io"
 	"slices"
 
@@ -32,7 +33,7 @@ func (c *Client) read() {
 			buf = resize(buf, rest, need, full)
 		}
 		if err != nil {
-			if err == io.EOF && len(buf) > 0 {
+			if errors.Is(err, io.EOF) && len(buf) > 0 {
 				err = io.ErrUnexpectedEOF
 			}
 			c.fail(err)

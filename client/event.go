@@ -22,48 +22,48 @@ import (
 // It is one of the pointer types below; unknown commands come as *Raw.
 type Event interface{ event() }
 
-// ReadNotice: another terminal of this user has read a conversation up to ID
-// (0x0304).
+// ReadNotice says that another terminal of this user has read a conversation
+// up to ID (0x0304).
 type ReadNotice struct {
 	Kind    im.Kind
 	Session uint32 // peer or group
 	ID      im.MsgID
 }
 
-// Kick: this log-in was displaced (0x0107). The connection ends.
+// Kick says that this log-in was displaced (0x0107). The connection ends.
 type Kick struct{ Reason basedefine.KickReasonType }
 
-// Presence: a user's PC went on-line or off-line (0x0203). Only PC types get
-// it.
+// Presence says that a user's PC went on-line or off-line (0x0203). Only PC
+// types get it.
 type Presence struct {
 	User   im.UserID
 	Status basedefine.UserStatType
 }
 
-// PCPresence: this user's own PC went on-line or off-line (0x020E). Only
-// mobile types get it.
+// PCPresence says that this user's own PC went on-line or off-line (0x020E).
+// Only mobile types get it.
 type PCPresence struct{ Online bool }
 
-// SessionRemoved: another terminal removed a conversation from the list
-// (0x020F).
+// SessionRemoved says that another terminal removed a conversation from the
+// list (0x020F).
 type SessionRemoved struct {
 	Kind    im.Kind
 	Session uint32
 }
 
-// AvatarChanged: a user has a new picture (0x0212).
+// AvatarChanged says that a user has a new picture (0x0212).
 type AvatarChanged struct {
 	User im.UserID
 	URL  string
 }
 
-// SignatureChanged: a user has a new signature (0x0215).
+// SignatureChanged says that a user has a new signature (0x0215).
 type SignatureChanged struct {
 	User      im.UserID
 	Signature string
 }
 
-// GroupChanged: members of a group were added or removed (0x040B).
+// GroupChanged says that members of a group were added or removed (0x040B).
 type GroupChanged struct {
 	By      im.UserID
 	Group   im.GroupID
@@ -72,22 +72,22 @@ type GroupChanged struct {
 	Changed []uint32
 }
 
-// PeerCommand: a command from another user, such as "is typing" (0x0601).
+// PeerCommand is a command from another user, such as "is typing" (0x0601).
 // Source: wire.md §10.
 type PeerCommand struct {
 	From, To im.UserID
 	Data     string // JSON
 }
 
-// Delivered: messages up to ID have reached the peer (0x0382).
+// Delivered says that messages up to ID have reached the peer (0x0382).
 type Delivered struct {
 	Kind    im.Kind
 	Session uint32
 	ID      im.MsgID
 }
 
-// Move: the server asks to connect elsewhere (0x0181). The connection ends
-// with a *MovedError.
+// Move asks to connect elsewhere (0x0181). The connection ends with a
+// *MovedError.
 type Move struct {
 	Addr  string // empty: ask the login_server
 	After time.Duration

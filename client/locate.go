@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -95,7 +96,7 @@ func Locate(ctx context.Context, loginURL string) (Location, error) {
 		return Location{}, &LocateError{Code: a.Code, Msg: a.Msg}
 	}
 	if a.PriorIP == "" || a.Port == 0 {
-		return Location{}, fmt.Errorf("client: locate: answer names no server")
+		return Location{}, errors.New("client: locate: answer names no server")
 	}
 	port := strconv.Itoa(int(a.Port))
 	loc := Location{

@@ -96,7 +96,7 @@ func (s *Session) run(ctx context.Context) error {
 		started := time.Now()
 		err := s.once(ctx, o)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // this end was asked for
 		}
 		if final(err) {
 			return err

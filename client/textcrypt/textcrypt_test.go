@@ -90,8 +90,8 @@ func TestDecryptRefuses(t *testing.T) {
 	}
 }
 
-// TestAppendInPlace keeps the hot path free of garbage.
-func TestAppendInPlace(t *testing.T) {
+// The hot path makes no garbage.
+func TestAppendDoesNotAllocate(t *testing.T) {
 	plain := []byte(strings.Repeat("x", 128))
 	enc, dec := make([]byte, 0, 1024), make([]byte, 0, 1024)
 	allocs := testing.AllocsPerRun(100, func() {
