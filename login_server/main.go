@@ -4,6 +4,7 @@ package main
 import (
 	"context"
 	"os"
+	"time"
 
 	"teamtalk/internal/obs"
 	"teamtalk/internal/rolemain"
@@ -16,7 +17,7 @@ func main() {
 		ConfigFile: loginserver.ConfigFile,
 		Load:       loginserver.LoadConfig,
 		New: func(_ context.Context, cfg loginserver.Config, o *obs.Obs) (rolemain.Runner, error) {
-			s, err := loginserver.New(cfg, loginserver.Deps{Log: o.Log, Reg: o.Reg})
+			s, err := loginserver.New(cfg, loginserver.Deps{Log: o.Log, Reg: o.Reg, Clock: time.Now})
 			if err != nil {
 				return nil, err
 			}

@@ -129,6 +129,7 @@ func (s *Server) answerTCP() *login.IMMsgServRsp {
 		return &login.IMMsgServRsp{ResultCode: basedefine.ResultType_REFUSE_REASON_NO_MSG_SERVER.Enum()}
 	case balance.Full:
 		return &login.IMMsgServRsp{ResultCode: basedefine.ResultType_REFUSE_REASON_MSG_SERVER_FULL.Enum()}
+	case balance.Found:
 	}
 	return &login.IMMsgServRsp{
 		ResultCode: basedefine.ResultType_REFUSE_REASON_NONE.Enum(),

@@ -29,8 +29,9 @@ const Role = "login_server"
 
 // Deps of a Server. All are needed.
 type Deps struct {
-	Log *slog.Logger
-	Reg prometheus.Registerer
+	Log   *slog.Logger
+	Reg   prometheus.Registerer
+	Clock func() time.Time
 }
 
 // Server is one login_server.
@@ -38,6 +39,7 @@ type Server struct {
 	// Static after New.
 	cfg     Config
 	log     *slog.Logger
+	clock   func() time.Time
 	engine  *transport.Engine
 	http    *locate.Server
 	table   *balance.Table
@@ -48,10 +50,10 @@ type Server struct {
 
 // New checks the configuration and takes the ports.
 func New(cfg Config, deps Deps) (*Server, error) {
-	if deps.Log == nil || deps.Reg == nil {
-		return nil, errors.New("login_server: Log and Reg are needed")
+	if deps.Log == nil || deps.Reg == nil || deps.Clock == nil {
+		return nil, errors.New("login_server: Log, Reg and Clock are needed")
 	}
-	s := &Server{cfg: cfg, log: deps.Log, table: new(balance.Table)}
+	s := &Server{cfg: cfg, log: deps.Log, clock: deps.Clock, table: new(balance.Table)}
 	s.metrics = newMetrics(deps.Reg, s.table)
 	var err error
 	s.engine, err = transport.New(
@@ -161,7 +163,7 @@ func (s *Server) Ready() error {
 
 // pick chooses a msg_server and counts the answer.
 func (s *Server) pick(way *ways) (balance.Info, balance.Result) {
-	info, result := s.table.Pick(time.Now())
+	info, result := s.table.Pick(s.clock())
 	way.count(result)
 	return info, result
 }
@@ -174,6 +176,7 @@ func (s *Server) answerHTTP() locate.Answer {
 		return locate.Answer{Code: int(result), Msg: "没有msg_server"}
 	case balance.Full:
 		return locate.Answer{Code: int(result), Msg: "负载过高"}
+	case balance.Found:
 	}
 	return locate.Answer{
 		PriorIP: info.IP1, BackupIP: info.IP2, Port: info.Port,

@@ -61,7 +61,7 @@ func start(t *testing.T, more ...string) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := New(cfg, Deps{Log: slog.New(slog.DiscardHandler), Reg: prometheus.NewRegistry()})
+	s, err := New(cfg, Deps{Log: slog.New(slog.DiscardHandler), Reg: prometheus.NewRegistry(), Clock: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -315,7 +315,7 @@ func TestNewRefuses(t *testing.T) {
 	} {
 		cfg := r.cfg
 		c.change(&cfg)
-		_, err := New(cfg, Deps{Log: slog.New(slog.DiscardHandler), Reg: prometheus.NewRegistry()})
+		_, err := New(cfg, Deps{Log: slog.New(slog.DiscardHandler), Reg: prometheus.NewRegistry(), Clock: time.Now})
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: New = %v, want %s", name, err, c.want)
 		}
@@ -326,6 +326,7 @@ func TestNewRefuses(t *testing.T) {
 }
 
 func freePort(t *testing.T) int {
+	t.Helper()
 	addr, err := net.ResolveTCPAddr("tcp", linktest.FreeAddr(t))
 	if err != nil {
 		t.Fatal(err)

@@ -145,7 +145,7 @@ func (s *server) startAll(ctx context.Context) (demo bool, err error) {
 	}
 	// Started last and stopped first: it sends clients here.
 	err = startRole(ctx, s, "login_server", r.login, func(o *obs.Obs) (role, error) {
-		return loginserver.New(r.login, loginserver.Deps{Log: o.Log, Reg: o.Reg})
+		return loginserver.New(r.login, loginserver.Deps{Log: o.Log, Reg: o.Reg, Clock: time.Now})
 	})
 	if err != nil {
 		return false, err
