@@ -69,11 +69,13 @@ func (s *Server) update(l *link.Link, pdu wire.PDU) {
 	s.presence.Publish(s.notify)
 }
 
-// terminalOf reads the terminal of an entry of 0708 and of a 070A.
-func terminalOf(m interface {
+// entry is a line of 0708, or a 070A.
+type entry interface {
 	GetUserId() uint32
 	GetClientType() basedefine.ClientType
-}) presence.Terminal {
+}
+
+func terminalOf(m entry) presence.Terminal {
 	return presence.Terminal{User: im.UserID(m.GetUserId()), Type: im.ClientType(m.GetClientType())}
 }
 
