@@ -26,7 +26,7 @@ func Load(path string, keys Keys) (*File, error) {
 		}
 		return nil, Errors{{File: path, Reason: reason}}
 	}
-	defer f.Close() //nolint:errcheck // nothing was written
+	defer f.Close()
 	return Parse(f, path, keys)
 }
 

@@ -151,20 +151,24 @@ func freeAddr(t *testing.T) string {
 // waitFor fails the test when nothing comes for ten seconds.
 func waitFor[T any](t *testing.T, ch <-chan T, what string) T {
 	t.Helper()
+	var v T
 	select {
-	case v := <-ch:
-		return v
+	case v = <-ch:
 	case <-time.After(10 * time.Second):
 		t.Fatalf("waited 10 s for %s", what)
-		panic("unreachable")
 	}
+	return v
 }
 
 // eventually waits until cond holds.
 func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !cond(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
+	again := time.NewTicker(5 * time.Millisecond)
+	defer again.Stop()
+	for late := time.After(10 * time.Second); !cond(); {
+		select {
+		case <-again.C:
+		case <-late:
 			t.Fatalf("waited 10 s for %s", what)
 		}
 	}

@@ -295,7 +295,7 @@ func TestAbort(t *testing.T) {
 func TestPanicClosesOneConnection(t *testing.T) {
 	t.Parallel()
 	cases := map[string]func(r *recorder, s *server, bad net.Conn){
-		"OnPDU": func(r *recorder, _ *server, bad net.Conn) {
+		"OnPDU": func(_ *recorder, _ *server, bad net.Conn) {
 			_, _ = bad.Write(wire.Append(nil, wire.LogoutReq, 0, nil))
 		},
 		"Do": func(r *recorder, _ *server, _ net.Conn) {

@@ -72,15 +72,19 @@ type gnetLogger struct{ log *slog.Logger }
 func (l gnetLogger) Debugf(format string, args ...any) {
 	l.log.Debug("gnet", "text", fmt.Sprintf(format, args...))
 }
+
 func (l gnetLogger) Infof(format string, args ...any) {
 	l.log.Debug("gnet", "text", fmt.Sprintf(format, args...))
 }
+
 func (l gnetLogger) Warnf(format string, args ...any) {
 	l.log.Debug("gnet", "text", fmt.Sprintf(format, args...))
 }
+
 func (l gnetLogger) Errorf(format string, args ...any) {
 	l.log.Warn("gnet", "text", fmt.Sprintf(format, args...))
 }
+
 func (l gnetLogger) Fatalf(format string, args ...any) {
 	l.log.Error("gnet", "text", fmt.Sprintf(format, args...))
 }

@@ -48,7 +48,7 @@ const (
 	AvatarChangedNotify   Command = 0x0212 // IM.Buddy.IMAvatarChangedNotify; meant server→C
 	ChangeSignInfoReq     Command = 0x0213 // IM.Buddy.IMChangeSignInfoReq; C→MS→DB
 	ChangeSignInfoRes     Command = 0x0214 // IM.Buddy.IMChangeSignInfoRsp; DB→MS→C
-	SignInfoChangedNotify Command = 0x0215 // IM.Buddy.IMSignInfoChangedNotify; MS→RS→every MS (incl. origin)→all connections
+	SignInfoChangedNotify Command = 0x0215 // IM.Buddy.IMSignInfoChangedNotify; MS→RS→every MS, incl. origin→all C
 )
 
 // SID_MSG: messages, read state, history.

@@ -37,20 +37,24 @@ func FreeAddr(t testing.TB) string {
 // Wait returns what comes out of ch, and fails the test when nothing does.
 func Wait[T any](t testing.TB, ch <-chan T, what string) T {
 	t.Helper()
+	var v T
 	select {
-	case v := <-ch:
-		return v
+	case v = <-ch:
 	case <-time.After(patience):
 		t.Fatalf("waited %v for %s", patience, what)
-		panic("unreachable")
 	}
+	return v
 }
 
 // Eventually waits until cond holds, for facts that nothing announces.
 func Eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !cond(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(deadline) {
+	again := time.NewTicker(2 * time.Millisecond)
+	defer again.Stop()
+	for late := time.After(patience); !cond(); {
+		select {
+		case <-again.C:
+		case <-late:
 			t.Fatalf("waited %v for %s", patience, what)
 		}
 	}
