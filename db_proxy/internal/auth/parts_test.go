@@ -2,6 +2,7 @@ package auth
 
 import (
 	"fmt"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -41,7 +42,7 @@ func TestVerifiedIsBounded(t *testing.T) {
 	h := phc{salt: "salt", key: "key"}
 	v.add(h, "kept")
 	for i := range 10_000 {
-		v.add(h, fmt.Sprint(i))
+		v.add(h, strconv.Itoa(i))
 		if i%10 == 0 && !v.has(h, "kept") {
 			t.Fatalf("one in use was forgotten after %d others", i)
 		}
@@ -63,7 +64,7 @@ func TestFailuresAreBounded(t *testing.T) {
 		f.add(victim, now)
 	}
 	for i := range 49 {
-		f.add(failureKey{name: fmt.Sprint(i)}, now)
+		f.add(failureKey{name: strconv.Itoa(i)}, now)
 	}
 	if !f.full(victim, now) {
 		t.Error("forgotten too early")

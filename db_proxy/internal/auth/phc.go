@@ -1,7 +1,7 @@
 package auth
 
 import (
-	"crypto/md5" //nolint:gosec // what the legacy column holds
+	"crypto/md5" // what the legacy column holds
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -49,7 +49,7 @@ type phc struct {
 // password: the lowercase hex MD5. It takes tens of milliseconds; accounts
 // created together with one password may share the result, and then share
 // what Auth remembers of it. The legacy columns beside it must be blank.
-func Hash(md5 string) string { return newPHC(md5).String() }
+func Hash(password string) string { return newPHC(password).String() }
 
 func newPHC(password string) phc {
 	salt := make([]byte, saltSize)
@@ -136,7 +136,7 @@ func legacyDigest(c store.Credentials) string {
 
 // matchesLegacy compares a password with the MD5 columns. Source: wire.md §7.
 func matchesLegacy(c store.Credentials, password string) bool {
-	sum := md5.Sum([]byte(password + c.Salt)) //nolint:gosec // as above
+	sum := md5.Sum([]byte(password + c.Salt)) // as above
 	return subtle.ConstantTimeCompare([]byte(hex.EncodeToString(sum[:])), []byte(c.Legacy)) == 1
 }
 

@@ -302,5 +302,5 @@ func (c *Cache) writeGroups(ctx context.Context, user im.UserID, seen *unreadSee
 	if err == nil {
 		c.metrics.rebuilt.WithLabelValues("group_unread").Add(float64(len(seen.missing)))
 	}
-	return nil //nolint:nilerr // the answer is complete; only keeping it failed, and absent keys do no harm
+	return nil // the answer is complete; if only keeping it failed, absent keys do no harm
 }

@@ -14,14 +14,14 @@ import (
 
 // groupShieldStore keeps who muted which group.
 type groupShieldStore interface {
-	SetGroupShield(ctx context.Context, user im.UserID, group im.GroupID, on bool) error
+	SetGroupShield(ctx context.Context, user im.UserID, id im.GroupID, on bool) error
 	// GroupShields returns those of the users who muted the group.
-	GroupShields(ctx context.Context, group im.GroupID, users []im.UserID) (map[im.UserID]bool, error)
+	GroupShields(ctx context.Context, id im.GroupID, users []im.UserID) (map[im.UserID]bool, error)
 }
 
 // shieldMirror keeps the shields where old neighbours and tools look.
 type shieldMirror interface {
-	SetShield(ctx context.Context, group im.GroupID, user im.UserID, muted bool) error
+	SetShield(ctx context.Context, id im.GroupID, user im.UserID, muted bool) error
 }
 
 // groupShield answers 0409 and 0711.

@@ -2,7 +2,7 @@ package command
 
 import (
 	"context"
-	"crypto/md5" //nolint:gosec // the protocol's
+	"crypto/md5" // the protocol's
 	"encoding/hex"
 	"log/slog"
 	"path/filepath"
@@ -110,7 +110,7 @@ func newEnv(t *testing.T) *env {
 }
 
 func clientMD5(password string) string {
-	sum := md5.Sum([]byte(password)) //nolint:gosec // the protocol's
+	sum := md5.Sum([]byte(password)) // the protocol's
 	return hex.EncodeToString(sum[:])
 }
 
@@ -132,36 +132,30 @@ func (e *env) makeUsers() {
 // pass moves the clock.
 func (e *env) pass(d time.Duration) { e.seconds.Add(int64(d / time.Second)) }
 
-// send stores a message and returns its id.
-func (e *env) send(from im.UserID, kind im.Kind, to uint32, content string) im.MsgID {
+// send stores a message.
+func (e *env) send(from im.UserID, kind im.Kind, to uint32, content string) {
 	e.t.Helper()
 	t := im.SingleText
 	if kind == im.Group {
 		t = im.GroupText
 	}
-	return e.sendAs(t, from, to, content)
+	e.sendAs(t, from, to, content)
 }
 
-func (e *env) sendAs(t im.MsgType, from im.UserID, to uint32, content string) im.MsgID {
+func (e *env) sendAs(t im.MsgType, from im.UserID, to uint32, content string) {
 	e.t.Helper()
-	type outcome struct {
-		sent lane.Sent
-		err  error
-	}
-	done := make(chan outcome, 1)
+	done := make(chan error, 1)
 	err := e.lanes.Submit(&lane.Send{
 		Conv: im.ConversationOf(from, t.Kind(), to), From: from, Type: t, Content: content,
-		Done: func(sent lane.Sent, err error) { done <- outcome{sent, err} },
+		Done: func(_ lane.Sent, err error) { done <- err },
 	})
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	o := <-done
-	if o.err != nil {
-		e.t.Fatalf("send: %v", o.err)
+	if err := <-done; err != nil {
+		e.t.Fatalf("send: %v", err)
 	}
 	e.counted(im.ConversationOf(from, t.Kind(), to))
-	return o.sent.ID
 }
 
 // counted waits until the lane has counted what it answered: it does so after

@@ -155,8 +155,8 @@ func TestFitting(t *testing.T) {
 		t.Errorf("%d small ones fit", n)
 	}
 	u := store.User{ID: 1 << 31, Sex: 2, Department: 1 << 31, Status: 4, Name: "alice", Nick: "阿里", Email: "a@b"}
-	if real := proto.Size(userInfo(&u)); real > userSize(&u) {
-		t.Errorf("size %d is more than %d", real, userSize(&u))
+	if encoded := proto.Size(userInfo(&u)); encoded > userSize(&u) {
+		t.Errorf("size %d is more than %d", encoded, userSize(&u))
 	}
 }
 

@@ -3,6 +3,7 @@ package command
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -21,7 +22,7 @@ func (e *env) unread(user im.UserID) []string {
 	if res.GetUserId() != uint32(user) || string(res.GetAttachData()) != string(attach) {
 		e.t.Errorf("unread of %d: %v", user, res)
 	}
-	out := []string{fmt.Sprint(res.GetTotalCnt())}
+	out := []string{strconv.FormatUint(uint64(res.GetTotalCnt()), 10)}
 	for _, u := range res.GetUnreadinfoList() {
 		out = append(out, fmt.Sprintf("%d:%d:%d:%d:%d:%d:%s", u.GetSessionType(), u.GetSessionId(), u.GetUnreadCnt(),
 			u.GetLatestMsgId(), u.GetLatestMsgFromUserId(), u.GetLatestMsgType(), u.GetLatestMsgData()))

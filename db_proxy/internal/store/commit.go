@@ -73,7 +73,7 @@ func checkBatch(b *Batch) error {
 	return nil
 }
 
-func (m Message) ref() ConvRef { return ConvRef{m.Conv, m.Relation} }
+func (m *Message) ref() ConvRef { return ConvRef{m.Conv, m.Relation} }
 
 // writes collects the statements of one transaction.
 type writes struct{ all []*stmt }

@@ -12,6 +12,7 @@ import (
 )
 
 func TestCommitAndFind(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, f fixture) {
 		ctx := t.Context()
 		u := f.users(t, 3)
@@ -51,6 +52,7 @@ func TestCommitAndFind(t *testing.T) {
 }
 
 func TestCommitIsAllOrNothing(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, f fixture) {
 		ctx := t.Context()
 		u := f.users(t, 9)
@@ -120,6 +122,7 @@ func TestCommitRefusesByName(t *testing.T) {
 // Two writers that do not know of each other number one conversation. The
 // unique key sends the slower one back; nothing is lost or stored twice.
 func TestTwoWriters(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, f fixture) {
 		const writers, rounds, rows = 4, 20, 3
 		ctx := t.Context()
@@ -174,6 +177,7 @@ func writeNumbered(ctx context.Context, s fixture, r ConvRef, from im.UserID, n,
 }
 
 func TestContent(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, f fixture) {
 		ctx := t.Context()
 		u := f.users(t, 2)
@@ -197,6 +201,7 @@ func TestContent(t *testing.T) {
 
 // A batch larger than any packet is still one transaction.
 func TestBigBatch(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, f fixture) {
 		ctx := t.Context()
 		u := f.users(t, 2)
@@ -226,6 +231,7 @@ func TestBigBatch(t *testing.T) {
 }
 
 func TestCursorsAndSessionsOnlyRise(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, f fixture) {
 		ctx := t.Context()
 		k := SessionKey{1, im.Group, 9}

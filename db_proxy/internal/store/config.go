@@ -2,7 +2,7 @@ package store
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -93,7 +93,7 @@ type Deps struct {
 
 func (d Deps) validate() error {
 	if d.Log == nil || d.Clock == nil {
-		return fmt.Errorf("store: Log and Clock are required")
+		return errors.New("store: Log and Clock are required")
 	}
 	return nil
 }

@@ -165,6 +165,7 @@ func TestFaults(t *testing.T) {
 
 // The engine refuses what does not fit, the store says so.
 func TestInvalidValues(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, f fixture) {
 		_, err := f.CreateUsers(t.Context(), []NewUser{{Name: "x", Credentials: Credentials{Salt: "12345"}}})
 		wantCode(t, err, im.Invalid)
@@ -175,6 +176,7 @@ func TestInvalidValues(t *testing.T) {
 }
 
 func TestCancelled(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, f fixture) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()

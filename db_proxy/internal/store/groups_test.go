@@ -10,6 +10,7 @@ import (
 )
 
 func TestGroups(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, f fixture) {
 		ctx := t.Context()
 		u := f.users(t, 5)
@@ -82,6 +83,7 @@ func TestGroups(t *testing.T) {
 }
 
 func TestChangeMembersRace(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, f fixture) {
 		const callers = 12
 		ctx := t.Context()
@@ -119,6 +121,7 @@ func TestChangeMembersRace(t *testing.T) {
 // However many callers race for the same pairs, from however many processes,
 // each pair gets one relation.
 func TestEnsureRelationsRace(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, f fixture) {
 		const callers, pairs = 24, 40
 		stores := []fixture{f, f.second(t)}

@@ -14,7 +14,9 @@ const MaxPage = 1000
 // see, newest first: those with an id of at most begin, 0 meaning the newest.
 // Of a group only what was stored at joinedSince or later. It may lag only
 // when begin proves that it does not. Source: flows.md §9.1.
-func (s *Store) History(ctx context.Context, ref ConvRef, begin im.MsgID, count int, joinedSince uint32) ([]Message, error) {
+func (s *Store) History(
+	ctx context.Context, ref ConvRef, begin im.MsgID, count int, joinedSince uint32,
+) ([]Message, error) {
 	if ref.key() == 0 || count <= 0 {
 		return nil, nil
 	}

@@ -21,6 +21,7 @@ import (
 func testDeps() Deps { return fixture{clock: newClock()}.deps() }
 
 func TestOpenTwice(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, f fixture) {
 		u := f.users(t, 2)
 		if f.cfg.Driver == SQLite {

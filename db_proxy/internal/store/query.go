@@ -79,7 +79,9 @@ func listStmt[T any](ctx context.Context, q querier, scan func(scanner) (T, erro
 	return collect(ctx, q, scan, s.String(), s.args)
 }
 
-func collect[T any](ctx context.Context, q querier, scan func(scanner) (T, error), text string, args []any) ([]T, error) {
+func collect[T any](
+	ctx context.Context, q querier, scan func(scanner) (T, error), text string, args []any,
+) ([]T, error) {
 	rows, err := q.db.QueryContext(ctx, text, args...)
 	if err != nil {
 		return nil, err

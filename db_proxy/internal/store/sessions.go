@@ -82,7 +82,8 @@ func (s *Store) hide(ctx context.Context, q querier, k SessionKey) (bool, error)
 	}
 	// Not before the last message, or that would bring the line back.
 	at := max(s.now(), lines[0])
-	_, err = q.exec(ctx, `INSERT INTO IMRecentSession (userId, peerId, type, status, created, updated) VALUES (?, ?, 2, 1, ?, ?)
+	_, err = q.exec(ctx, `INSERT INTO IMRecentSession (userId, peerId, type, status, created, updated)
+		VALUES (?, ?, 2, 1, ?, ?)
 		ON DUPLICATE KEY UPDATE status = 1, updated = VALUES(updated)`, k.User, k.Peer, at, at)
 	return true, err
 }

@@ -107,7 +107,6 @@ func newStore(tb testing.TB, driver string) fixture {
 // each runs a test on every engine.
 func each(t *testing.T, test func(t *testing.T, f fixture)) {
 	t.Helper()
-	t.Parallel()
 	for _, driver := range []string{SQLite, MySQL} {
 		t.Run(driver, func(t *testing.T) {
 			t.Parallel()

@@ -13,8 +13,9 @@ func (s *Store) Cursors(ctx context.Context, user im.UserID) (all []Cursor, err 
 		c.User = user
 		return c, r.Scan(&c.Kind, &c.Peer, &c.Read)
 	}
+	const cursors = "SELECT type, peerId, msgId FROM IMReadCursor WHERE userId = ? ORDER BY type, peerId"
 	err = s.read(ctx, "cursors", s.exact, func(q querier) error {
-		all, err = list(ctx, q, scan, "SELECT type, peerId, msgId FROM IMReadCursor WHERE userId = ? ORDER BY type, peerId", user)
+		all, err = list(ctx, q, scan, cursors, user)
 		return err
 	})
 	return all, err

@@ -8,7 +8,8 @@ import (
 	"teamtalk/internal/im"
 )
 
-const userColumns = "id, name, nick, domain, sex, phone, email, COALESCE(avatar, ''), departId, status, sign_info, updated"
+const userColumns = "id, name, nick, domain, sex, phone, email, COALESCE(avatar, ''), " +
+	"departId, status, sign_info, updated"
 
 func (u *User) dest() []any {
 	return []any{

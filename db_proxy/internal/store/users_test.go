@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -11,11 +12,14 @@ import (
 )
 
 func TestCreateUsers(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, f fixture) {
 		ctx := t.Context()
 		list := []NewUser{
 			{Name: "bob", Nick: "Bob 🎉", Credentials: Credentials{Hash: "h", Legacy: strings.Repeat("0", 32), Salt: "1234"}},
-			{Name: "Bob"}, {Name: "bob"}, {Name: "鲍勃", Department: 3},
+			{Name: "Bob"},
+			{Name: "bob"},
+			{Name: "鲍勃", Department: 3},
 		}
 		made := must(f.CreateUsers(ctx, list))(t)
 		if made[0].Existed || made[1].Existed || !made[2].Existed || made[3].Existed ||
@@ -52,6 +56,7 @@ func TestCreateUsers(t *testing.T) {
 
 // Whoever makes accounts at the same time: every name once, made by one.
 func TestCreateUsersRace(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, f fixture) {
 		const callers, names = 16, 25
 		stores := []fixture{f, f.second(t)}
@@ -95,6 +100,7 @@ func TestCreateUsersRace(t *testing.T) {
 }
 
 func TestCreateThousands(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, f fixture) {
 		start := time.Now()
 		if ids := f.users(t, 2000); ids[1999] == 0 {
@@ -107,6 +113,7 @@ func TestCreateThousands(t *testing.T) {
 // Every change of an account is later than all before, even inside one second
 // and when the clock goes back, and stands in the change log.
 func TestUserChanges(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, f fixture) {
 		ctx := t.Context()
 		u := f.users(t, 3)
@@ -171,6 +178,7 @@ func TestUserChanges(t *testing.T) {
 
 // A reader that polls the log while many write never misses an entry.
 func TestChangesBecomeVisibleInOrder(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, f fixture) {
 		const writers, rounds = 8, 15
 		ctx := t.Context()
@@ -181,7 +189,7 @@ func TestChangesBecomeVisibleInOrder(t *testing.T) {
 		for w := range writers {
 			wg.Go(func() {
 				for i := range rounds {
-					if err := stores[w%2].SetSignInfo(ctx, u[w], fmt.Sprint(i)); err != nil {
+					if err := stores[w%2].SetSignInfo(ctx, u[w], strconv.Itoa(i)); err != nil {
 						t.Errorf("writer %d: %v", w, err)
 					}
 				}
@@ -212,6 +220,7 @@ func TestChangesBecomeVisibleInOrder(t *testing.T) {
 }
 
 func TestPasswords(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, f fixture) {
 		ctx := t.Context()
 		old := Credentials{Legacy: strings.Repeat("a", 32), Salt: "12"}
@@ -239,6 +248,7 @@ func TestPasswords(t *testing.T) {
 }
 
 func TestNullAvatarAndDepartments(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, f fixture) {
 		ctx := t.Context()
 		u := f.users(t, 2)
@@ -257,6 +267,7 @@ func TestNullAvatarAndDepartments(t *testing.T) {
 }
 
 func TestTokensAndShields(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, f fixture) {
 		ctx := t.Context()
 		want := func(want ...DeviceToken) {
