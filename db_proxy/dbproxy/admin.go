@@ -24,7 +24,7 @@ type Admin struct {
 // OpenAdmin opens the database of a configuration. It can work beside running
 // db_proxies on MySQL; a SQLite file has one process at a time.
 func OpenAdmin(ctx context.Context, cfg Config, log *slog.Logger) (*Admin, error) {
-	s, err := store.Open(ctx, cfg.store(), store.Deps{Log: log, Clock: time.Now})
+	s, err := store.Open(ctx, cfg.store(), store.Deps{Log: log, Clock: time.Now}) //nolint:forbidigo // of a tool
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}

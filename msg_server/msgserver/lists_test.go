@@ -50,17 +50,25 @@ func longLists() map[string]longList {
 		byID.MsgList = append(byID.MsgList, info)
 	}
 	return map[string]longList{
-		"all users": {wire.AllUsersReq, wire.AllUsersRes, &buddy.IMAllUserReq{UserId: n(7), LatestUpdateTime: n(5)}, users,
-			ids((*buddy.IMAllUserRsp).GetUserList, (*basedefine.UserInfo).GetUserId), false},
-		"sessions": {wire.RecentSessionsReq, wire.RecentSessionsRes, &buddy.IMRecentContactSessionReq{UserId: n(7), LatestUpdateTime: n(0)}, sessions,
-			ids((*buddy.IMRecentContactSessionRsp).GetContactSessionList, (*basedefine.ContactSessionInfo).GetSessionId), false},
-		"unread": {wire.UnreadCountReq, wire.UnreadCountRes, &message.IMUnreadMsgCntReq{UserId: n(7)}, unread,
-			ids((*message.IMUnreadMsgCntRsp).GetUnreadinfoList, (*basedefine.UnreadInfo).GetSessionId), false},
+		"all users": {
+			wire.AllUsersReq, wire.AllUsersRes, &buddy.IMAllUserReq{UserId: n(7), LatestUpdateTime: n(5)}, users,
+			ids((*buddy.IMAllUserRsp).GetUserList, (*basedefine.UserInfo).GetUserId), false,
+		},
+		"sessions": {
+			wire.RecentSessionsReq, wire.RecentSessionsRes, &buddy.IMRecentContactSessionReq{UserId: n(7), LatestUpdateTime: n(0)}, sessions,
+			ids((*buddy.IMRecentContactSessionRsp).GetContactSessionList, (*basedefine.ContactSessionInfo).GetSessionId), false,
+		},
+		"unread": {
+			wire.UnreadCountReq, wire.UnreadCountRes, &message.IMUnreadMsgCntReq{UserId: n(7)}, unread,
+			ids((*message.IMUnreadMsgCntRsp).GetUnreadinfoList, (*basedefine.UnreadInfo).GetSessionId), false,
+		},
 		"history": {wire.MsgListReq, wire.MsgListRes, &message.IMGetMsgListReq{
 			UserId: n(7), SessionType: one, SessionId: n(9), MsgIdBegin: n(0), MsgCnt: n(100),
 		}, listed, ids((*message.IMGetMsgListRsp).GetMsgList, (*basedefine.MsgInfo).GetMsgId), true},
-		"by id": {wire.MsgByIDReq, wire.MsgByIDRes, &message.IMGetMsgByIdReq{UserId: n(7), SessionType: one, SessionId: n(9)}, byID,
-			ids((*message.IMGetMsgByIdRsp).GetMsgList, (*basedefine.MsgInfo).GetMsgId), true},
+		"by id": {
+			wire.MsgByIDReq, wire.MsgByIDRes, &message.IMGetMsgByIdReq{UserId: n(7), SessionType: one, SessionId: n(9)}, byID,
+			ids((*message.IMGetMsgByIdRsp).GetMsgList, (*basedefine.MsgInfo).GetMsgId), true,
+		},
 	}
 }
 

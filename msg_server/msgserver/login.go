@@ -3,7 +3,6 @@ package msgserver
 import (
 	"encoding/binary"
 	"slices"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -236,11 +235,7 @@ func (s *Server) kick(session *Session, reason basedefine.KickReasonType) {
 	c.push(mustFrame(wire.KickUser, &login.IMKickUser{
 		UserId: proto.Uint32(uint32(session.User)), KickReason: reason.Enum(),
 	}))
-	c.conn.Do(func() {
-		if c.kicked.IsZero() {
-			c.kicked = time.Now()
-		}
-	})
+	c.conn.Do(func() { c.kicked = s.engine.Now() })
 }
 
 // kickPC lets a phone log its user's PC off, 010A to 010B. Source: flows.md §4.

@@ -71,6 +71,7 @@ type neighbour struct {
 }
 
 func newNeighbour(t testing.TB) *neighbour {
+	t.Helper()
 	return &neighbour{t: t, port: testenv.FreePorts(t, 1)[0], pdus: make(chan received, 10_000)}
 }
 

@@ -1,9 +1,9 @@
 package msgserver
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -24,7 +24,7 @@ import (
 // relayed is a message of another server, as a route_server hands it on.
 func relayed(t testing.TB, from, to, id uint32, since *uint32, targets ...uint32) []byte {
 	t.Helper()
-	m := say(single, to, fmt.Sprint(id))
+	m := say(single, to, strconv.Itoa(int(id)))
 	m.FromUserId, m.MsgId, m.CreateTime = proto.Uint32(from), proto.Uint32(id), proto.Uint32(1)
 	return encode(t, &extension.IMRelay{
 		Targets: targets, Command: proto.Uint32(uint32(wire.MsgData)), Body: encode(t, m),
@@ -44,9 +44,9 @@ func TestRelaysOfTwoRouteServers(t *testing.T) {
 	w := newWorldOf(t, setup{routes: routes})
 	pc, phone, other := w.login(9, im.Mac), w.login(9, im.IOS), w.login(8, im.Mac)
 	const messages = 300
-	var group sync.WaitGroup
+	var talking sync.WaitGroup
 	for _, route := range routes {
-		group.Go(func() {
+		talking.Go(func() {
 			// Late by up to twenty others; the conversation goes on all the time.
 			order := make([]uint32, messages)
 			for i := range order {
@@ -61,7 +61,7 @@ func TestRelaysOfTwoRouteServers(t *testing.T) {
 			}
 		})
 	}
-	group.Wait()
+	talking.Wait()
 	for _, u := range []*user{pc, phone} {
 		for id := uint32(1); id <= messages; id++ {
 			u.gets(7, 9, id)
@@ -138,12 +138,12 @@ func TestOneOrderForAll(t *testing.T) {
 	}
 	const each = 40
 	seen := make([][]uint32, len(users))
-	var group sync.WaitGroup
+	var talking sync.WaitGroup
 	for i, u := range users {
 		for seq := range uint16(each) {
 			u.send(wire.MsgData, seq+1, say(inside, 500, "x"))
 		}
-		group.Go(func() {
+		talking.Go(func() {
 			own := map[uint32]bool{}
 			for len(own)+len(seen[i]) < each*len(users) {
 				pdu, err := u.Receive(t.Context())
@@ -164,7 +164,7 @@ func TestOneOrderForAll(t *testing.T) {
 			}
 		})
 	}
-	group.Wait()
+	talking.Wait()
 	for i, ids := range seen {
 		if !slices.IsSorted(ids) || len(slices.Compact(ids)) != each*(len(users)-1) {
 			t.Errorf("connection %d: %d messages, in order %v", i, len(ids), slices.IsSorted(ids))

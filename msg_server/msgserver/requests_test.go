@@ -38,46 +38,82 @@ func questions() []question {
 	change := basedefine.GroupModifyType_GROUP_MODIFY_TYPE_ADD.Enum()
 	tmp := basedefine.GroupType_GROUP_TYPE_TMP.Enum()
 	return []question{
-		{wire.PushShieldReq, &login.IMPushShieldReq{UserId: n(99), ShieldStatus: n(1)},
-			wire.PushShieldRes, &login.IMPushShieldRsp{UserId: n(7), ResultCode: n(0), ShieldStatus: n(1)}, nil},
-		{wire.QueryPushShieldReq, &login.IMQueryPushShieldReq{UserId: n(99)},
-			wire.QueryPushShieldRes, &login.IMQueryPushShieldRsp{UserId: n(7), ResultCode: n(0), ShieldStatus: n(1)}, nil},
-		{wire.RecentSessionsReq, &buddy.IMRecentContactSessionReq{UserId: n(99), LatestUpdateTime: n(5)},
-			wire.RecentSessionsRes, &buddy.IMRecentContactSessionRsp{UserId: n(7)}, nil},
-		{wire.UserInfoReq, &buddy.IMUsersInfoReq{UserId: n(99), UserIdList: []uint32{1, 2}},
-			wire.UserInfoRes, &buddy.IMUsersInfoRsp{UserId: n(7), UserInfoList: []*basedefine.UserInfo{account(1)}}, nil},
-		{wire.RemoveSessionReq, &buddy.IMRemoveSessionReq{UserId: n(99), SessionType: gr, SessionId: n(500)},
-			wire.RemoveSessionRes, &buddy.IMRemoveSessionRsp{UserId: n(7), ResultCode: n(0), SessionType: gr, SessionId: n(500)}, nil},
-		{wire.AllUsersReq, &buddy.IMAllUserReq{UserId: n(99), LatestUpdateTime: n(5)},
-			wire.AllUsersRes, &buddy.IMAllUserRsp{UserId: n(7), LatestUpdateTime: n(6), UserList: []*basedefine.UserInfo{account(1)}}, nil},
-		{wire.ChangeAvatarReq, &buddy.IMChangeAvatarReq{UserId: n(99), AvatarUrl: proto.String("g0/1.png")},
-			wire.ChangeAvatarRes, &buddy.IMChangeAvatarRsp{UserId: n(7), ResultCode: n(0)}, nil},
-		{wire.DepartmentsReq, &buddy.IMDepartmentReq{UserId: n(99), LatestUpdateTime: n(5)},
-			wire.DepartmentsRes, &buddy.IMDepartmentRsp{UserId: n(7), LatestUpdateTime: n(5)}, nil},
-		{wire.ChangeSignInfoReq, &buddy.IMChangeSignInfoReq{UserId: n(99), SignInfo: proto.String("s")},
-			wire.ChangeSignInfoRes, &buddy.IMChangeSignInfoRsp{UserId: n(7), ResultCode: n(1)}, nil},
-		{wire.UnreadCountReq, &message.IMUnreadMsgCntReq{UserId: n(99)},
-			wire.UnreadCountRes, &message.IMUnreadMsgCntRsp{UserId: n(7), TotalCnt: n(0)}, nil},
-		{wire.MsgListReq, &message.IMGetMsgListReq{UserId: n(99), SessionType: one, SessionId: n(9), MsgIdBegin: n(0), MsgCnt: n(20)},
-			wire.MsgListRes, &message.IMGetMsgListRsp{UserId: n(7), SessionType: one, SessionId: n(9), MsgIdBegin: n(0)}, nil},
-		{wire.LatestMsgIDReq, &message.IMGetLatestMsgIdReq{UserId: n(99), SessionType: one, SessionId: n(9)},
-			wire.LatestMsgIDRes, &message.IMGetLatestMsgIdRsp{UserId: n(7), SessionType: one, SessionId: n(9), LatestMsgId: n(3)}, nil},
-		{wire.MsgByIDReq, &message.IMGetMsgByIdReq{UserId: n(99), SessionType: one, SessionId: n(9), MsgIdList: []uint32{1}},
-			wire.MsgByIDRes, &message.IMGetMsgByIdRsp{UserId: n(7), SessionType: one, SessionId: n(9)}, nil},
-		{wire.GroupListReq, &group.IMNormalGroupListReq{UserId: n(99)},
+		{
+			wire.PushShieldReq, &login.IMPushShieldReq{UserId: n(99), ShieldStatus: n(1)},
+			wire.PushShieldRes, &login.IMPushShieldRsp{UserId: n(7), ResultCode: n(0), ShieldStatus: n(1)}, nil,
+		},
+		{
+			wire.QueryPushShieldReq, &login.IMQueryPushShieldReq{UserId: n(99)},
+			wire.QueryPushShieldRes, &login.IMQueryPushShieldRsp{UserId: n(7), ResultCode: n(0), ShieldStatus: n(1)}, nil,
+		},
+		{
+			wire.RecentSessionsReq, &buddy.IMRecentContactSessionReq{UserId: n(99), LatestUpdateTime: n(5)},
+			wire.RecentSessionsRes, &buddy.IMRecentContactSessionRsp{UserId: n(7)}, nil,
+		},
+		{
+			wire.UserInfoReq, &buddy.IMUsersInfoReq{UserId: n(99), UserIdList: []uint32{1, 2}},
+			wire.UserInfoRes, &buddy.IMUsersInfoRsp{UserId: n(7), UserInfoList: []*basedefine.UserInfo{account(1)}}, nil,
+		},
+		{
+			wire.RemoveSessionReq, &buddy.IMRemoveSessionReq{UserId: n(99), SessionType: gr, SessionId: n(500)},
+			wire.RemoveSessionRes, &buddy.IMRemoveSessionRsp{UserId: n(7), ResultCode: n(0), SessionType: gr, SessionId: n(500)}, nil,
+		},
+		{
+			wire.AllUsersReq, &buddy.IMAllUserReq{UserId: n(99), LatestUpdateTime: n(5)},
+			wire.AllUsersRes, &buddy.IMAllUserRsp{UserId: n(7), LatestUpdateTime: n(6), UserList: []*basedefine.UserInfo{account(1)}}, nil,
+		},
+		{
+			wire.ChangeAvatarReq, &buddy.IMChangeAvatarReq{UserId: n(99), AvatarUrl: proto.String("g0/1.png")},
+			wire.ChangeAvatarRes, &buddy.IMChangeAvatarRsp{UserId: n(7), ResultCode: n(0)}, nil,
+		},
+		{
+			wire.DepartmentsReq, &buddy.IMDepartmentReq{UserId: n(99), LatestUpdateTime: n(5)},
+			wire.DepartmentsRes, &buddy.IMDepartmentRsp{UserId: n(7), LatestUpdateTime: n(5)}, nil,
+		},
+		{
+			wire.ChangeSignInfoReq, &buddy.IMChangeSignInfoReq{UserId: n(99), SignInfo: proto.String("s")},
+			wire.ChangeSignInfoRes, &buddy.IMChangeSignInfoRsp{UserId: n(7), ResultCode: n(1)}, nil,
+		},
+		{
+			wire.UnreadCountReq, &message.IMUnreadMsgCntReq{UserId: n(99)},
+			wire.UnreadCountRes, &message.IMUnreadMsgCntRsp{UserId: n(7), TotalCnt: n(0)}, nil,
+		},
+		{
+			wire.MsgListReq, &message.IMGetMsgListReq{UserId: n(99), SessionType: one, SessionId: n(9), MsgIdBegin: n(0), MsgCnt: n(20)},
+			wire.MsgListRes, &message.IMGetMsgListRsp{UserId: n(7), SessionType: one, SessionId: n(9), MsgIdBegin: n(0)}, nil,
+		},
+		{
+			wire.LatestMsgIDReq, &message.IMGetLatestMsgIdReq{UserId: n(99), SessionType: one, SessionId: n(9)},
+			wire.LatestMsgIDRes, &message.IMGetLatestMsgIdRsp{UserId: n(7), SessionType: one, SessionId: n(9), LatestMsgId: n(3)}, nil,
+		},
+		{
+			wire.MsgByIDReq, &message.IMGetMsgByIdReq{UserId: n(99), SessionType: one, SessionId: n(9), MsgIdList: []uint32{1}},
+			wire.MsgByIDRes, &message.IMGetMsgByIdRsp{UserId: n(7), SessionType: one, SessionId: n(9)}, nil,
+		},
+		{
+			wire.GroupListReq, &group.IMNormalGroupListReq{UserId: n(99)},
 			wire.GroupListRes, &group.IMNormalGroupListRsp{UserId: n(7), GroupVersionList: []*basedefine.GroupVersionInfo{{GroupId: n(1), Version: n(1)}}},
-			&group.IMNormalGroupListRsp{UserId: n(7)}},
-		{wire.GroupInfoReq, &group.IMGroupInfoListReq{UserId: n(99), GroupVersionList: []*basedefine.GroupVersionInfo{{GroupId: n(1), Version: n(1)}}},
-			wire.GroupInfoRes, &group.IMGroupInfoListRsp{UserId: n(7)}, &group.IMGroupInfoListRsp{UserId: n(7)}},
-		{wire.GroupCreateReq, &group.IMGroupCreateReq{UserId: n(99), GroupType: tmp, GroupName: proto.String("g"), GroupAvatar: proto.String(""), MemberIdList: []uint32{7, 8}},
+			&group.IMNormalGroupListRsp{UserId: n(7)},
+		},
+		{
+			wire.GroupInfoReq, &group.IMGroupInfoListReq{UserId: n(99), GroupVersionList: []*basedefine.GroupVersionInfo{{GroupId: n(1), Version: n(1)}}},
+			wire.GroupInfoRes, &group.IMGroupInfoListRsp{UserId: n(7)}, &group.IMGroupInfoListRsp{UserId: n(7)},
+		},
+		{
+			wire.GroupCreateReq, &group.IMGroupCreateReq{UserId: n(99), GroupType: tmp, GroupName: proto.String("g"), GroupAvatar: proto.String(""), MemberIdList: []uint32{7, 8}},
 			wire.GroupCreateRes, &group.IMGroupCreateRsp{UserId: n(7), ResultCode: n(0), GroupId: n(1), GroupName: proto.String("g"), UserIdList: []uint32{7, 8}},
-			&group.IMGroupCreateRsp{UserId: n(7), ResultCode: n(1), GroupName: proto.String("g")}},
-		{wire.GroupChangeMemberReq, &group.IMGroupChangeMemberReq{UserId: n(99), ChangeType: change, GroupId: n(1), MemberIdList: []uint32{8}},
+			&group.IMGroupCreateRsp{UserId: n(7), ResultCode: n(1), GroupName: proto.String("g")},
+		},
+		{
+			wire.GroupChangeMemberReq, &group.IMGroupChangeMemberReq{UserId: n(99), ChangeType: change, GroupId: n(1), MemberIdList: []uint32{8}},
 			wire.GroupChangeMemberRes, &group.IMGroupChangeMemberRsp{UserId: n(7), ChangeType: change, ResultCode: n(1), GroupId: n(1)},
-			&group.IMGroupChangeMemberRsp{UserId: n(7), ChangeType: change, ResultCode: n(1), GroupId: n(1)}},
-		{wire.GroupShieldReq, &group.IMGroupShieldReq{UserId: n(99), GroupId: n(1), ShieldStatus: n(1)},
+			&group.IMGroupChangeMemberRsp{UserId: n(7), ChangeType: change, ResultCode: n(1), GroupId: n(1)},
+		},
+		{
+			wire.GroupShieldReq, &group.IMGroupShieldReq{UserId: n(99), GroupId: n(1), ShieldStatus: n(1)},
 			wire.GroupShieldRes, &group.IMGroupShieldRsp{UserId: n(7), GroupId: n(1), ResultCode: n(0)},
-			&group.IMGroupShieldRsp{UserId: n(7), GroupId: n(1), ResultCode: n(1)}},
+			&group.IMGroupShieldRsp{UserId: n(7), GroupId: n(1), ResultCode: n(1)},
+		},
 	}
 }
 
@@ -235,7 +271,7 @@ func TestOwnTerminals(t *testing.T) {
 	relayed := func(command wire.Command, want proto.Message) {
 		t.Helper()
 		m := decode(t, w.route1.want(wire.Relay).Body, new(extension.IMRelay))
-		if wire.Command(m.GetCommand()) != command || !slices.Equal(m.GetTargets(), []uint32{7}) || m.Order != nil ||
+		if wire.Command(m.GetCommand()) != command || !slices.Equal(m.GetTargets(), []uint32{7}) || m.GetOrder() != nil ||
 			!proto.Equal(decode(t, m.GetBody(), want.ProtoReflect().New().Interface()), want) {
 			t.Errorf("0783: %v", m)
 		}

@@ -57,7 +57,7 @@ func (s *Server) sendMessage(c *client, pdu wire.PDU) {
 		MsgId:       proto.Uint32(0),
 		CreateTime:  proto.Uint32(uint32(p.created.Unix())),
 		MsgType:     m.MsgType,
-		MsgData:     m.MsgData,
+		MsgData:     m.GetMsgData(),
 	}
 	c.inFlight.Add(1)
 	var delay time.Duration

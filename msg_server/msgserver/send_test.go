@@ -2,8 +2,9 @@ package msgserver
 
 import (
 	"bytes"
-	"fmt"
+	"encoding/hex"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -270,7 +271,7 @@ func TestClientMsgIDs(t *testing.T) {
 			t.Errorf("0302: %v", ack)
 		}
 	}
-	if fmt.Sprintf("%x", ops[0]) != "01890a5dac96774bbcceb302099a8057" || !bytes.Equal(ops[0], ops[1]) {
+	if hex.EncodeToString(ops[0]) != "01890a5dac96774bbcceb302099a8057" || !bytes.Equal(ops[0], ops[1]) {
 		t.Errorf("operation ids %x", ops)
 	}
 	// The repeat reaches nobody.
@@ -378,18 +379,18 @@ func TestMessagesPerSecond(t *testing.T) {
 		}
 		r.keep(t, 1, func(m *message.IMMsgData) { m.Members = []uint32{7, 8} })
 	}
-	for i := range uint16(6) {
-		fast.send(wire.MsgData, i+1, say(inside, 500, fmt.Sprint(i)))
+	for i := range 6 {
+		fast.send(wire.MsgData, uint16(i+1), say(inside, 500, strconv.Itoa(i)))
 	}
 	for i := range 3 { // a second's worth
-		next(fmt.Sprint(i))
+		next(strconv.Itoa(i))
 	}
 	fast.quietAfterAcks(3)
 	slow.send(wire.MsgData, 1, say(inside, 500, "from another"))
 	next("from another")
 	for i := 3; i < 6; i++ {
 		w.skip(500 * time.Millisecond)
-		next(fmt.Sprint(i))
+		next(strconv.Itoa(i))
 	}
 	fast.quietAfterAcks(3)
 }
@@ -481,7 +482,7 @@ func TestFailOver(t *testing.T) {
 	const messages = 50
 	ops := map[uint16][]byte{}
 	for seq := uint16(1); seq <= messages; seq++ {
-		u.send(wire.MsgData, seq, say(single, 9, fmt.Sprint(seq)))
+		u.send(wire.MsgData, seq, say(single, 9, strconv.Itoa(int(seq))))
 		r, m := owner.stores()
 		ops[r.Seq] = m.GetOperationId()
 	}

@@ -208,7 +208,7 @@ func (s *Server) Ready() error {
 func mustFrame(command wire.Command, m proto.Message) []byte {
 	frame, err := wire.AppendMessage(nil, command, 0, m)
 	if err != nil {
-		panic(fmt.Sprintf("incomplete %v: %v", command, err)) // a fault of the program, not of its input
+		panic(fmt.Sprintf("incomplete %v: %v", command, err)) //nolint:forbidigo // a fault of the program, not of its input
 	}
 	return frame
 }

@@ -61,7 +61,10 @@ type world struct {
 	users []*user
 }
 
-func newWorld(t testing.TB) *world { return newWorldOf(t, setup{}) }
+func newWorld(t testing.TB) *world {
+	t.Helper()
+	return newWorldOf(t, setup{})
+}
 
 func newWorldOf(t testing.TB, s setup) *world {
 	t.Helper()
@@ -77,14 +80,15 @@ func newWorldOf(t testing.TB, s setup) *world {
 	w := &world{t: t, db1: s.dbs[0], route1: s.routes[0], login1: s.logins[0]}
 	w.clockNow.Store(time.Now().UnixNano())
 	port := testenv.FreePorts(t, 1)[0]
-	conf := fmt.Sprintf("ListenIP=127.0.0.1\nListenPort=%d\nIpAddr1=127.0.0.1\nConcurrentDBConnCnt=2\n"+
+	var conf strings.Builder
+	fmt.Fprintf(&conf, "ListenIP=127.0.0.1\nListenPort=%d\nIpAddr1=127.0.0.1\nConcurrentDBConnCnt=2\n"+
 		"aesKey=12345678901234567890123456789012\n%s", port, s.conf)
 	for kind, list := range map[string][]*neighbour{"DBServer": s.dbs, "RouteServer": s.routes, "LoginServer": s.logins} {
 		for i, n := range list {
-			conf += fmt.Sprintf("\n%sIP%d=127.0.0.1\n%sPort%d=%d\n", kind, i+1, kind, i+1, n.port)
+			fmt.Fprintf(&conf, "\n%sIP%d=127.0.0.1\n%sPort%d=%d\n", kind, i+1, kind, i+1, n.port)
 		}
 	}
-	cfg, err := ParseConfig(strings.NewReader(conf), "test.conf")
+	cfg, err := ParseConfig(strings.NewReader(conf.String()), "test.conf")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,10 +131,10 @@ func newWorldOf(t testing.TB, s setup) *world {
 	linktest.Eventually(t, "all links", func() bool {
 		live := map[*link.Link]bool{nil: true}
 		for seed := range uint64(100) {
-			live[w.Server.db.Login(seed)], live[w.Server.db.General(seed)] = true, true
+			live[w.db.Login(seed)], live[w.db.General(seed)] = true, true
 		}
-		return len(live) == 1+2*len(s.dbs) && len(w.Server.routes.links()) == len(s.routes) &&
-			len(w.Server.logins.links()) == len(s.logins) && w.Ready() == nil
+		return len(live) == 1+2*len(s.dbs) && len(w.routes.links()) == len(s.routes) &&
+			len(w.logins.links()) == len(s.logins) && w.Ready() == nil
 	})
 	return w
 }
@@ -161,6 +165,7 @@ func originalDB(t testing.TB) *neighbour {
 }
 
 func letIn(t testing.TB) func(received) bool {
+	t.Helper()
 	return func(r received) bool {
 		if r.Command != wire.ValidateReq {
 			return false
@@ -204,6 +209,7 @@ type conversation struct {
 // storing makes a db_proxy of ours store messages: ids rise in each
 // conversation; groups are those named.
 func storing(t testing.TB, groups map[uint32][]uint32) func(received) bool {
+	t.Helper()
 	var mu sync.Mutex
 	conversations := map[im.Conversation]*conversation{}
 	in := letIn(t)

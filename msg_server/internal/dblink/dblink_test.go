@@ -185,7 +185,7 @@ func TestHalves(t *testing.T) {
 		if !isLogin(l) || isLogin(n.General(seed)) {
 			t.Fatalf("seed %d: log-in on a general connection, or the other way round", seed)
 		}
-		if n.Login(seed) != l || n.General(seed) != n.General(seed) {
+		if general := n.General(seed); n.Login(seed) != l || n.General(seed) != general {
 			t.Fatalf("seed %d: not the same link again", seed)
 		}
 		usedBy[n.addr[l]]++

@@ -25,6 +25,7 @@ type line struct {
 var conversation = im.SingleOf(7, 9)
 
 func newLine(t testing.TB) *line {
+	t.Helper()
 	l := &line{t: t, now: time.Unix(1_700_000_000, 0)}
 	l.order = New(func() time.Time { return l.now })
 	return l
@@ -198,10 +199,9 @@ func TestAnySchedule(t *testing.T) {
 				l.pass(time.Duration(rapid.IntRange(0, 1200).Draw(r, "ms")) * time.Millisecond)
 			} else {
 				id := im.MsgID(rapid.IntRange(1, 20).Draw(r, "id"))
-				since := time.Duration(rapid.SampledFrom([]int{-1, 0, 500, 1999, 2000, 9000}).Draw(r, "since"))
-				if since >= 0 {
-					since *= time.Millisecond
-				}
+				since := rapid.SampledFrom([]time.Duration{
+					Unknown, 0, RecentFor / 4, RecentFor - 1, RecentFor, time.Hour,
+				}).Draw(r, "since")
 				before := len(l.pushed)
 				outcome := l.offer(id, since)
 				_, again := offered[id]
