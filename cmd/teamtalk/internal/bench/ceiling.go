@@ -87,7 +87,7 @@ func ceilingCommand() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&cfg.config, "config", "dbproxyserver.conf", "configuration of a db_proxy that has stored in this database")
+	f.StringVar(&cfg.config, "config", "dbproxyserver.conf", "configuration of a db_proxy that uses these databases")
 	f.DurationVar(&cfg.step, "step", 3*time.Second, "measured time of each step")
 	f.IntVar(&cfg.size, "size", 100, "bytes of text per message")
 	f.IntVar(&cfg.connections, "connections", 2, "connections at a time, but for single commits and Redis")
@@ -155,7 +155,8 @@ func (c *Ceiling) table(w io.Writer) {
 	block := func(title, unit string, steps []CeilingStep) {
 		s.row("%s\tconnections\t%s/s\tCPU each\tp50\tp99", title, unit)
 		for _, t := range steps {
-			s.row("%d\t%d\t%.0f\t%.1f µs\t%.2f ms\t%.2f ms", t.Batch, t.Connections, t.PerS, t.CPUPerOp["total"], t.MS.P50, t.MS.P99)
+			s.row("%d\t%d\t%.0f\t%.1f µs\t%.2f ms\t%.2f ms",
+				t.Batch, t.Connections, t.PerS, t.CPUPerOp["total"], t.MS.P50, t.MS.P99)
 		}
 		s.gap()
 	}

@@ -68,8 +68,7 @@ func (c *Ceiling) redisSettings(ctx context.Context, client redis.UniversalClien
 	c.Settings["redis version"] = procField(info, "redis_version")
 	for _, name := range []string{"appendonly", "appendfsync", "save"} {
 		values, err := client.ConfigGet(ctx, name).Result()
-		var refused redis.Error
-		if errors.As(err, &refused) {
+		if _, refused := errors.AsType[redis.Error](err); refused {
 			return nil // CONFIG is often forbidden, and is not needed
 		}
 		if err != nil {

@@ -142,20 +142,20 @@ func newRowWriter(table string, size int) *rowWriter {
 // that no other connection writes to.
 func (w *rowWriter) statement(connection, n int) string {
 	lane := &w.lanes[connection]
-	sql := append(lane.sql[:0], "INSERT INTO "+w.table+
+	text := append(lane.sql[:0], "INSERT INTO "+w.table+
 		" (relateId, fromId, toId, msgId, type, created, updated, opId, content) VALUES "...)
 	ops := randomBytes(16 * n)
 	for i := range n {
 		conversation := lane.next%rowConversations + 1 + uint32(connection)*rowConversations
 		if i > 0 {
-			sql = append(sql, ',')
+			text = append(text, ',')
 		}
-		sql = fmt.Appendf(sql, "(%d,%d,%d,%d,1,1700000000,1700000000,x'%x','%s')",
+		text = fmt.Appendf(text, "(%d,%d,%d,%d,1,1700000000,1700000000,x'%x','%s')",
 			conversation, conversation, conversation+1, lane.next/rowConversations+1, ops[16*i:16*i+16], w.text)
 		lane.next++
 	}
-	lane.sql = sql
-	return string(sql)
+	lane.sql = text
+	return string(text)
 }
 
 // randomBytes returns so many of them.

@@ -67,7 +67,8 @@ func TestCompare(t *testing.T) {
 	}{
 		"one each": {[]string{f[0], f[3]}, 0, []string{"2.000  better", "One run each", "1.100  worse", "about the same"}},
 		"several": {
-			[]string{"--base", f[0] + "," + f[1] + "," + f[2], "--new", f[3] + "," + f[4]}, 0,
+			[]string{"--base", f[0] + "," + f[1] + "," + f[2], "--new", f[3] + "," + f[4]},
+			0,
 			[]string{"1,050/s (1,000/s", "1.952  better", "no clear difference", "Medians of 3 and 2 runs"},
 		},
 		"other load": {[]string{f[0], f[8]}, 0, []string{"was made otherwise", "does not count: lost 3"}},

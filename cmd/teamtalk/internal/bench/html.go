@@ -155,16 +155,21 @@ func sumLists[V float64 | int64](m map[string][]V, name func(string) string) map
 // cards are the numbers to see first.
 func (res *Result) cards() (all []card) {
 	if t := res.Traffic; t != nil {
-		all = append(all, card{Name: "acknowledged", Value: number(t.AckedPerS), Unit: "/s", Note: whole(t.Acked) + " in all"})
+		all = append(all, card{
+			Name: "acknowledged", Value: number(t.AckedPerS), Unit: "/s", Note: whole(t.Acked) + " in all",
+		})
 		if res.Mode == "group" {
-			all = append(all, card{Name: "delivered", Value: number(t.DeliveredPerS), Unit: "/s", Note: whole(t.Delivered) + " in all"})
+			all = append(all, card{
+				Name: "delivered", Value: number(t.DeliveredPerS), Unit: "/s", Note: whole(t.Delivered) + " in all",
+			})
 		}
 		all = append(all, card{
 			Name: "acknowledgement, p99", Value: number(t.AckMS.P99), Unit: "ms", Note: "median " + number(t.AckMS.P50) + " ms",
 		})
 		if res.Mode == "single" {
 			all = append(all, card{
-				Name: "delivery, p99", Value: number(t.DeliveryMS.P99), Unit: "ms", Note: "median " + number(t.DeliveryMS.P50) + " ms",
+				Name: "delivery, p99", Value: number(t.DeliveryMS.P99), Unit: "ms",
+				Note: "median " + number(t.DeliveryMS.P50) + " ms",
 			})
 		}
 	}
@@ -179,7 +184,9 @@ func (res *Result) cards() (all []card) {
 		for _, c := range idle.CPUCores {
 			cores += c
 		}
-		all = append(all, card{Name: "connections", Value: whole(int64(res.Conns)), Note: fmt.Sprintf("idle for %g s", res.Duration)})
+		all = append(all, card{
+			Name: "connections", Value: whole(int64(res.Conns)), Note: fmt.Sprintf("idle for %g s", res.Duration),
+		})
 		if name != "" {
 			all = append(all, card{Name: "memory per connection", Value: whole(int64(most)), Unit: "bytes", Note: "in " + name},
 				card{Name: "all servers, idle", Value: fmt.Sprintf("%.1f", 100*cores), Unit: "%", Note: "of one core"})
@@ -193,7 +200,9 @@ func (res *Result) cards() (all []card) {
 		all = append(all, c)
 	}
 	if total := res.CPUPerOp["total"]; total > 0 {
-		all = append(all, card{Name: "CPU per " + findMode(res.Mode).op, Value: number(total), Unit: "µs", Note: "of all servers"})
+		all = append(all, card{
+			Name: "CPU per " + findMode(res.Mode).op, Value: number(total), Unit: "µs", Note: "of all servers",
+		})
 	}
 	return all
 }
@@ -315,7 +324,9 @@ func (res *Result) ceilingBars() (all []bar) {
 // facts are the configuration and the machine.
 func (res *Result) facts() []fact {
 	all := []fact{
-		{"mode", res.Mode}, {"users", whole(int64(res.Users))}, {"connections", whole(int64(res.Conns))},
+		{"mode", res.Mode},
+		{"users", whole(int64(res.Users))},
+		{"connections", whole(int64(res.Conns))},
 		{"window", whole(int64(res.Window))},
 	}
 	if t := res.Traffic; t != nil {

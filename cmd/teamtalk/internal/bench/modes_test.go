@@ -72,7 +72,7 @@ func TestIdleLoses(t *testing.T) {
 	t.Parallel()
 	n := clienttest.New()
 	var logins atomic.Int64
-	n.Hook = func(c *clienttest.Conn, pdu wire.PDU) bool {
+	n.Hook = func(_ *clienttest.Conn, pdu wire.PDU) bool {
 		if pdu.Command == wire.LoginReq && logins.Add(1) == 6 {
 			defer n.DropAll()
 		}

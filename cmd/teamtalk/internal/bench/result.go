@@ -158,9 +158,14 @@ func (res *Result) Violations() string {
 	var counts []count
 	if t := res.Traffic; t != nil {
 		counts = []count{
-			{"lost", t.Lost}, {"duplicated", t.Duplicated}, {"reordered", t.Reordered},
-			{"readback_missing", t.ReadbackMissing}, {"readback_duplicated", t.ReadbackDuplicate},
-			{"mismatched", t.Mismatched}, {"misdelivered", t.Misdelivered}, {"corrupt", t.Corrupt},
+			{"lost", t.Lost},
+			{"duplicated", t.Duplicated},
+			{"reordered", t.Reordered},
+			{"readback_missing", t.ReadbackMissing},
+			{"readback_duplicated", t.ReadbackDuplicate},
+			{"mismatched", t.Mismatched},
+			{"misdelivered", t.Misdelivered},
+			{"corrupt", t.Corrupt},
 		}
 	}
 	if h := res.History; h != nil {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"html"
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -203,8 +204,7 @@ func (p *Plot) areas(b *strings.Builder) {
 			stacks[i] = append(stacks[i], Point{point.X, sum[j]})
 		}
 	}
-	for i := len(stacks) - 1; i >= 0; i-- {
-		s := stacks[i]
+	for i, s := range slices.Backward(stacks) {
 		if len(s) == 0 {
 			continue
 		}
@@ -227,5 +227,6 @@ func (p *Plot) path(points []Point) string {
 }
 
 func text(b *strings.Builder, class string, x, y float64, anchor, label string) {
-	fmt.Fprintf(b, `<text class="%s" x="%.1f" y="%.1f" text-anchor="%s">%s</text>`, class, x, y, anchor, html.EscapeString(label))
+	fmt.Fprintf(b, `<text class="%s" x="%.1f" y="%.1f" text-anchor="%s">%s</text>`,
+		class, x, y, anchor, html.EscapeString(label))
 }
