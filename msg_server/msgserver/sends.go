@@ -52,6 +52,15 @@ type turn struct {
 	conv   im.Conversation
 }
 
+// progress is where the sends of a turn are: all that are being stored are on
+// one link, so that none overtakes another when the conversation changes its
+// owner. Source: defect A6.
+type progress struct {
+	waiting int        // in sends.waiting
+	sent    int        // on link, unanswered
+	link    *link.Link // nil if sent is 0
+}
+
 func (p *pending) turn() turn { return turn{p.connID, p.conv} }
 
 // sends holds what is being stored, finds it by the number in attach_data,
@@ -66,8 +75,7 @@ type sends struct {
 	pending map[uint64]*pending
 	// waiting have no link, or are not due yet; ascending by id.
 	waiting []*pending
-	// behind counts what waits of each turn: what comes after it waits, too.
-	behind map[turn]int
+	turns   map[turn]progress // of those with a send under way
 	// unanswered counts the sends on each link.
 	unanswered map[*link.Link]int
 }
@@ -75,7 +83,7 @@ type sends struct {
 func newSends(s *Server) *sends {
 	return &sends{
 		server: s, pending: map[uint64]*pending{},
-		behind: map[turn]int{}, unanswered: map[*link.Link]int{},
+		turns: map[turn]progress{}, unanswered: map[*link.Link]int{},
 	}
 }
 
@@ -93,7 +101,7 @@ func (s *sends) start(p *pending, delay time.Duration) {
 	p.id = s.lastID
 	s.pending[p.id] = p
 	s.server.metrics.inFlight.Inc()
-	if delay > 0 || s.behind[p.turn()] > 0 || !s.dispatch(p) {
+	if delay > 0 || s.turns[p.turn()].waiting > 0 || !s.dispatch(p) {
 		p.due = p.created.Add(delay)
 		s.hold(p)
 	}
@@ -102,14 +110,37 @@ func (s *sends) start(p *pending, delay time.Duration) {
 // hold is called with mu held; p is younger than all that wait.
 func (s *sends) hold(p *pending) {
 	s.waiting = append(s.waiting, p)
-	s.behind[p.turn()]++
+	at := s.turns[p.turn()]
+	at.waiting++
+	s.turns[p.turn()] = at
 }
 
-// dispatch sends p on the link of its owner; false if there is none, or its
-// credit is used up. Called with mu held.
+// unhold is called with mu held, when p leaves waiting.
+func (s *sends) unhold(p *pending) {
+	at := s.turns[p.turn()]
+	at.waiting--
+	s.put(p.turn(), at)
+}
+
+// put is called with mu held; a turn with nothing under way is forgotten.
+func (s *sends) put(t turn, at progress) {
+	if at.sent == 0 {
+		at.link = nil
+	}
+	if at == (progress{}) {
+		delete(s.turns, t)
+		return
+	}
+	s.turns[t] = at
+}
+
+// dispatch sends p on the link of its owner; false if there is none, its
+// credit is used up, or something of the turn is unanswered on another link.
+// Called with mu held.
 func (s *sends) dispatch(p *pending) bool {
 	l := s.server.db.Owner(p.conv)
-	if l == nil {
+	at := s.turns[p.turn()]
+	if l == nil || at.sent > 0 && at.link != l {
 		return false
 	}
 	credit := int(l.Peer().Credit)
@@ -120,6 +151,9 @@ func (s *sends) dispatch(p *pending) bool {
 		return false
 	}
 	s.unanswered[l]++
+	at.link = l
+	at.sent++
+	s.turns[p.turn()] = at
 	p.link = l
 	p.tries++
 	m := p.msg
@@ -147,17 +181,23 @@ func (s *sends) finish(id uint64) *pending {
 // remove is called with mu held; p may still stand in waiting.
 func (s *sends) remove(p *pending) {
 	delete(s.pending, p.id)
-	if p.link != nil {
-		s.release(p.link)
-	}
+	s.release(p)
 	p.client.inFlight.Add(-1)
 	s.server.metrics.inFlight.Dec()
 }
 
-func (s *sends) release(l *link.Link) {
-	if s.unanswered[l]--; s.unanswered[l] <= 0 {
-		delete(s.unanswered, l)
+// release takes p off its link, if it is on one. Called with mu held.
+func (s *sends) release(p *pending) {
+	if p.link == nil {
+		return
 	}
+	if s.unanswered[p.link]--; s.unanswered[p.link] <= 0 {
+		delete(s.unanswered, p.link)
+	}
+	p.link = nil
+	at := s.turns[p.turn()]
+	at.sent--
+	s.put(p.turn(), at)
 }
 
 // lost makes the sends of a link that ended wait for another one, before
@@ -174,11 +214,10 @@ func (s *sends) lost(l *link.Link) {
 			s.remove(p)
 			over = append(over, p)
 		default:
-			p.link = nil
+			s.release(p)
 			s.hold(p)
 		}
 	}
-	delete(s.unanswered, l)
 	slices.SortFunc(s.waiting, func(a, b *pending) int { return cmp.Compare(a.id, b.id) })
 	s.mu.Unlock()
 	for _, p := range over {
@@ -206,9 +245,7 @@ func (s *sends) sweep() {
 			stuck[p.turn()] = !gone
 		}
 		if gone {
-			if s.behind[p.turn()]--; s.behind[p.turn()] == 0 {
-				delete(s.behind, p.turn())
-			}
+			s.unhold(p)
 		}
 		return gone
 	})
