@@ -17,6 +17,8 @@ usage() {
 ./build.sh cluster up --dir D --base-port N [--msg 2 --db 1 --route 1]
                            one process per role, on a MariaDB and a Redis of its own
 ./build.sh cluster status|down|down --purge --dir D
+./build.sh cluster restart --dir D --name mariadb [--down SECONDS]
+                           kill -9 one process and start it again
 ./build.sh accept NAME     the full sizes of an acceptance run: chat
 ./build.sh fuzz [SECONDS]  the fuzz targets, 60 seconds each
 TEXT
@@ -86,7 +88,7 @@ fuzz() {
 # ---- cluster ---------------------------------------------------------------
 
 # The arguments of the cluster commands.
-DIR= BASE=8000 MSG=2 DB=1 ROUTE=1 PURGE=
+DIR= BASE=8000 MSG=2 DB=1 ROUTE=1 PURGE= NAME= DOWN=0
 
 parse_cluster() {
 	while [ $# -gt 0 ]; do
@@ -97,6 +99,8 @@ parse_cluster() {
 		--db) DB=$2; shift ;;
 		--route) ROUTE=$2; shift ;;
 		--purge) PURGE=1 ;;
+		--name) NAME=$2; shift ;;
+		--down) DOWN=$2; shift ;;
 		*) say "build.sh cluster: unknown argument $1"; exit 2 ;;
 		esac
 		shift
@@ -111,10 +115,30 @@ running_pids() { [ -f "$DIR/pids" ] && while IFS='=' read -r name pid; do
 	if alive "$pid"; then echo "$name $pid"; fi
 done <"$DIR/pids" || true; }
 
-note() { # name pid address [health address]
-	echo "$1=$2" >>"$DIR/pids"
-	echo "$1=$3" >>"$DIR/addrs"
-	if [ -n "${4:-}" ]; then echo "$1.http=$4" >>"$DIR/addrs"; fi
+note() { # name address [health address]
+	echo "$1=$2" >>"$DIR/addrs"
+	if [ -n "${3:-}" ]; then echo "$1.http=$3" >>"$DIR/addrs"; fi
+}
+
+# launch NAME FOLDER COMMAND… starts a process and keeps how, for restart.
+launch() {
+	local name=$1 folder=$2
+	shift 2
+	{
+		printf 'cd %q && exec' "$folder"
+		printf ' %q' "$@"
+		printf ' >>%q 2>&1\n' "$DIR/log/$name.log"
+	} >"$DIR/conf/$name.cmd"
+	start_again "$name"
+}
+
+# start_again NAME starts a process by the command it was launched with.
+start_again() {
+	bash "$DIR/conf/$1.cmd" </dev/null &
+	local pid=$!
+	disown "$pid"
+	sed -i "/^$1=/d" "$DIR/pids"
+	echo "$1=$pid" >>"$DIR/pids"
 }
 
 start_mariadb() {
@@ -128,10 +152,10 @@ start_mariadb() {
 		mariadb-install-db --no-defaults "${user[@]}" --datadir="$data" --auth-root-authentication-method=normal \
 			--skip-test-db >"$DIR/log/mariadb-install.log" 2>&1 || die "mariadb-install-db failed, see $DIR/log/mariadb-install.log"
 	fi
-	"$daemon" --no-defaults "${user[@]}" --datadir="$data" --socket="$DIR/mariadb.sock" --pid-file="$DIR/mariadb.pid" \
-		--bind-address=127.0.0.1 --port="$port" --max-connections=500 --innodb-buffer-pool-size=512M \
-		--innodb-log-file-size=256M --character-set-server=utf8mb4 >"$DIR/log/mariadb.log" 2>&1 &
-	note mariadb $! "127.0.0.1:$port"
+	launch mariadb "$DIR" "$daemon" --no-defaults "${user[@]}" --datadir="$data" --socket="$DIR/mariadb.sock" \
+		--pid-file="$DIR/mariadb.pid" --bind-address=127.0.0.1 --port="$port" --max-connections=500 \
+		--innodb-buffer-pool-size=512M --innodb-log-file-size=256M --character-set-server=utf8mb4
+	note mariadb "127.0.0.1:$port"
 	for _ in $(seq 300); do
 		if mariadb --no-defaults -uroot -S "$DIR/mariadb.sock" -e "
 			CREATE DATABASE IF NOT EXISTS teamtalk CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
@@ -149,9 +173,9 @@ start_redis() {
 	local port=$((BASE + 3379))
 	command -v redis-server >/dev/null || die "redis-server is not installed (apt-get install redis-server)"
 	mkdir -p "$DIR/data/redis"
-	redis-server --bind 127.0.0.1 --port "$port" --dir "$DIR/data/redis" --appendonly yes --save '' \
-		--daemonize no >"$DIR/log/redis.log" 2>&1 &
-	note redis $! "127.0.0.1:$port"
+	launch redis "$DIR" redis-server --bind 127.0.0.1 --port "$port" --dir "$DIR/data/redis" --appendonly yes \
+		--save '' --daemonize no
+	note redis "127.0.0.1:$port"
 }
 
 # start_role ROLE INSTANCE PORT CONFFILE — the configuration is on stdin.
@@ -159,8 +183,8 @@ start_role() {
 	local role=$1 name=$1_$2 port=$3 file=$4 home=$DIR/conf/$1_$2
 	mkdir -p "$home"
 	cat >"$home/$file"
-	(cd "$home" && exec "$ROOT/bin/$role" --config "$file" >>"$DIR/log/$name.log" 2>&1) &
-	note "$name" $! "127.0.0.1:$port" "127.0.0.1:$((port + 50))"
+	launch "$name" "$home" "$ROOT/bin/$role" --config "$file"
+	note "$name" "127.0.0.1:$port" "127.0.0.1:$((port + 50))"
 }
 
 # numbered PREFIX COUNT PORT — the numbered server keys of a configuration.
@@ -241,7 +265,6 @@ CONF
 			printf 'IpAddr1=127.0.0.1\nIpAddr2=127.0.0.1\nMaxConnCnt=100000\naesKey=12345678901234567890123456789012\n'
 		} | start_role msg_server "$i" "$port" msgserver.conf
 	done
-	disown -a
 	wait_ready || { stop_all; return 1; }
 	say "cluster is up in $DIR: login http://127.0.0.1:$((BASE + 80))/msg_server"
 }
@@ -292,6 +315,18 @@ cluster_down() {
 	[ -z "$PURGE" ] || rm -rf "$DIR"
 }
 
+# cluster_restart kills a process, without a warning, and starts it again.
+cluster_restart() {
+	local pid
+	pid=$(sed -n "s/^$NAME=//p" "$DIR/pids")
+	[ -n "$pid" ] || die "no $NAME in $DIR"
+	DIR=$(cd "$DIR" && pwd)
+	kill -KILL "$pid" 2>/dev/null || true
+	while alive "$pid"; do sleep 0.05; done
+	sleep "$DOWN"
+	start_again "$NAME"
+}
+
 cluster_status() {
 	local name pid state all=0
 	[ -f "$DIR/pids" ] || { echo "no cluster in $DIR"; return 1; }
@@ -307,7 +342,7 @@ cluster() {
 	local verb=${1:-}
 	[ $# -eq 0 ] || shift
 	case $verb in
-	up | down | status) parse_cluster "$@"; "cluster_$verb" ;;
+	up | down | status | restart) parse_cluster "$@"; "cluster_$verb" ;;
 	*) usage >&2; exit 2 ;;
 	esac
 }
