@@ -89,7 +89,9 @@ type row struct {
 // New opens the database, migrates it, and binds the port. It waits up to a
 // minute for a database that is still starting; Redis may come later.
 func New(ctx context.Context, cfg Config, deps Deps) (*Server, error) {
-	s := &Server{cfg: cfg, log: deps.Log, clock: deps.Clock, metrics: newMetrics(deps.Reg), links: map[*link.Link]struct{}{}}
+	s := &Server{
+		cfg: cfg, log: deps.Log, clock: deps.Clock, metrics: newMetrics(deps.Reg), links: map[*link.Link]struct{}{},
+	}
 	if err := s.open(ctx, deps); err != nil {
 		s.close()
 		return nil, err
