@@ -63,7 +63,7 @@ type mode struct {
 var modes = []mode{
 	{
 		name: "single", short: "Pairs of users write to each other",
-		kinds: trafficKinds, op: "message", run: exchange(setupSingle), flags: trafficFlags,
+		kinds: trafficKinds, op: "message", run: exchange(setupSingle), flags: chatFlags,
 	},
 	{
 		name: "group", short: "One group, whose members are on a PC and a phone at once",

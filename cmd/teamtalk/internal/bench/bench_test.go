@@ -6,7 +6,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -60,11 +59,12 @@ func quick(mode string, more ...string) []string {
 
 func TestClean(t *testing.T) {
 	t.Parallel()
-	self := "bench=" + strconv.Itoa(os.Getpid())
+	self := self()
 	for name, args := range map[string][]string{
 		"window 1":   quick("single", "--count", "4", "--pids", self),
 		"window 8":   quick("single", "--count", "10", "--window", "8", "--size", "3068", "--pids", self),
 		"with rate":  quick("single", "--count", "6", "--window", "4", "--rate", "500", "--pids", self),
+		"one writes": quick("single", "--count", "2", "--senders", "1", "--pids", self),
 		"group":      quick("group", "--count", "4", "--window", "2", "--pids", self),
 		"two write":  quick("group", "--count", "6", "--senders", "2", "--pids", self),
 		"group rate": quick("group", "--count", "3", "--rate", "300", "--pids", self),
@@ -175,6 +175,7 @@ func TestRefuses(t *testing.T) {
 		"unknown flag":   {quick("single", "--nonsense"), "unknown flag"},
 		"no server":      {quick("single", "--addr", "127.0.0.1:1", "--count", "2"), "connect"},
 		"wrong password": {quick("single", "--addr", addr, "--password", "x", "--count", "2"), "refused"},
+		"writers":        {quick("single", "--addr", addr, "--count", "2", "--senders", "3"), "--senders"},
 		"no group right": {quick("group", "--addr", addr, "--count", "2", "--senders", "3"), "--senders"},
 	} {
 		o := command(t, tc.args...)

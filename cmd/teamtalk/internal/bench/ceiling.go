@@ -105,8 +105,10 @@ func measureCeiling(ctx context.Context, cfg ceilingConfig) (c *Ceiling, err err
 		return nil, err
 	case conf.StoreDriver != "mysql":
 		return nil, errors.New("there is no MariaDB in this configuration")
-	case cfg.step <= 0 || cfg.connections < 1 || cfg.size < stampSize:
-		return nil, fmt.Errorf("--step and --connections must be positive, --size at least %d", stampSize)
+	case cfg.step <= 0 || cfg.size < stampSize:
+		return nil, fmt.Errorf("--step must be positive, --size at least %d", stampSize)
+	case cfg.connections < 1 || cfg.connections > maxRowConnections:
+		return nil, fmt.Errorf("--connections: 1 to %d", maxRowConnections)
 	}
 	if _, err := readUsage(cfg.pids); err != nil {
 		return nil, err

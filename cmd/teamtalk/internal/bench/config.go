@@ -30,7 +30,7 @@ type Config struct {
 
 	Size    int    // modes single, group, history: bytes of text
 	Group   uint32 // mode group: an existing group, 0 creates one
-	Senders int    // mode group: how many members write, 0 is all
+	Senders int    // modes single and group: how many users write, 0 is all
 
 	Depth  int     // mode history: messages that each conversation has at least
 	Page   int     // mode history: messages per page
@@ -75,10 +75,14 @@ func trafficFlags(cmd *cobra.Command, c *Config) {
 	cmd.Flags().IntVar(&c.Size, "size", 100, fmt.Sprintf("bytes of text per message, %d to 3068", stampSize))
 }
 
-func groupFlags(cmd *cobra.Command, c *Config) {
+func chatFlags(cmd *cobra.Command, c *Config) {
 	trafficFlags(cmd, c)
+	cmd.Flags().IntVar(&c.Senders, "senders", 0, "users who write; 0: all")
+}
+
+func groupFlags(cmd *cobra.Command, c *Config) {
+	chatFlags(cmd, c)
 	cmd.Flags().Uint32Var(&c.Group, "group", 0, "id of the group; 0: create one")
-	cmd.Flags().IntVar(&c.Senders, "senders", 0, "members who write; 0: all")
 }
 
 func loginFlags(cmd *cobra.Command, c *Config) {

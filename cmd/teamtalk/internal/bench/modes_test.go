@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"teamtalk/client/clienttest"
+	"teamtalk/internal/testenv"
 	"teamtalk/internal/wire"
 	"teamtalk/pb/basedefine"
 	"teamtalk/pb/message"
@@ -26,7 +27,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	testenv.Main(m)
 }
 
 func TestLogin(t *testing.T) {

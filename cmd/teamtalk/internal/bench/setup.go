@@ -35,7 +35,8 @@ func (r *run) sends(t *terminal) {
 	t.conv.flows = append(t.conv.flows, t.flow)
 }
 
-// setupSingle makes pairs (1, 2), (3, 4) and so on, whose members both send.
+// setupSingle makes pairs (1, 2), (3, 4) and so on, whose members both send
+// unless the number of senders is limited.
 // An odd user is on a PC, an even one on a phone. With several servers every
 // second pair is spread over two.
 func setupSingle(ctx context.Context, r *run) error {
@@ -47,7 +48,10 @@ func setupSingle(ctx context.Context, r *run) error {
 		conv := &conversation{kind: im.Single}
 		r.convs = append(r.convs, conv)
 		for member := range 2 {
-			r.sends(r.add(2*pair+member+1, conv))
+			t := r.add(2*pair+member+1, conv)
+			if r.cfg.Senders == 0 || t.index < r.cfg.Senders {
+				r.sends(t)
+			}
 		}
 		home := pair / 2
 		places = append(places, r.addr(home), r.addr(home+pair%2))
