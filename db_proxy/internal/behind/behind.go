@@ -119,6 +119,24 @@ func (b *Behind) SetRead(group im.GroupID, user im.UserID, read im.MsgID) {
 	b.set(countKey{kind: groupRead, group: group, user: user}, uint32(read))
 }
 
+// forgotten is the value of a count that is not known any more.
+const forgotten = ^uint32(0)
+
+// ForgetUnread makes a user's count of a session be read from SQL when it is
+// needed next, unless it is set before.
+func (b *Behind) ForgetUnread(key store.SessionKey) {
+	if key.Kind == im.Group {
+		b.set(countKey{kind: groupRead, group: im.GroupID(key.Peer), user: key.User}, forgotten)
+		return
+	}
+	b.set(countKey{kind: singleUnread, user: key.User, peer: key.Peer}, forgotten)
+}
+
+// ForgetGroup is ForgetUnread for the newest id of a group.
+func (b *Behind) ForgetGroup(group im.GroupID) {
+	b.set(countKey{kind: groupNewest, group: group}, forgotten)
+}
+
 func (b *Behind) set(key countKey, value uint32) {
 	if !b.counts.set(key, value) {
 		b.dropped.Inc()
@@ -143,14 +161,19 @@ func activityOf(m map[im.Conversation]uint32) store.Activity {
 func unreadValues(m map[countKey]uint32) []cache.UnreadValue {
 	values := make([]cache.UnreadValue, 0, len(m))
 	for key, n := range m {
+		var v cache.UnreadValue
 		switch key.kind {
 		case singleUnread:
-			values = append(values, cache.PeerUnread(key.user, im.UserID(key.peer), n))
+			v = cache.PeerUnread(key.user, im.UserID(key.peer), n)
 		case groupNewest:
-			values = append(values, cache.GroupTotal(key.group, im.MsgID(n)))
+			v = cache.GroupTotal(key.group, im.MsgID(n))
 		case groupRead:
-			values = append(values, cache.GroupRead(key.user, key.group, im.MsgID(n)))
+			v = cache.GroupRead(key.user, key.group, im.MsgID(n))
 		}
+		if n == forgotten {
+			v = v.Forgotten()
+		}
+		values = append(values, v)
 	}
 	return values
 }

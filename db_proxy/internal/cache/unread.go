@@ -20,6 +20,14 @@ import (
 type UnreadValue struct {
 	key, field string
 	value      uint32
+	forget     bool
+}
+
+// Forgotten takes the place of a number that is not known any more: the next
+// Unread that needs it reads SQL.
+func (v UnreadValue) Forgotten() UnreadValue {
+	v.forget = true
+	return v
 }
 
 // PeerUnread is how many messages of peer the user has not read.
@@ -49,6 +57,10 @@ func (c *Cache) SetUnread(ctx context.Context, values []UnreadValue) error {
 		err := c.unread.pipeline(ctx, func(pipe redis.Pipeliner) {
 			deleteKeys(ctx, pipe, owed)
 			for _, v := range part {
+				if v.forget {
+					cmds = append(cmds, forgetValue(ctx, pipe, v))
+					continue
+				}
 				cmds = append(cmds, pipe.HSet(ctx, v.key, v.field, v.value))
 				// A zero is not listed. It is written before it is removed
 				// so that a rebuild under way notices.
@@ -73,6 +85,16 @@ func (c *Cache) SetUnread(ctx context.Context, values []UnreadValue) error {
 	return nil
 }
 
+// forgetValue removes a number, and for a peer the mark that says that all are
+// there; a rebuild under way notices.
+func forgetValue(ctx context.Context, pipe redis.Pipeliner, v UnreadValue) redis.Cmder {
+	if v.field == countField {
+		return pipe.Unlink(ctx, v.key)
+	}
+	pipe.HSet(ctx, v.key, v.field, 0)
+	return pipe.HDel(ctx, v.key, v.field, markField)
+}
+
 // ForgetUnread makes the next Unread of the user read SQL again for this
 // session. To be called after a change that did not go through SetUnread.
 func (c *Cache) ForgetUnread(ctx context.Context, k store.SessionKey) error {
@@ -85,9 +107,7 @@ func (c *Cache) ForgetUnread(ctx context.Context, k store.SessionKey) error {
 			pipe.Unlink(ctx, key)
 			return
 		}
-		peer := strconv.FormatUint(uint64(k.Peer), 10)
-		pipe.HSet(ctx, key, peer, 0) // a rebuild under way notices
-		pipe.HDel(ctx, key, peer, markField)
+		forgetValue(ctx, pipe, PeerUnread(k.User, im.UserID(k.Peer), 0))
 	})
 	if err != nil {
 		c.owed.add(c.clock(), key)

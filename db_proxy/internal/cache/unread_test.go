@@ -255,5 +255,13 @@ func TestForgetUnread(t *testing.T) {
 			t.Error("other sessions were lost")
 		}
 		f.check(t, r, "after it was forgotten")
+		r.peers[8], r.groups[10] = 2, [2]im.MsgID{9, 7}
+		err := f.SetUnread(ctx, []UnreadValue{
+			PeerUnread(me, 8, 0).Forgotten(), GroupTotal(10, 0).Forgotten(), GroupRead(me, 10, 0).Forgotten(),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.check(t, r, "after numbers were forgotten")
 	})
 }

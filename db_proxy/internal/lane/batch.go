@@ -193,6 +193,10 @@ func (l *lane) recall(ctx context.Context, b *batch) error {
 		want(s.Conv, s.relation)
 	}
 	for _, r := range b.reads {
+		// Whoever has read more than is known here was shown it by another owner.
+		if st := l.states.get(r.Conv); st != nil && (r.Upto == 0 || r.Upto > st.last) {
+			l.states.forget(r.Conv)
+		}
 		want(r.Conv, r.relation)
 	}
 	if len(cold) == 0 {
@@ -236,6 +240,9 @@ func (l *lane) number(ctx context.Context, b *batch) error {
 		}
 	}
 	for i, conv := range order {
+		if first[i] != want[i].Known+1 {
+			l.states.get(conv).doubt() // another owner numbered messages in between
+		}
 		assign(byConv[conv], first[i])
 	}
 	l.keep(b, func(s *Send) error {
@@ -267,15 +274,17 @@ func group(sends []*Send) (order []im.Conversation, byConv map[im.Conversation][
 
 // giveUp ends what could not be stored. Its ids are given back; where it may
 // have been stored after all, they are gaps from now on. The states are read
-// again.
+// again, and so are the counts: nobody knows whether they still hold.
 func (l *lane) giveUp(b *batch, err error) {
 	l.giveBack(b)
 	for _, s := range b.sends {
 		l.states.forget(s.Conv)
+		l.forgetCounts(s)
 		l.refuse(s, err)
 	}
 	for _, r := range b.reads {
 		l.states.forget(r.Conv)
+		l.deps.Behind.ForgetUnread(store.SessionKey{User: r.User, Kind: r.Conv.Kind, Peer: r.Conv.SessionID(r.User)})
 		r.fail(err)
 	}
 	for repeat := range b.again {

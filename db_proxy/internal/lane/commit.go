@@ -143,8 +143,10 @@ func (l *lane) reconcile(ctx context.Context, b *batch) error {
 	}
 	b.sends = kept
 	for _, conv := range order {
-		st := l.states.get(conv)
-		st.last = max(st.last, last[conv].ID)
+		if st := l.states.get(conv); last[conv].ID > st.last {
+			st.last = last[conv].ID
+			st.doubt()
+		}
 	}
 	b.unknown = false
 	l.completeStored(ctx, done)

@@ -48,6 +48,7 @@ func (l *lane) count(ctx context.Context, b *batch) {
 			unread, err := l.deps.Store.UnreadOf(ctx, key)
 			if err != nil {
 				l.deps.Log.Warn("unread count not read", "error", err)
+				l.deps.Behind.ForgetUnread(key)
 				continue
 			}
 			count = unread.Count
@@ -57,9 +58,22 @@ func (l *lane) count(ctx context.Context, b *batch) {
 	}
 }
 
+// forgetCounts makes the counts that a message would have changed be read from
+// the database again.
+func (l *lane) forgetCounts(s *Send) {
+	if s.Conv.Kind == im.Group {
+		l.deps.Behind.ForgetGroup(s.Conv.Group)
+		l.deps.Behind.ForgetUnread(store.SessionKey{User: s.From, Kind: im.Group, Peer: uint32(s.Conv.Group)})
+		return
+	}
+	l.deps.Behind.ForgetUnread(store.SessionKey{User: s.Conv.Pair.Peer(s.From), Kind: im.Single, Peer: uint32(s.From)})
+}
+
 // countGroup writes where a member of a group stands: so that newest minus
 // his value is what he has not read. A cursor that did not reach the newest
-// message may have been behind the stored one, so the database is asked.
+// message may have been behind the stored one, so the database is asked. The
+// newest id is written only when it comes from there: another owner may know
+// of a later one.
 func (l *lane) countGroup(ctx context.Context, r *Read, st *state) {
 	read := st.last
 	if r.cursor < st.last {
@@ -67,10 +81,12 @@ func (l *lane) countGroup(ctx context.Context, r *Read, st *state) {
 		unread, err := l.deps.Store.UnreadOf(ctx, key)
 		if err != nil {
 			l.deps.Log.Warn("unread count not read", "error", err)
+			l.deps.Behind.ForgetUnread(key)
 			return
 		}
+		read = max(st.last, unread.Latest.ID)
+		l.deps.Behind.SetGroup(r.Conv.Group, read)
 		read -= min(read, im.MsgID(unread.Count))
 	}
-	l.deps.Behind.SetGroup(r.Conv.Group, st.last)
 	l.deps.Behind.SetRead(r.Conv.Group, r.User, read)
 }

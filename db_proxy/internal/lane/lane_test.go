@@ -121,6 +121,25 @@ func (n *noted) SetRead(_ im.GroupID, user im.UserID, read im.MsgID) {
 	n.read[user] = read
 }
 
+// forgotten stands for a count that is to be read from the database.
+const forgotten = 1 << 30
+
+func (n *noted) ForgetUnread(key store.SessionKey) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if key.Kind == im.Group {
+		n.read[key.User] = forgotten
+		return
+	}
+	n.unread[key] = forgotten
+}
+
+func (n *noted) ForgetGroup(g im.GroupID) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.newest[g] = forgotten
+}
+
 func newFixture(t testing.TB) *fixture {
 	t.Helper()
 	b := &fixture{faults: &faults{points: map[string][]error{}}}
@@ -473,4 +492,87 @@ func TestFullLaneRefuses(t *testing.T) {
 	}
 	close(release)
 	b.Wait()
+}
+
+// TestCountsSurviveAnotherOwner lets a conversation go to another db_proxy and
+// come back: what the first one remembers is then too old.
+func TestCountsSurviveAnotherOwner(t *testing.T) {
+	t.Parallel()
+	b := newFixture(t)
+	first, second := b.Lanes, b.another(t)
+	read := func(l *Lanes, conv im.Conversation, upto im.MsgID) {
+		t.Helper()
+		done := make(chan error, 1)
+		err := l.Submit(&Read{Conv: conv, User: 2, Upto: upto, Done: func(err error) { done <- err }})
+		if err == nil {
+			err = <-done
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	single := store.SessionKey{User: 2, Kind: im.Single, Peer: 1}
+	want := func(step string) {
+		t.Helper()
+		first.Wait()
+		second.Wait()
+		b.behind.mu.Lock()
+		defer b.behind.mu.Unlock()
+		sql, err := b.store.UnreadOf(t.Context(), single)
+		if got := b.behind.unread[single]; err != nil || got != sql.Count {
+			t.Errorf("%s: %d unread, SQL says %d, %v", step, got, sql.Count, err)
+		}
+		sql, err = b.store.UnreadOf(t.Context(), store.SessionKey{User: 2, Kind: im.Group, Peer: uint32(b.group)})
+		if got := b.behind.newest[b.group] - b.behind.read[2]; err != nil || uint32(got) != sql.Count {
+			t.Errorf("%s: %d unread in the group, SQL says %d, %v", step, got, sql.Count, err)
+		}
+	}
+	for range 2 {
+		send(t, first, text(1, 2))
+		send(t, first, groupText(1, b.group))
+	}
+	want("one owner")
+	for range 3 {
+		send(t, second, text(1, 2))
+		send(t, second, groupText(1, b.group))
+	}
+	read(second, im.SingleOf(1, 2), 4)
+	read(second, im.GroupOf(b.group), 4)
+	want("the other owner")
+	send(t, first, text(1, 2))
+	send(t, first, groupText(1, b.group))
+	want("back again")
+	send(t, second, text(1, 2))
+	send(t, second, groupText(1, b.group))
+	read(first, im.SingleOf(1, 2), 7)
+	read(first, im.GroupOf(b.group), 7)
+	want("read here what came there")
+	send(t, second, groupText(1, b.group))
+	read(first, im.GroupOf(b.group), 7)
+	want("read here before what came there")
+}
+
+// TestCountsAreForgottenWithWhatIsGivenUp: nobody knows whether a message that
+// was given up was stored, so nobody knows the counts.
+func TestCountsAreForgottenWithWhatIsGivenUp(t *testing.T) {
+	t.Parallel()
+	b := newFixture(t)
+	b.cfg.Patience = 100 * time.Millisecond
+	send(t, b.Lanes, text(1, 2))
+	send(t, b.Lanes, groupText(1, b.group))
+	away := make([]error, 1000)
+	for i := range away {
+		away[i] = im.Errorf(im.Unavailable, "away")
+	}
+	b.faults.plan("commit:done", away...)
+	b.faults.plan("find_operations", away...)
+	send(t, b.Lanes, text(1, 2))
+	send(t, b.Lanes, groupText(1, b.group))
+	b.Wait()
+	b.behind.mu.Lock()
+	defer b.behind.mu.Unlock()
+	single := store.SessionKey{User: 2, Kind: im.Single, Peer: 1}
+	if b.behind.unread[single] != forgotten || b.behind.newest[b.group] != forgotten || b.behind.read[1] != forgotten {
+		t.Errorf("counts are believed: %+v", b.behind)
+	}
 }

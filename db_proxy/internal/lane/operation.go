@@ -149,4 +149,8 @@ type Behind interface {
 	SetGroup(group im.GroupID, newest im.MsgID)
 	// SetRead replaces a user's read cursor in a group.
 	SetRead(group im.GroupID, user im.UserID, read im.MsgID)
+	// ForgetUnread makes a user's count of a session be read from the database
+	// when it is needed next; ForgetGroup the newest id of a group.
+	ForgetUnread(key store.SessionKey)
+	ForgetGroup(group im.GroupID)
 }

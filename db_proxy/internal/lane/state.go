@@ -19,6 +19,9 @@ type state struct {
 	unread map[im.UserID]uint32
 }
 
+// doubt drops what another owner may have changed.
+func (st *state) doubt() { clear(st.unread) }
+
 // states keeps the most recently used conversations of one lane, in two
 // generations. It is owned by the lane's worker.
 type states struct {
