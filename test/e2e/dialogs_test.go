@@ -24,7 +24,7 @@ func TestDialogs(t *testing.T) {
 	}
 	var shared, own []*dialog.Script
 	for _, file := range files {
-		s := load(t, file)
+		s := parse(t, file)
 		if s.Uses == nil {
 			shared = append(shared, s)
 		} else {
@@ -53,8 +53,8 @@ func TestDialogs(t *testing.T) {
 	}
 }
 
-// load parses a script.
-func load(t *testing.T, file string) *dialog.Script {
+// parse parses a script.
+func parse(t *testing.T, file string) *dialog.Script {
 	t.Helper()
 	f, err := os.Open(file)
 	if err != nil {
@@ -71,7 +71,13 @@ func load(t *testing.T, file string) *dialog.Script {
 // play plays a script on a cluster.
 func play(t *testing.T, s *dialog.Script, c *cluster.Cluster, tag string) {
 	t.Helper()
-	if err := dialog.Play(t.Context(), s, cluster.World{Cluster: c}, tag); err != nil {
+	playOn(t, s, cluster.World{Cluster: c}, tag)
+}
+
+// playOn plays a script on any world.
+func playOn(t *testing.T, s *dialog.Script, w dialog.World, tag string) {
+	t.Helper()
+	if err := dialog.Play(t.Context(), s, w, tag); err != nil {
 		t.Error(err)
 	}
 }

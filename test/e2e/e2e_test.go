@@ -8,6 +8,7 @@
 package e2e
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"testing"
@@ -19,7 +20,14 @@ import (
 // bin is the folder of the binaries, built once for all tests.
 var bin string //nolint:gochecknoglobals // made by TestMain
 
+// together is how many scenarios play at a time: most of them wait most of the
+// time.
+const together = "6"
+
 func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", together); err != nil {
+		panic(err) // there is such a flag
+	}
 	dir, err := os.MkdirTemp("", "tt-bin")
 	if err == nil {
 		bin = dir

@@ -218,6 +218,9 @@ func (c *Cluster) MsgServer(number string) (string, error) {
 	return s.Addr(), nil
 }
 
+// Folder returns the working folder of a role, with its configuration.
+func (c *Cluster) Folder(name string) string { return filepath.Join(c.dir, name) }
+
 // LoginURL returns where clients ask for a msg_server.
 func (c *Cluster) LoginURL() string { return c.loginURL }
 
@@ -250,11 +253,17 @@ func (c *Cluster) CreateUsers(ctx context.Context, names []string, password stri
 	return ids, nil
 }
 
-// Stored returns the ids of a conversation's rows, ascending.
-func (c *Cluster) Stored(ctx context.Context, conv im.Conversation) ([]im.MsgID, error) {
-	query, arg := "SELECT msgId FROM IMGroupMessage_%d WHERE groupId = ? ORDER BY msgId", uint32(conv.Group)
+// Row is a stored message.
+type Row struct {
+	ID   im.MsgID
+	Data string
+}
+
+// Stored returns the rows of a conversation, ascending.
+func (c *Cluster) Stored(ctx context.Context, conv im.Conversation) ([]Row, error) {
+	query, arg := "SELECT msgId, content FROM IMGroupMessage_%d WHERE groupId = ? ORDER BY msgId", uint32(conv.Group)
 	if conv.Kind == im.Single {
-		query = "SELECT msgId FROM IMMessage_%d WHERE relateId = ? ORDER BY msgId"
+		query = "SELECT msgId, content FROM IMMessage_%d WHERE relateId = ? ORDER BY msgId"
 		err := c.DB.QueryRowContext(ctx, "SELECT id FROM IMRelationShip WHERE smallId = ? AND bigId = ?",
 			conv.Pair.Small, conv.Pair.Big).Scan(&arg)
 		if errors.Is(err, sql.ErrNoRows) {
@@ -268,13 +277,13 @@ func (c *Cluster) Stored(ctx context.Context, conv im.Conversation) ([]im.MsgID,
 		return nil, err
 	}
 	defer rows.Close()
-	var all []im.MsgID
+	var all []Row
 	for rows.Next() {
-		var id im.MsgID
-		if err := rows.Scan(&id); err != nil {
+		var r Row
+		if err := rows.Scan(&r.ID, &r.Data); err != nil {
 			return nil, err
 		}
-		all = append(all, id)
+		all = append(all, r)
 	}
 	return all, rows.Err()
 }

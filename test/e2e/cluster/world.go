@@ -154,17 +154,17 @@ func stored(ctx context.Context, w World, args []string) error {
 	default:
 		return errors.New("stored COUNT USER USER, or stored COUNT GROUP")
 	}
-	ids, err := w.Stored(ctx, conv)
+	rows, err := w.Stored(ctx, conv)
 	if err != nil {
 		return err
 	}
-	for i, id := range ids {
-		if id != im.MsgID(i+1) {
-			return fmt.Errorf("ids %v are not consecutive", ids)
+	for i, r := range rows {
+		if r.ID != im.MsgID(i+1) {
+			return fmt.Errorf("%d rows, but id %d at place %d", len(rows), r.ID, i+1)
 		}
 	}
-	if len(ids) != int(numbers[0]) {
-		return fmt.Errorf("want %d rows, got %d: %v", numbers[0], len(ids), ids)
+	if len(rows) != int(numbers[0]) {
+		return fmt.Errorf("want %d rows, got %d", numbers[0], len(rows))
 	}
 	return nil
 }

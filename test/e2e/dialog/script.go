@@ -98,6 +98,17 @@ func Parse(name string, r io.Reader) (*Script, error) {
 	return s, nil
 }
 
+// Deeds returns what the script does to its world, the first word of each.
+func (s *Script) Deeds() []string {
+	var all []string
+	for _, st := range s.steps {
+		if st.kind == stepWorld && !slices.Contains(all, st.words[0].text) {
+			all = append(all, st.words[0].text)
+		}
+	}
+	return all
+}
+
 // userOf returns the user of a terminal's name.
 func userOf(terminal string) string {
 	user, _, _ := strings.Cut(terminal, ".")
