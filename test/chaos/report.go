@@ -64,8 +64,9 @@ type done struct {
 	schedule.Fault
 	Began    time.Duration `json:"began"`
 	Ended    time.Duration `json:"ended"`
-	InFlight int           `json:"in_flight"` // messages without an answer when it began
-	Nacked   int64         `json:"nacked"`    // while it lasted
+	InFlight int           `json:"in_flight"`       // messages without an answer when it began
+	Conns    int           `json:"conns,omitempty"` // that a fault of the network harmed
+	Nacked   int64         `json:"nacked"`          // while it lasted
 	Slow     int64         `json:"slow"`
 	Closed   int64         `json:"closed"`
 }
@@ -79,7 +80,7 @@ func (r *report) add(p *part) {
 	hits := map[schedule.Kind]int{}
 	for _, f := range p.Faults {
 		r.FaultsByKind[f.Kind]++
-		hits[f.Kind] += f.InFlight
+		hits[f.Kind] += f.hit()
 	}
 	for _, kind := range schedule.Kinds() {
 		if n, ok := hits[kind]; ok && n == 0 {
@@ -91,6 +92,15 @@ func (r *report) add(p *part) {
 		r.Violations = append(r.Violations, violation{p.Name, v, p.during(v.T)})
 	}
 	r.Systems = append(r.Systems, p)
+}
+
+// hit returns how many messages were under way, 0 if a fault of the network
+// found no connection.
+func (d *done) hit() int {
+	if d.Conns == 0 && slices.Contains([]schedule.Kind{schedule.Cut, schedule.Delay, schedule.Throttle, schedule.HalfOpen}, d.Kind) {
+		return 0
+	}
+	return d.InFlight
 }
 
 // before is how long a fault may have been over when what it did shows.
@@ -222,8 +232,8 @@ func (r *report) timeline(w io.Writer) {
 			for ; i < len(broken) && time.Duration(broken[i].T)*time.Microsecond < f.Began; i++ {
 				fmt.Fprintf(w, "%v\n", broken[i].Violation)
 			}
-			fmt.Fprintf(w, "%9.3fs fault #%d %s, healed at %.3fs: %d in flight, %d refused, %d slow, %d closed\n",
-				f.Began.Seconds(), f.N, f.Fault.String(), f.Ended.Seconds(), f.InFlight, f.Nacked, f.Slow, f.Closed)
+			fmt.Fprintf(w, "%9.3fs fault #%d %s, healed at %.3fs: %d in flight, %d connections, %d refused, %d slow, %d closed\n",
+				f.Began.Seconds(), f.N, f.Fault.String(), f.Ended.Seconds(), f.InFlight, f.Conns, f.Nacked, f.Slow, f.Closed)
 		}
 		for ; i < len(broken); i++ {
 			fmt.Fprintf(w, "%v\n", broken[i].Violation)

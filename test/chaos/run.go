@@ -162,7 +162,7 @@ func newLoad(ctx context.Context, o options, s *system.System, log *event.Log) (
 
 // settleFor is how long it may take after the last fault until everybody is
 // back and everything is acknowledged.
-const settleFor = 60 * time.Second
+const settleFor = 90 * time.Second
 
 // play lets the load and the faults run, and asks the last questions.
 func (p *part) play(ctx context.Context, o options, s *system.System, l *load.Load, length time.Duration) error {
@@ -187,7 +187,7 @@ func (p *part) play(ctx context.Context, o options, s *system.System, l *load.Lo
 	settling, cancel := context.WithTimeout(ctx, settleFor)
 	defer cancel()
 	if err := l.Settle(settling); err != nil {
-		p.Wrong = append(p.Wrong, fmt.Sprintf("a minute after the last fault: %v", err))
+		p.Wrong = append(p.Wrong, fmt.Sprintf("%v after the last fault: %v", settleFor, err))
 	}
 	if err := l.Finale(ctx); err != nil {
 		p.Wrong = append(p.Wrong, fmt.Sprintf("at rest: %v", err))
@@ -240,7 +240,7 @@ func (p *part) one(ctx context.Context, f *schedule.Fault, s *system.System, l *
 	if f.Kind == schedule.Client {
 		err = l.Harm(ctx, f, s, hit)
 	} else {
-		err = s.Inject(ctx, f, hit)
+		err = s.Inject(ctx, f, hit, func(conns int) { d.Conns = conns })
 	}
 	d.Ended = time.Since(p.start)
 	d.Nacked, d.Slow, d.Closed = l.Nacked.Load()-nacked, l.Slow.Load()-slow, l.Closed.Load()-closed

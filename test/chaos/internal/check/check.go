@@ -22,7 +22,7 @@ const (
 	AckChanged   Rule = "ack_changed"   // a repeat was acknowledged with another id
 	RefusedKept  Rule = "refused_kept"  // refused for ever, yet stored
 	Phantom      Rule = "phantom"       // shown to a client, not stored, or not like that
-	Gap          Rule = "gap"           // an id is missing and nothing was given up then
+	Gap          Rule = "gap"           // an id is missing and nothing had to be given up or made again then
 	TimeOrder    Rule = "time_order"    // sent after an acknowledgement, numbered before it
 	SenderOrder  Rule = "sender_order"  // two messages of one connection changed places
 	PushOrder    Rule = "push_order"    // pushed again, or behind a later one
@@ -150,14 +150,14 @@ type message struct {
 
 // conv is one conversation.
 type conv struct {
-	name   string
-	conv   im.Conversation
-	users  []uint32
-	rows   map[im.MsgID]int32 // into messages
-	max    im.MsgID
-	acked  im.MsgID   // highest so far
-	failed []int64    // when attempts were sent that have no acknowledgement
-	ids    []im.MsgID // what sorted returns
+	name  string
+	conv  im.Conversation
+	users []uint32
+	rows  map[im.MsgID]int32 // into messages
+	max   im.MsgID
+	acked im.MsgID   // highest so far
+	hurt  []int64    // when attempts were sent that have no acknowledgement, or a late one
+	ids   []im.MsgID // what sorted returns
 }
 
 // violate records a broken promise.

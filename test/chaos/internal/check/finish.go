@@ -66,10 +66,10 @@ func (c *Checker) finishMessage(m *message) {
 const giveUp = 12e6
 
 // finishConv explains the ids that are missing: each by an attempt that was
-// under way between its neighbours and was not acknowledged.
+// under way between its neighbours and was not acknowledged, or late.
 func (c *Checker) finishConv(v *conv) {
 	if c.result.SQL {
-		slices.Sort(v.failed)
+		slices.Sort(v.hurt)
 		for from := im.MsgID(1); from <= v.max; from++ {
 			if v.rows[from] != 0 {
 				continue
@@ -95,8 +95,8 @@ func (c *Checker) explain(v *conv, from, to im.MsgID) {
 	if ok && c.messages[i].acked != 0 {
 		latest = c.messages[i].ackedAt
 	}
-	first, _ := slices.BinarySearch(v.failed, earliest-giveUp)
-	last, _ := slices.BinarySearch(v.failed, latest)
+	first, _ := slices.BinarySearch(v.hurt, earliest-giveUp)
+	last, _ := slices.BinarySearch(v.hurt, latest)
 	missing := int(to - from + 1)
 	if last-first >= missing {
 		c.result.Gaps += missing
@@ -104,7 +104,7 @@ func (c *Checker) explain(v *conv, from, to im.MsgID) {
 	}
 	at := earliest
 	c.violate(Violation{Rule: Gap, T: at, Conv: v.name, ID: from},
-		"%s lacks #%d to #%d; %d attempts failed in that time", v.name, from, to, max(last-first, 0))
+		"%s lacks #%d to #%d; %d attempts failed or were slow in that time", v.name, from, to, max(last-first, 0))
 }
 
 // finishTerminals looks for messages that a terminal never found.

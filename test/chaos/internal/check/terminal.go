@@ -33,9 +33,9 @@ type attempt struct {
 }
 
 // patience is how long a server may take to say that a message was not
-// stored, in microseconds: its own four seconds, and as long again for a
-// machine that has other things to do, or a process that was stopped.
-const patience = 12e6
+// stored, in microseconds: its own four seconds, those of a process that was
+// stopped, and more for a machine that has other things to do.
+const patience = 20e6
 
 // endConnection judges what happened on the connection of now.
 func (c *Checker) endConnection(t *terminal, at int64) {

@@ -68,7 +68,7 @@ func (l *Load) newPlayer(i int, phone bool, rng *rand.Rand) *player {
 	p.ip = fmt.Sprintf("127.%d.%d.%d", third, 1+i/200, 1+i%200)
 	// A terminal notices a dead connection within seconds, so that it plays on;
 	// a Windows client repeats early, so that its repeats meet the first ones.
-	p.profile.Heartbeat, p.profile.HeartbeatTimeout = 4*time.Second, 8*time.Second
+	p.profile.Heartbeat, p.profile.HeartbeatTimeout = 3*time.Second, 5*time.Second
 	if p.profile.ResendAfter > 0 {
 		p.profile.ResendAfter = 700 * time.Millisecond
 	}

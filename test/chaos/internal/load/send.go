@@ -18,7 +18,7 @@ import (
 
 // Bounds of what a terminal has under way.
 const (
-	ackTimeout = 15 * time.Second // servers say after some four seconds that they failed
+	ackTimeout = 25 * time.Second // servers say after some four seconds that they failed
 	window     = 8                // messages without an answer
 	maxOutbox  = 64               // messages to be repeated
 	keepRecent = 20

@@ -28,7 +28,7 @@ type Weather struct {
 // from any goroutine.
 type Proxy struct {
 	target   string
-	who      func(net.Addr) string
+	who      func(from, to net.Addr) string
 	listener net.Listener
 	moved    atomic.Int64
 	running  sync.WaitGroup
@@ -41,14 +41,14 @@ type Proxy struct {
 }
 
 // Listen starts a proxy for target on addr. who names the peer that connects
-// from an address; nil names nobody.
-func Listen(ctx context.Context, addr, target string, who func(net.Addr) string) (*Proxy, error) {
+// from an address to the proxy's; nil names nobody.
+func Listen(ctx context.Context, addr, target string, who func(from, to net.Addr) string) (*Proxy, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("proxy for %s: %w", target, err)
 	}
 	if who == nil {
-		who = func(net.Addr) string { return "?" }
+		who = func(_, _ net.Addr) string { return "?" }
 	}
 	p := &Proxy{
 		target: target, who: who, listener: l,
@@ -77,9 +77,10 @@ func (p *Proxy) Close() error {
 	return err
 }
 
-// Set changes the weather of a peer until the next Set. What Everybody has
-// holds for those that have none of their own.
-func (p *Proxy) Set(peer string, w Weather) {
+// Set changes the weather of a peer until the next Set, and returns how many
+// connections it has now. What Everybody has holds for those that have none of
+// their own.
+func (p *Proxy) Set(peer string, w Weather) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if w == (Weather{}) {
@@ -90,6 +91,7 @@ func (p *Proxy) Set(peer string, w Weather) {
 	for c := range p.conns {
 		p.apply(c)
 	}
+	return p.each(peer, func(*conn) {})
 }
 
 // apply runs with mu held.
@@ -161,7 +163,7 @@ func (p *Proxy) serve(nc net.Conn) {
 		_ = nc.Close()
 		return
 	}
-	c := &conn{peer: p.who(near.RemoteAddr()), near: near, changed: make(chan struct{})}
+	c := &conn{peer: p.who(near.RemoteAddr(), near.LocalAddr()), near: near, changed: make(chan struct{})}
 	if p.refuses(c.peer) {
 		reset(near)
 		return

@@ -36,8 +36,8 @@ func echo(t *testing.T) string {
 // through returns a proxy and a connection through it that works.
 func through(t *testing.T) (*Proxy, net.Conn) {
 	t.Helper()
-	p, err := Listen(t.Context(), "127.0.0.1:0", echo(t), func(a net.Addr) string {
-		return Owner(a, map[string]int{"init": 1, "me": os.Getpid()})
+	p, err := Listen(t.Context(), "127.0.0.1:0", echo(t), func(from, to net.Addr) string {
+		return Owner(from, to, map[string]int{"init": 1, "me": os.Getpid()})
 	})
 	if err != nil {
 		t.Fatal(err)

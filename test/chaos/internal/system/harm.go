@@ -12,16 +12,17 @@ import (
 	"teamtalk/test/chaos/internal/schedule"
 )
 
-// Inject does what a fault says, waits as long as it lasts, and heals it. Faults of one
-// process wait for each other. begin is called once the process is at hand,
-// right before the harm is done; what only clients can do is not ours.
-func (s *System) Inject(ctx context.Context, f *schedule.Fault, begin func()) error {
+// Inject does what a fault says, waits as long as it lasts, and heals it.
+// Faults of one process wait for each other. begin is called once the process
+// is at hand, right before the harm is done; hit with the number of connections
+// that a fault of the network harmed. What only clients can do is not ours.
+func (s *System) Inject(ctx context.Context, f *schedule.Fault, begin func(), hit func(conns int)) error {
 	switch f.Kind {
 	case schedule.FlushAll:
 		begin()
 		return s.flush(ctx)
 	case schedule.Cut, schedule.Delay, schedule.Throttle, schedule.HalfOpen:
-		return s.weather(ctx, f, begin)
+		return s.weather(ctx, f, begin, hit)
 	case schedule.Client:
 		return fmt.Errorf("%s is what clients do", f)
 	}
@@ -127,7 +128,7 @@ func (s *System) flush(ctx context.Context) error {
 }
 
 // weather harms the connections of an edge.
-func (s *System) weather(ctx context.Context, f *schedule.Fault, begin func()) error {
+func (s *System) weather(ctx context.Context, f *schedule.Fault, begin func(), hit func(conns int)) error {
 	p := s.proxies[f.Target]
 	if p == nil {
 		return fmt.Errorf("there is no proxy for %s", f.Target)
@@ -139,17 +140,17 @@ func (s *System) weather(ctx context.Context, f *schedule.Fault, begin func()) e
 	begin()
 	switch f.Kind {
 	case schedule.Cut:
-		p.Cut(from, f.For)
+		hit(p.Cut(from, f.For))
 	case schedule.HalfOpen:
-		p.HalfOpen(from, f.DeadPeer)
+		hit(p.HalfOpen(from, f.DeadPeer))
 		pause(ctx, f.For)
 		p.CutHalf(from)
 		return nil
 	case schedule.Delay:
-		p.Set(from, proxy.Weather{Delay: f.Delay})
+		hit(p.Set(from, proxy.Weather{Delay: f.Delay}))
 		defer p.Set(from, proxy.Weather{})
 	case schedule.Throttle:
-		p.Set(from, proxy.Weather{Rate: f.Rate})
+		hit(p.Set(from, proxy.Weather{Rate: f.Rate}))
 		defer p.Set(from, proxy.Weather{})
 	}
 	pause(ctx, f.For)
@@ -219,10 +220,11 @@ func (s *System) readOnly(ctx context.Context, p *part, d time.Duration) error {
 	if err := s.disk.readOnly(true); err != nil {
 		return err
 	}
-	trying, cancel := context.WithTimeout(ctx, d)
+	over := time.Now().Add(d)
+	trying, cancel := context.WithDeadline(ctx, over)
+	defer cancel()
 	started := p.server.Start(trying)
-	cancel()
-	pause(trying, d)
+	pause(ctx, time.Until(over))
 	if started == nil { // it runs on data that it cannot change
 		if err := p.server.Kill(); err != nil {
 			return err

@@ -53,8 +53,8 @@ type System struct {
 	Seen map[string]string
 
 	cfg     Config
-	parts   map[string]*part
-	order   []string // of starting
+	parts   map[string]*part // whole before any process connects to another
+	order   []string         // of starting
 	proxies map[string]*proxy.Proxy
 	disk    *disk
 	// temporary is a folder outside of cfg.Dir that goes with the system.
@@ -63,8 +63,9 @@ type System struct {
 	open      func() (*sql.DB, error)
 	admin     []string // arguments by which the command line finds the accounts
 
-	mu    sync.Mutex // guards the fields below
-	wrong []string   // what processes did that they must not do
+	mu       sync.Mutex        // guards the fields below
+	pidFiles map[string]string // of the processes that connect to others
+	wrong    []string          // what processes did that they must not do
 }
 
 // part is one process.
@@ -86,7 +87,7 @@ func newSystem(name string, cfg Config) (*System, error) {
 		return nil, fmt.Errorf("make folder: %w", err)
 	}
 	return &System{
-		Name: name, cfg: cfg, parts: map[string]*part{}, proxies: map[string]*proxy.Proxy{}, Seen: map[string]string{},
+		Name: name, cfg: cfg, parts: map[string]*part{}, pidFiles: map[string]string{}, proxies: map[string]*proxy.Proxy{}, Seen: map[string]string{},
 	}, nil
 }
 
@@ -94,13 +95,18 @@ func newSystem(name string, cfg Config) (*System, error) {
 func (s *System) add(p *part) {
 	s.parts[p.name] = p
 	s.order = append(s.order, p.name)
+	if p.pid != "" {
+		s.mu.Lock()
+		s.pidFiles[p.name] = p.pid
+		s.mu.Unlock()
+	}
 	s.Processes = append(s.Processes, p.name)
 }
 
 // front puts a proxy before a process: whoever connects to it connects to the
 // port proxyOffset above.
 func (s *System) front(ctx context.Context, name string, port int) error {
-	p, err := proxy.Listen(ctx, local(port+proxyOffset), local(port), func(a net.Addr) string { return s.who(a) })
+	p, err := proxy.Listen(ctx, local(port+proxyOffset), local(port), s.who)
 	if err != nil {
 		return err
 	}
@@ -113,10 +119,10 @@ const proxyOffset = 400
 
 func local(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
-// who names the process or the client that connects from an address. Clients
+// who names the process or the client that connects from one address to another. Clients
 // have addresses of their own, see load.
-func (s *System) who(a net.Addr) string {
-	tcp, ok := a.(*net.TCPAddr)
+func (s *System) who(from, to net.Addr) string {
+	tcp, ok := from.(*net.TCPAddr)
 	if !ok {
 		return "?"
 	}
@@ -124,17 +130,16 @@ func (s *System) who(a net.Addr) string {
 		return ip
 	}
 	pids := map[string]int{}
-	for name, p := range s.parts {
-		if p.pid == "" {
-			continue
-		}
-		if text, err := os.ReadFile(p.pid); err == nil {
+	s.mu.Lock()
+	for name, path := range s.pidFiles {
+		if text, err := os.ReadFile(path); err == nil {
 			if pid, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil {
 				pids[name] = pid
 			}
 		}
 	}
-	return proxy.Owner(a, pids)
+	s.mu.Unlock()
+	return proxy.Owner(from, to, pids)
 }
 
 // startAll starts what stands in order, each group at the same time.
