@@ -177,6 +177,13 @@ func (l *Link) onHello(body []byte) {
 		l.conn.Close(ReasonBadHello)
 		return
 	}
+	if l.up || l.peer.Load() != nil {
+		// What LinkUp found settled must stay so. A peer of ours that was
+		// taken for an original, because its HELLO is late, connects again.
+		l.node.log.Warn("link refused: HELLO out of place", "peer", l.Addr())
+		l.conn.Close(ReasonBadHello)
+		return
+	}
 	l.greet()
 	l.peer.Store(&Peer{
 		ServerID:     hello.GetServerId(),

@@ -120,6 +120,36 @@ func TestWeDialOriginal(t *testing.T) {
 	peer.want(wire.RoleSet)
 }
 
+// What LinkUp found settled stays so: a HELLO after it ends the link, and a
+// peer that was taken for an original because it was slow connects again.
+func TestHelloComesOnceAndFirst(t *testing.T) {
+	t.Parallel()
+	hello := func(id string) *extension.IMHello {
+		return &extension.IMHello{Version: proto.Uint32(1), ServerId: &id, Role: proto.String("msg_server")}
+	}
+	for name, first := range map[string]func(*raw){
+		"after an original's PDU": func(r *raw) { r.send(wire.RoleSet, []byte{8, 1}) },
+		"after a HELLO":           func(r *raw) { r.sendMessage(wire.Hello, hello("early")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := run(t, Config{Role: "route_server"}, "")
+			peer := dialRaw(t, h.addr)
+			first(peer)
+			l := waitFor(t, h.up, "LinkUp")
+			was := l.Peer()
+			peer.sendMessage(wire.Hello, hello("late"))
+			waitFor(t, h.down, "LinkDown")
+			if now := l.Peer(); now.ServerID != was.ServerID || now.Role != was.Role {
+				t.Errorf("Peer was %+v and is %+v", was, now)
+			}
+			if h.links("original") != 0 || h.links("msg_server") != 0 {
+				t.Errorf("im_links = %v and %v, want 0", h.links("original"), h.links("msg_server"))
+			}
+		})
+	}
+}
+
 func TestSecret(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct {
