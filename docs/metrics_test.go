@@ -215,17 +215,19 @@ aesKey=`+textcrypt.StandardKey+`
 	runOnce(t, s, err)
 }
 
-// runOnce lets a role give back what New opened.
-func runOnce(t *testing.T, role interface {
+type role interface {
 	Run(ctx context.Context) error
-}, err error) {
+}
+
+// runOnce lets a role give back what New opened.
+func runOnce(t *testing.T, r role, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
 	ended, end := context.WithCancel(t.Context())
 	end()
-	if err := role.Run(ended); err != nil {
+	if err := r.Run(ended); err != nil {
 		t.Error(err)
 	}
 }
