@@ -249,7 +249,7 @@ func TestSecretIsNotForgedOrMirrored(t *testing.T) {
 
 func TestTimeout(t *testing.T) {
 	t.Parallel()
-	h := run(t, Config{Role: "route_server", Timeout: 1200 * time.Millisecond, Heartbeat: time.Millisecond}, "")
+	h := run(t, Config{Role: "route_server", Timeout: 2500 * time.Millisecond, Heartbeat: time.Millisecond}, "")
 	silent := dialRaw(t, h.addr)
 	silent.sendHeartbeat(0) // and nothing more
 	waitFor(t, h.up, "LinkUp")
