@@ -138,7 +138,7 @@ func (ds documents) numbers(path string) (all []float64, err error) {
 
 // rowFormat is title, figure, value, wanted, verdict. The columns have fixed
 // widths so that the rows of several checks make one table.
-const rowFormat = "%-36s  %-30s  %-28s  %-24s  %s\n"
+const rowFormat = "%-36s  %-40s  %-28s  %-12s  %s\n"
 
 // print prints all rows and reports whether every figure was met.
 func (c *check) print(w io.Writer) (met bool, err error) {

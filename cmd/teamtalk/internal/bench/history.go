@@ -60,7 +60,7 @@ func runHistory(ctx context.Context, r *run, p *progress, res *Result) error {
 		return err
 	}
 	r.close()
-	failed.into(res)
+	res.Failed, res.FirstFailure = failed.count()
 	res.Series = used.series
 	res.addOperations(r)
 	res.addUsage(used.usage, r.meter.sum(pageRequest).inWindow+r.meter.sum(unreadRequest).inWindow)

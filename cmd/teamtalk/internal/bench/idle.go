@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -63,7 +64,8 @@ func runIdle(ctx context.Context, r *run, p *progress, res *Result) error {
 		return err
 	}
 	s := crowd.status()
-	res.Conns, res.Failed, res.FirstFailure, res.Disconnected = int(want), s.Failed, s.FirstFailure, s.Lost
+	res.Conns, res.Failed, res.FirstFailure = int(want), s.Failed, s.FirstFailure
+	res.Disconnected, res.FirstLoss = s.Lost, s.FirstLoss
 	res.Operations = []OperationTime{{
 		Name: idleKinds[0], Count: s.LoggedIn, PerS: float64(s.LoggedIn) / took.Seconds(),
 		CPUPerOp: loggedIn.since(before).perOp(s.LoggedIn),
@@ -118,6 +120,7 @@ type crowdStatus struct {
 	Failed       int64
 	FirstFailure string
 	Lost         int64
+	FirstLoss    string
 }
 
 // startCrowd starts as many processes as are wanted or needed.
@@ -194,9 +197,8 @@ func (c *crowd) status() (sum crowdStatus) {
 		sum.LoggedIn += m.status.LoggedIn
 		sum.Failed += m.status.Failed
 		sum.Lost += m.status.Lost
-		if sum.FirstFailure == "" {
-			sum.FirstFailure = m.status.FirstFailure
-		}
+		sum.FirstFailure = cmp.Or(sum.FirstFailure, m.status.FirstFailure)
+		sum.FirstLoss = cmp.Or(sum.FirstLoss, m.status.FirstLoss)
 		m.mu.Unlock()
 	}
 	return sum

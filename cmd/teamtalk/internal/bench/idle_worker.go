@@ -78,9 +78,10 @@ func (o crowdOrder) carryOut(ctx context.Context, out io.Writer) {
 	defer tick.Stop()
 	status := json.NewEncoder(out)
 	for ctx.Err() == nil {
-		var res Result
-		failed.into(&res)
-		if status.Encode(crowdStatus{loggedIn.Load(), res.Failed, res.FirstFailure, d.lost.Load()}) != nil {
+		s := crowdStatus{LoggedIn: loggedIn.Load()}
+		s.Failed, s.FirstFailure = failed.count()
+		s.Lost, s.FirstLoss = d.lost.count()
+		if status.Encode(s) != nil {
 			break // nobody listens any more
 		}
 		select {

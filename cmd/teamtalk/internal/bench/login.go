@@ -58,8 +58,9 @@ func runLogin(ctx context.Context, r *run, p *progress, res *Result) error {
 	if err != nil {
 		return err
 	}
-	failed.into(res)
-	res.Conns, res.Disconnected, res.Series = len(guests), d.lost.Load(), used.series
+	res.Failed, res.FirstFailure = failed.count()
+	res.Conns, res.Series = len(guests), used.series
+	res.Disconnected, res.FirstLoss = d.lost.count()
 	res.addOperations(r)
 	res.Operations[firstLogin] = first
 	again := r.meter.sum(reconnect).inWindow
@@ -122,7 +123,7 @@ type dialer struct {
 	sources  []string
 
 	turn atomic.Int64
-	lost atomic.Int64 // connections that the guest did not leave
+	lost failures // connections that the guest did not leave
 }
 
 // visit logs a guest in.
@@ -130,19 +131,16 @@ func (d *dialer) visit(ctx context.Context, g *guest) error {
 	c, err := client.Dial(ctx, client.Options{
 		Addr: g.addr, User: g.user, Password: d.password, Profile: g.profile,
 		LocalAddr: d.sources[int(d.turn.Add(1))%len(d.sources)],
-		Handler:   d.handle,
+		Handler: func(c *client.Client, e client.Event) {
+			// One that never logged in is a failure of visit.
+			if closed, ok := e.(*client.Closed); ok && c.User() != 0 && !errors.Is(closed.Err, client.ErrClosed) {
+				d.lost.add(fmt.Errorf("%s at %s: %w", g.user, g.addr, closed.Err))
+			}
+		},
 	})
 	if err != nil {
 		return fmt.Errorf("log in %s at %s: %w", g.user, g.addr, err)
 	}
 	g.client = c
 	return nil
-}
-
-// handle counts connections that were lost; one that never logged in is a
-// failure of visit.
-func (d *dialer) handle(c *client.Client, e client.Event) {
-	if closed, ok := e.(*client.Closed); ok && c.User() != 0 && !errors.Is(closed.Err, client.ErrClosed) {
-		d.lost.Add(1)
-	}
 }

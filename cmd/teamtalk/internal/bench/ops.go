@@ -10,7 +10,8 @@ import (
 // opTimeout bounds one operation.
 const opTimeout = 15 * time.Second
 
-// failures counts operations that went wrong and keeps the first reason.
+// failures counts operations or connections that went wrong and keeps the
+// first reason.
 type failures struct {
 	mu    sync.Mutex // guards the fields below
 	n     int64
@@ -25,14 +26,14 @@ func (f *failures) add(err error) {
 	}
 }
 
-// into enters the failures into a result.
-func (f *failures) into(res *Result) {
+// count returns how many there were and the first reason, "" without any.
+func (f *failures) count() (n int64, first string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	res.Failed = f.n
 	if f.first != nil {
-		res.FirstFailure = f.first.Error()
+		first = f.first.Error()
 	}
+	return f.n, first
 }
 
 // operation carries out the n-th operation of a worker (from 0), and returns

@@ -27,6 +27,7 @@ type Result struct {
 	Failed       int64  `json:"failed"` // operations
 	FirstFailure string `json:"first_failure,omitempty"`
 	Disconnected int64  `json:"disconnected"`
+	FirstLoss    string `json:"first_loss,omitempty"` // why the first connection was lost
 
 	// CPU in microseconds per operation, by server and in total; memory at the
 	// end of the measured time. An operation is an acknowledged message, a
@@ -186,7 +187,7 @@ func (res *Result) broken() string {
 	case res.Failed > 0:
 		return fmt.Sprintf("%d operations failed, the first: %s", res.Failed, res.FirstFailure)
 	case res.Disconnected > 0:
-		return fmt.Sprintf("%d connections were lost", res.Disconnected)
+		return fmt.Sprintf("%d connections were lost, the first: %s", res.Disconnected, res.FirstLoss)
 	case res.Traffic != nil && res.Acked == 0:
 		return "no message was acknowledged"
 	}

@@ -27,6 +27,7 @@ type run struct {
 	sent    atomic.Int64
 	refused atomic.Int64 // sends that failed or were never acknowledged
 	found   findings
+	lost    failures    // connections
 	stopped atomic.Bool // no more sends
 	closing atomic.Bool // connections end because the run does
 }
@@ -61,10 +62,8 @@ func Run(ctx context.Context, modeName string, cfg Config, progress io.Writer) (
 	}
 	r.close()
 	res.Addrs, res.Conns = r.addrs, max(res.Conns, len(r.terminals))
-	for _, t := range r.terminals {
-		if t.gone.Load() {
-			res.Disconnected++
-		}
+	if n, first := r.lost.count(); n > 0 {
+		res.Disconnected, res.FirstLoss = n, first
 	}
 	res.addCeiling(ceiling)
 	return res, nil

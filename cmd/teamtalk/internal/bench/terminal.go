@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,7 +38,7 @@ type terminal struct {
 }
 
 // handle takes the events of the connection.
-func (t *terminal) handle(_ *client.Client, e client.Event) {
+func (t *terminal) handle(c *client.Client, e client.Event) {
 	switch e := e.(type) {
 	case *client.Message:
 		if !t.deaf {
@@ -46,6 +47,7 @@ func (t *terminal) handle(_ *client.Client, e client.Event) {
 	case *client.Closed:
 		if !t.run.closing.Load() {
 			t.gone.Store(true)
+			t.run.lost.add(fmt.Errorf("%s at %s: %w", t.user, c.Addr(), e.Err))
 		}
 	}
 }
