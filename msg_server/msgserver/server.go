@@ -33,10 +33,12 @@ type Deps struct {
 	Clock func() time.Time
 }
 
-// How long a graceful stop waits for sends under way and for clients to take
-// their last bytes, and how often held messages and sends are looked at.
+// How long a graceful stop waits for sends under way, at least for relays
+// under way, and for clients to take their last bytes; and how often held
+// messages and sends are looked at.
 const (
 	drainFor   = 3 * time.Second
+	settleFor  = 200 * time.Millisecond
 	closeFor   = 3 * time.Second
 	sweepEvery = 25 * time.Millisecond
 )
@@ -141,15 +143,19 @@ func (s *Server) Run(ctx context.Context) error {
 	return err
 }
 
-// drain takes no new connections, waits for the sends under way, tells the
-// clients that understand it to move, and closes all of them.
+// drain takes no new connections, waits for the sends under way and for what
+// other servers have just acknowledged and relayed, tells the clients that
+// understand it to move, and closes all of them.
 func (s *Server) drain(ctx context.Context) {
 	s.stopping.Store(true)
 	s.engine.RefuseNew()
 	s.logins.leave()
+	settled := time.After(settleFor)
 	waiting, cancel := context.WithTimeout(ctx, drainFor)
 	s.sends.wait(waiting)
 	cancel()
+	<-settled
+	s.order.Release()
 	move := mustFrame(wire.MoveServer, &extension.IMMoveServer{RetryAfterMs: proto.Uint32(0)})
 	s.sessions.Each(func(session *Session) {
 		if session.Conn.moves.Load() {

@@ -4,9 +4,12 @@ import (
 	"net"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
 	"teamtalk/internal/im"
 	"teamtalk/internal/link/linktest"
 	"teamtalk/internal/wire"
+	"teamtalk/msg_server/internal/deliver"
 	"teamtalk/pb/extension"
 	"teamtalk/pb/server"
 )
@@ -68,6 +71,26 @@ func TestStop(t *testing.T) {
 	if w.sessions.Len() != 0 {
 		t.Error("sessions left")
 	}
+}
+
+// What was relayed here before the stop is pushed, also what waited for its
+// predecessor.
+func TestStopOwesNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	u := w.login(9, im.Mac)
+	w.route1.sendBody(wire.Relay, 0, relayed(t, 7, 9, 4, proto.Uint32(10), 9))
+	w.route1.sendBody(wire.Relay, 0, relayed(t, 7, 9, 3, proto.Uint32(10), 9))
+	linktest.Eventually(t, "two held messages", func() bool { return w.delivered(deliver.Held) == 2 })
+	ended := make(chan struct{})
+	go func() {
+		w.stop()
+		close(ended)
+	}()
+	u.gets(7, 9, 3)
+	u.gets(7, 9, 4)
+	u.closed()
+	linktest.Wait(t, ended, "the end")
 }
 
 // A stop waits for nothing for ever.

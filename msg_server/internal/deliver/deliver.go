@@ -106,27 +106,39 @@ func (o *Order) Offer(m *Message) Outcome {
 // milliseconds.
 func (o *Order) Expire() {
 	now := o.clock()
+	o.release(func(st *state) int {
+		// A message takes those below it along, which may have come later:
+		// nothing waits for longer than HoldFor.
+		n := len(st.held)
+		for n > 0 && now.Sub(st.held[n-1].heldSince) < HoldFor {
+			n--
+		}
+		return n
+	})
+}
+
+// Release pushes all that is held, in its order: nothing is waited for any
+// more.
+func (o *Order) Release() { o.release(func(st *state) int { return len(st.held) }) }
+
+// release pushes of each conversation the first held messages, as many as
+// due says.
+func (o *Order) release(due func(*state) int) {
 	for i := range o.shards {
 		sh := &o.shards[i]
 		sh.mu.Lock()
-		var due []*state
+		var ready []*state
 		for conv, st := range sh.holding {
-			// A message takes those below it along, which may have come later:
-			// nothing waits for longer than HoldFor.
-			n := len(st.held)
-			for n > 0 && now.Sub(st.held[n-1].heldSince) < HoldFor {
-				n--
-			}
-			if n > 0 {
+			if n := due(st); n > 0 {
 				st.release(n)
-				due = append(due, st)
+				ready = append(ready, st)
 			}
 			if len(st.held) == 0 {
 				delete(sh.holding, conv)
 			}
 		}
 		sh.mu.Unlock()
-		for _, st := range due {
+		for _, st := range ready {
 			sh.mu.Lock()
 			sh.drain(st)
 		}

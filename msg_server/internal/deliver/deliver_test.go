@@ -156,6 +156,25 @@ func (l *line) states(count func(*shard) int) (n int) {
 	return n
 }
 
+// Who stops waits for nothing: all that is held goes, in its order, and what
+// was waited for is late.
+func TestRelease(t *testing.T) {
+	t.Parallel()
+	l := newLine(t)
+	l.offer(1, Unknown)
+	l.offer(5, soon)
+	l.offer(3, soon)
+	l.want(1)
+	l.order.Release()
+	l.want(1, 3, 5)
+	if outcome := l.offer(4, soon); outcome != Late {
+		t.Errorf("4 is %s", outcome)
+	}
+	l.order.Release()
+	l.offer(6, soon)
+	l.want(1, 3, 5, 6)
+}
+
 // Conversations that fell silent are forgotten; those that hold something are
 // not.
 func TestConversationsAreBounded(t *testing.T) {
