@@ -51,11 +51,16 @@ func NewMariaDB(ctx context.Context, cfg MariaDBConfig) (*MariaDB, error) {
 		return nil, fmt.Errorf("folder %s is too long for a socket in it", dir)
 	}
 	data := filepath.Join(dir, "data")
-	if err := installMariaDB(ctx, data); err != nil {
+	// Not the system's: a server that starts removes other servers' files there.
+	temporary := filepath.Join(dir, "tmp")
+	if err := os.MkdirAll(temporary, 0o700); err != nil {
+		return nil, fmt.Errorf("make folder of MariaDB: %w", err)
+	}
+	if err := installMariaDB(ctx, data, temporary); err != nil {
 		return nil, err
 	}
 	args := append([]string{
-		"--no-defaults", "--datadir=" + data, "--socket=" + socket, "--bind-address=" + loopback,
+		"--no-defaults", "--datadir=" + data, "--tmpdir=" + temporary, "--socket=" + socket, "--bind-address=" + loopback,
 		"--port=" + strconv.Itoa(cfg.Port), "--pid-file=" + filepath.Join(dir, "mariadbd.pid"),
 		"--innodb-flush-log-at-trx-commit=1", "--skip-name-resolve", "--max-connections=1000",
 	}, userArgs()...)
@@ -74,7 +79,7 @@ func NewMariaDB(ctx context.Context, cfg MariaDBConfig) (*MariaDB, error) {
 
 // installMariaDB makes the system tables unless they are there. They are made
 // aside and moved, so that a folder is never half made.
-func installMariaDB(ctx context.Context, data string) error {
+func installMariaDB(ctx context.Context, data, temporary string) error {
 	if _, err := os.Stat(data); err == nil {
 		return nil
 	} else if !errors.Is(err, os.ErrNotExist) {
@@ -91,7 +96,9 @@ func installMariaDB(ctx context.Context, data string) error {
 	args := append([]string{
 		"--no-defaults", "--datadir=" + fresh, "--auth-root-authentication-method=normal", "--skip-test-db",
 	}, userArgs()...)
-	if output, err := exec.CommandContext(ctx, install, args...).CombinedOutput(); err != nil {
+	cmd := exec.CommandContext(ctx, install, args...)
+	cmd.Env = append(os.Environ(), "TMPDIR="+temporary)
+	if output, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("install MariaDB in %s: %w\n%s", data, err, output)
 	}
 	if err := os.Rename(fresh, data); err != nil {
