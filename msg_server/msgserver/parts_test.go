@@ -38,15 +38,21 @@ func TestRepeatsOfOneConnection(t *testing.T) {
 			t.Errorf("%s: found %v, want %v", name, got != nil, tc.want)
 		}
 	}
-	first.forget()
-	if r.find(5, body, noon) != nil {
-		t.Error("a failed send is a repeat")
+	if first.again() {
+		t.Error("what did not fail is tried again")
 	}
-	// The second attempt takes the place of the first, and outlives it.
+	first.fail()
+	if r.find(5, body, noon) != first || !first.again() || first.again() {
+		t.Error("a failed send is tried again once, as what it was")
+	}
+	// A later one takes the place of the first, and outlives it.
 	second := r.add(5, body, noon.Add(time.Second))
+	if second.op == first.op || second.op.IsZero() {
+		t.Error("two messages are one operation")
+	}
 	r.expire(noon.Add(repeatsFor + 1))
 	if r.find(5, body, noon.Add(time.Second)) != second || len(r.list) != 1 {
-		t.Error("the end of the first attempt took the second along")
+		t.Error("the end of the first took the second along")
 	}
 	r.expire(noon.Add(2 * repeatsFor))
 	if len(r.list) != 0 || len(r.byID) != 0 {

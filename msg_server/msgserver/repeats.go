@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"teamtalk/internal/im"
 	"teamtalk/internal/wire"
 	"teamtalk/pb/message"
 )
@@ -35,10 +36,11 @@ type repeatKey struct {
 type repeat struct {
 	key repeatKey
 	at  time.Time
+	op  im.OperationID // of every attempt: one that was given up may be stored yet
 
 	mu    sync.Mutex // guards the fields below
 	ack   *message.IMMsgDataAck
-	ended bool // it was not stored: a repeat is a new attempt
+	ended bool // it failed: a repeat is a new attempt
 }
 
 func newRepeats() *repeats {
@@ -49,16 +51,10 @@ func (r *repeats) keyOf(seq uint16, body []byte) repeatKey {
 	return repeatKey{seq: seq, hash: maphash.Bytes(r.seed, body)}
 }
 
-// find returns the send of the same seq and body; nil if there is none, or
-// if it failed.
+// find returns the send of the same seq and body; nil if there is none.
 func (r *repeats) find(seq uint16, body []byte, now time.Time) *repeat {
 	found := r.byID[r.keyOf(seq, body)]
 	if found == nil || now.Sub(found.at) > repeatsFor {
-		return nil
-	}
-	found.mu.Lock()
-	defer found.mu.Unlock()
-	if found.ended {
 		return nil
 	}
 	return found
@@ -68,7 +64,7 @@ func (r *repeats) add(seq uint16, body []byte, now time.Time) *repeat {
 	if len(r.list) >= maxRepeats {
 		r.drop(1)
 	}
-	added := &repeat{key: r.keyOf(seq, body), at: now}
+	added := &repeat{key: r.keyOf(seq, body), at: now, op: operationID("", now)}
 	r.byID[added.key] = added
 	r.list = append(r.list, added)
 	return added
@@ -102,11 +98,20 @@ func (r *repeat) acked(ack *message.IMMsgDataAck) {
 	r.ack = ack
 }
 
-// forget makes the next one a new attempt. Safe anywhere.
-func (r *repeat) forget() {
+// fail makes the next one a new attempt. Safe anywhere.
+func (r *repeat) fail() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.ended = true
+}
+
+// again reports whether a repeat must be tried anew, and takes that for done.
+func (r *repeat) again() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	was := r.ended
+	r.ended = false
+	return was
 }
 
 // answerAgain repeats the acknowledgement; while the first send is under way

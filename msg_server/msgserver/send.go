@@ -37,20 +37,23 @@ func (s *Server) sendMessage(c *client, pdu wire.PDU) {
 		if c.repeats == nil {
 			c.repeats = newRepeats()
 		}
-		first := c.repeats.find(pdu.Seq, pdu.Body, p.created)
-		if first != nil {
+		p.repeat = c.repeats.find(pdu.Seq, pdu.Body, p.created)
+		if p.repeat != nil && !p.repeat.again() {
 			s.metrics.sends.WithLabelValues("repeat").Inc()
-			first.answerAgain(c)
+			p.repeat.answerAgain(c)
 			return
 		}
-		p.repeat = c.repeats.add(pdu.Seq, pdu.Body, p.created)
+		if p.repeat == nil {
+			p.repeat = c.repeats.add(pdu.Seq, pdu.Body, p.created)
+		}
 	}
 	p.conv = im.ConversationOf(p.user, im.MsgType(m.GetMsgType()).Kind(), m.GetToSessionId())
-	p.clientMsgID = m.GetClientMsgId()
-	if !c.ownIDs.Load() {
-		p.clientMsgID = ""
+	if p.repeat != nil {
+		p.op = p.repeat.op
+	} else {
+		p.clientMsgID = m.GetClientMsgId()
+		p.op = operationID(p.clientMsgID, p.created)
 	}
-	p.op = operationID(p.clientMsgID, p.created)
 	p.msg = &message.IMMsgData{
 		FromUserId:  proto.Uint32(uint32(p.user)),
 		ToSessionId: m.ToSessionId,
@@ -210,7 +213,7 @@ func (s *Server) fail(p *pending, code im.Code) {
 	}
 	p.client.refuseSend(p.seq, m, code)
 	if p.repeat != nil {
-		p.repeat.forget()
+		p.repeat.fail()
 	}
 }
 

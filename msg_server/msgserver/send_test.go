@@ -225,13 +225,14 @@ func TestRepeats(t *testing.T) {
 	}
 	// A failed one is tried again.
 	u.send(wire.MsgData, 60, m)
-	r, _ := w.db1.stores()
+	r, failed := w.db1.stores()
 	r.keep(t, 0, nil)
 	linktest.Eventually(t, "the failure", func() bool { return w.sends.count() == 0 })
 	u.quiet()
 	u.send(wire.MsgData, 60, m)
-	if r, _ = w.db1.stores(); r.Seq != 60 {
-		t.Error("not tried again")
+	r, again := w.db1.stores()
+	if r.Seq != 60 || !bytes.Equal(again.GetOperationId(), failed.GetOperationId()) {
+		t.Error("not tried again as the same operation")
 	}
 	// After a minute it is a message of its own.
 	w.skip(time.Minute + time.Second)
