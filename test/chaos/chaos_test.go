@@ -1,0 +1,171 @@
+//go:build unix
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"teamtalk/internal/im"
+	"teamtalk/test/chaos/internal/check"
+	"teamtalk/test/chaos/internal/event"
+	"teamtalk/test/chaos/internal/schedule"
+	"teamtalk/test/e2e/cluster"
+)
+
+// The sizes that every change is tested with: 90 seconds of a cluster and 30
+// of the server in one process, each kind of fault once or more.
+//
+//	CHAOS_SEED=7   another plan
+//	CHAOS_RACE=1   servers with the race detector
+const (
+	minutes = "2"
+	every   = "3s"
+	rate    = "150"
+	users   = "18"
+	port    = "27000"
+)
+
+// TestChaos runs a plan against real servers, and then shows that the checker
+// would have noticed: it is given the same logs with one thing changed.
+func TestChaos(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes three minutes")
+	}
+	bin, dir := t.TempDir(), filepath.Join(t.TempDir(), "run")
+	if err := cluster.Build(bin, os.Getenv("CHAOS_RACE") == "1"); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	seed := os.Getenv("CHAOS_SEED")
+	if seed == "" {
+		seed = "1"
+	}
+	cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "chaos"), "--bin", bin, "--dir", dir, "--seed", seed,
+		"--minutes", minutes, "--every", every, "--rate", rate, "--users", users, "--base-port", port)
+	out, err := cmd.CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "report.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r struct {
+		Kinds      map[schedule.Kind]int `json:"faults_by_kind"`
+		Acked      int                   `json:"acked"`
+		Violations []json.RawMessage     `json:"violations"`
+	}
+	if err := json.Unmarshal(text, &r); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Kinds) != len(schedule.Kinds()) || r.Acked == 0 || r.Violations == nil || len(r.Violations) != 0 {
+		t.Errorf("%d kinds of faults, %d acknowledged, %d violations", len(r.Kinds), r.Acked, len(r.Violations))
+	}
+	for _, name := range []string{"cluster", "serve"} {
+		t.Run(name, func(t *testing.T) { plantAll(t, filepath.Join(dir, name)) })
+	}
+}
+
+// plantAll changes one thing at a time in the logs of a run.
+func plantAll(t *testing.T, dir string) {
+	events, sql := readLog(t, filepath.Join(dir, eventFile)), readLog(t, filepath.Join(dir, sqlFile))
+	acked := find(t, events, func(e *event.Event) bool { return e.Name == event.Acked })
+	row := slices.IndexFunc(sql, func(e event.Event) bool { return e.Name == event.Stored && e.Key == events[acked].Key })
+	plants := map[check.Rule]func(events, sql []event.Event) ([]event.Event, []event.Event){
+		check.Lost: func(events, sql []event.Event) ([]event.Event, []event.Event) {
+			return events, slices.Delete(sql, row, row+1)
+		},
+		check.Twice: func(events, sql []event.Event) ([]event.Event, []event.Event) {
+			again := sql[row]
+			again.ID = im.MaxMsgID
+			return events, append(sql, again)
+		},
+		check.AckChanged: func(events, sql []event.Event) ([]event.Event, []event.Event) {
+			again := events[acked]
+			again.ID++
+			return slices.Insert(events, acked+1, again), sql
+		},
+		check.PushOrder: func(events, sql []event.Event) ([]event.Event, []event.Event) {
+			i := find(t, events, func(e *event.Event) bool { return e.Name == event.Received })
+			return slices.Insert(events, i, events[i]), sql
+		},
+		check.UnreadDrift: func(events, sql []event.Event) ([]event.Event, []event.Event) {
+			i := find(t, events, func(e *event.Event) bool {
+				return e.Name == event.Unread && e.Final && len(e.Counts) > 0
+			})
+			events[i].Counts = slices.Clone(events[i].Counts)
+			events[i].Counts[0].Unread++
+			events[i].Total++
+			return events, sql
+		},
+	}
+	for rule, plant := range plants {
+		t.Run(string(rule), func(t *testing.T) {
+			to := t.TempDir()
+			e, s := plant(slices.Clone(events), slices.Clone(sql))
+			save(t, filepath.Join(to, eventFile), e)
+			save(t, filepath.Join(to, sqlFile), s)
+			result, err := check.Files([]string{filepath.Join(to, eventFile)}, filepath.Join(to, sqlFile))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if result.Counts[rule] == 0 {
+				t.Errorf("not noticed; %v", result.Counts)
+			}
+			if err := checkCommand([]string{"--events", filepath.Join(to, eventFile)}); !errors.Is(err, errBroken) {
+				t.Errorf("the command says %v", err)
+			}
+		})
+	}
+}
+
+func find(t *testing.T, events []event.Event, match func(*event.Event) bool) int {
+	t.Helper()
+	for i := range events {
+		if match(&events[i]) {
+			return i
+		}
+	}
+	t.Fatal("the run has no such event")
+	return 0
+}
+
+func readLog(t *testing.T, path string) (events []event.Event) {
+	t.Helper()
+	err := event.ReadFile(path, func(e *event.Event) error {
+		kept := *e
+		kept.Page, kept.Counts = slices.Clone(e.Page), slices.Clone(e.Counts)
+		events = append(events, kept)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return events
+}
+
+func save(t *testing.T, path string, events []event.Event) {
+	t.Helper()
+	var b bytes.Buffer
+	w := bufio.NewWriter(&b)
+	enc := json.NewEncoder(w)
+	for i := range events {
+		if err := enc.Encode(&events[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(w.Flush(), os.WriteFile(path, b.Bytes(), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+}
