@@ -19,6 +19,10 @@ usage() {
 ./build.sh cluster status|down|down --purge --dir D
 ./build.sh cluster restart --dir D --name mariadb [--down SECONDS]
                            kill -9 one process and start it again
+./build.sh chaos [--minutes M] [--seed S] [--faults kill,term,…] [--rate R] [--dir D]
+                           real servers under load while everything fails that can fail
+./build.sh chaos check --events FILE… [--sql FILE]
+                           only compare what clients logged with what SQL holds
 ./build.sh accept NAME     the full sizes of an acceptance run: chat
 ./build.sh fuzz [SECONDS]  the fuzz targets, 60 seconds each
 TEXT
@@ -347,6 +351,18 @@ cluster() {
 	esac
 }
 
+# chaos runs the real servers while everything fails that can fail, or only
+# the checker. docs/guarantees.md says what is promised.
+chaos() {
+	mkdir -p bin
+	go build -o bin/chaos ./test/chaos
+	if [ "${1:-}" != check ]; then
+		install_needs
+		build
+	fi
+	exec bin/chaos "$@"
+}
+
 case ${1:-build} in
 build) build ;;
 run) shift; build; exec bin/teamtalk serve "$@" ;;
@@ -355,6 +371,7 @@ lint) lint ;;
 fuzz) shift; fuzz "$@" ;;
 bench) shift; go test -run '^$' -bench . -benchmem -count 10 "${@:-./...}" ;;
 cluster) shift; cluster "$@" ;;
+chaos) shift; chaos "$@" ;;
 accept) shift; build; exec test/accept/"${1:?NAME}".sh "${@:2}" ;;
 help | -h | --help) usage ;;
 *) usage >&2; exit 2 ;;
