@@ -72,7 +72,10 @@ run_tests() {
 	install_needs
 	format_check
 	build
-	go test -race -shuffle=on -timeout 14m "$@" ./...
+	go test -race -shuffle=on -timeout 14m "$@" $(go list ./... | grep -v '/test/')
+	# Those that run whole clusters come one after the other, when nothing else
+	# takes their time.
+	go test -race -shuffle=on -timeout 14m -p 1 "$@" ./test/...
 }
 
 lint() {
