@@ -19,6 +19,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -130,27 +131,30 @@ func (c *Cluster) startAll(ctx context.Context, names []string) error {
 	return errors.Join(errs...)
 }
 
-// end stops what still runs and, after a failure, shows the logs.
+// end stops what still runs, looks for what must not stand in a log and, after
+// a failure, shows the end of all logs.
 func (c *Cluster) end(t testing.TB) {
-	for i := len(c.order) - 1; i >= 0; i-- {
-		name := c.order[i]
+	for _, name := range slices.Backward(c.order) {
 		p := c.servers[name].Process()
 		if p == nil {
 			continue
 		}
+		if running(p) {
+			if err := c.StopServer(context.Background(), name); err != nil {
+				t.Error(err)
+			}
+		}
+		log, err := os.ReadFile(filepath.Join(c.dir, name, "log"))
+		if err != nil {
+			t.Error(err)
+		}
+		for _, bad := range []string{"DATA RACE", "panic"} {
+			if _, what, found := bytes.Cut(log, []byte(bad)); found {
+				t.Errorf("%s: %s%.4000s", name, bad, what)
+			}
+		}
 		if t.Failed() {
 			t.Logf("---- %s\n%s", name, p.LogTail())
-		}
-		select {
-		case <-p.Exited():
-			if race := p.LogTail(); strings.Contains(race, "DATA RACE") {
-				t.Errorf("%s: %s", name, race)
-			}
-			continue
-		default:
-		}
-		if err := c.StopServer(context.Background(), name); err != nil {
-			t.Error(err)
 		}
 	}
 }
