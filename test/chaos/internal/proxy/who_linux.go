@@ -1,77 +1,93 @@
 package proxy
 
 import (
-	"bufio"
+	"encoding/binary"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
-)
+	"strconv"
+	"time"
 
-// looks is how often the kernel's table of sockets is read for one that must be
-// in it: rows are missed when others come and go meanwhile.
-const looks = 5
+	"golang.org/x/sys/unix"
+)
 
 // Owner returns which of some processes has the socket that connects one IPv4
 // address to another, by name; "?" if none has.
 func Owner(from, to net.Addr, pids map[string]int) string {
-	a, ok := inTable(from)
-	b, ok2 := inTable(to)
-	if !ok || !ok2 {
+	a, ok := from.(*net.TCPAddr)
+	b, ok2 := to.(*net.TCPAddr)
+	if !ok || !ok2 || a.IP.To4() == nil || b.IP.To4() == nil {
 		return "?"
 	}
-	for range looks {
-		if inode, ok := inodeOf(a, b); ok {
-			if name, ok := holder("socket:["+inode+"]", pids); ok {
-				return name
-			}
+	inode, err := inodeOf(a, b)
+	if err != nil {
+		return "?"
+	}
+	file := "socket:[" + strconv.FormatUint(uint64(inode), 10) + "]"
+	for name, pid := range pids {
+		if holds(pid, file) {
+			return name
 		}
 	}
 	return "?"
 }
 
-// inTable returns an address as the kernel's table has it, in the byte order of
-// the machine, which is taken to be the usual one.
-func inTable(a net.Addr) (string, bool) {
-	tcp, ok := a.(*net.TCPAddr)
-	if !ok || tcp.IP.To4() == nil {
-		return "", false
-	}
-	ip := tcp.IP.To4()
-	return fmt.Sprintf("%02X%02X%02X%02X:%04X", ip[3], ip[2], ip[1], ip[0], tcp.Port), true
-}
+// Sizes and places in the kernel's messages about sockets: a header, the
+// request (struct inet_diag_req_v2) and the answer (struct inet_diag_msg).
+const (
+	nlHeader    = 16
+	diagRequest = 56
+	diagInode   = nlHeader + 68
+)
 
-// inodeOf finds the socket that connects a to b: the columns are a number, the
-// local address, the remote one, and the inode in the tenth.
-func inodeOf(a, b string) (string, bool) {
-	f, err := os.Open("/proc/net/tcp")
+// inodeOf asks the kernel for the socket that connects a to b.
+func inodeOf(a, b *net.TCPAddr) (uint32, error) {
+	s, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, unix.NETLINK_INET_DIAG)
 	if err != nil {
-		return "", false
+		return 0, fmt.Errorf("ask for a socket: %w", err)
 	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		fields := strings.Fields(lines.Text())
-		if len(fields) > 9 && fields[1] == a && fields[2] == b && fields[9] != "0" {
-			return fields[9], true
-		}
+	defer unix.Close(s)
+	timeout := unix.NsecToTimeval(int64(time.Second))
+	if err := unix.SetsockoptTimeval(s, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout); err != nil {
+		return 0, fmt.Errorf("ask for a socket: %w", err)
 	}
-	return "", false
+	m := make([]byte, nlHeader+diagRequest)
+	binary.NativeEndian.PutUint32(m[0:], uint32(len(m)))
+	binary.NativeEndian.PutUint16(m[4:], unix.SOCK_DIAG_BY_FAMILY)
+	binary.NativeEndian.PutUint16(m[6:], unix.NLM_F_REQUEST)
+	req := m[nlHeader:]
+	req[0], req[1] = unix.AF_INET, unix.IPPROTO_TCP
+	binary.NativeEndian.PutUint32(req[4:], ^uint32(0)) // in any state
+	binary.BigEndian.PutUint16(req[8:], uint16(a.Port))
+	binary.BigEndian.PutUint16(req[10:], uint16(b.Port))
+	copy(req[12:], a.IP.To4())
+	copy(req[28:], b.IP.To4())
+	binary.NativeEndian.PutUint64(req[48:], ^uint64(0)) // no cookie
+	if err := unix.Sendto(s, m, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return 0, fmt.Errorf("ask for a socket: %w", err)
+	}
+	answer := make([]byte, 4096)
+	n, _, err := unix.Recvfrom(s, answer, 0)
+	if err != nil {
+		return 0, fmt.Errorf("ask for a socket: %w", err)
+	}
+	if n < diagInode+4 || binary.NativeEndian.Uint16(answer[4:]) != unix.SOCK_DIAG_BY_FAMILY {
+		return 0, fmt.Errorf("no socket connects %v to %v", a, b)
+	}
+	return binary.NativeEndian.Uint32(answer[diagInode:]), nil
 }
 
-// holder finds who has a file open.
-func holder(file string, pids map[string]int) (string, bool) {
-	for name, pid := range pids {
-		links, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
-		if err != nil {
-			continue
-		}
-		for _, link := range links {
-			if to, err := os.Readlink(link); err == nil && to == file {
-				return name, true
-			}
+// holds reports whether a process has a file open.
+func holds(pid int, file string) bool {
+	links, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	if err != nil {
+		return false
+	}
+	for _, link := range links {
+		if to, err := os.Readlink(link); err == nil && to == file {
+			return true
 		}
 	}
-	return "", false
+	return false
 }
