@@ -23,6 +23,10 @@ type Config struct {
 	Capabilities []string
 	Credit       uint32 // unanswered requests accepted per link
 
+	// MaxPDU caps what a dialled peer may send, in bytes; 0 = 64 MiB. A
+	// listener has limits of its own.
+	MaxPDU int
+
 	// Secret is shared by all our servers; empty asks for no proof.
 	Secret []byte
 	// AllowOriginals admits original TeamTalk peers from other machines.
@@ -93,10 +97,14 @@ func (n *Node) Accept(h Handler) transport.Handler { return &front{node: n, hand
 // that cannot be resolved is tried again like any other.
 func (n *Node) Keep(ctx context.Context, engine *transport.Engine, addr string, h Handler) {
 	wait := n.cfg.BackOff
+	limits := transport.LinkLimits
+	if n.cfg.MaxPDU > 0 {
+		limits.MaxPDU = n.cfg.MaxPDU
+	}
 	for ctx.Err() == nil {
 		f := &front{node: n, handler: h, dialled: addr, ended: make(chan struct{})}
 		started := time.Now()
-		conn, err := engine.Dial(ctx, addr, f, transport.LinkLimits)
+		conn, err := engine.Dial(ctx, addr, f, limits)
 		if err != nil {
 			n.dials.WithLabelValues("failed").Inc()
 			n.log.Debug("link not opened", "peer", addr, "error", err)

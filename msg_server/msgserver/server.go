@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"strconv"
 	"sync"
@@ -41,6 +42,7 @@ const (
 	settleFor  = 200 * time.Millisecond
 	closeFor   = 3 * time.Second
 	sweepEvery = 25 * time.Millisecond
+	moveWithin = 1000 // milliseconds over which clients that move are spread
 )
 
 // Server is one msg_server.
@@ -86,7 +88,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	s.users = &userList{server: s}
 	s.node = link.New(link.Config{
 		Role: "msg_server", Capabilities: []string{link.CapRelay, link.CapStore},
-		Secret: []byte(cfg.LinkSecret.Reveal()), AllowOriginals: cfg.OriginalNeighbours,
+		Secret: []byte(cfg.LinkSecret.Reveal()), AllowOriginals: cfg.OriginalNeighbours, MaxPDU: cfg.MaxLinkPDU,
 	}, link.Deps{Log: deps.Log, Reg: deps.Reg})
 	s.db = dblink.New(cfg.DBServers, cfg.ConcurrentDBConnCnt, s.node, s)
 	s.routes = newRoutes(s, cfg.RouteServers)
@@ -156,10 +158,11 @@ func (s *Server) drain(ctx context.Context) {
 	cancel()
 	<-settled
 	s.order.Release()
-	move := mustFrame(wire.MoveServer, &extension.IMMoveServer{RetryAfterMs: proto.Uint32(0)})
 	s.sessions.Each(func(session *Session) {
 		if session.Conn.moves.Load() {
-			session.Conn.push(move)
+			session.Conn.push(mustFrame(wire.MoveServer, &extension.IMMoveServer{
+				RetryAfterMs: proto.Uint32(rand.Uint32N(moveWithin)),
+			}))
 		}
 	})
 	closing, cancel := context.WithTimeout(ctx, closeFor)
