@@ -131,6 +131,10 @@ func (r *run) load(ctx context.Context, p *progress, drive func(ctx context.Cont
 		r.stopped.Store(true)
 		cancel()
 		<-driven
+		for _, t := range r.terminals {
+			t.mu.Lock() // who pumps has looked before the stop
+			t.mu.Unlock()
+		}
 	}()
 	m.usage, err = r.measure(ctx, span{r.cfg.WarmUp, end})
 	m.series = stopSeries()
