@@ -132,7 +132,7 @@ func (r *run) load(ctx context.Context, p *progress, drive func(ctx context.Cont
 		cancel()
 		<-driven
 		for _, t := range r.terminals {
-			t.mu.Lock() // who pumps has looked before the stop
+			t.mu.Lock() //nolint:staticcheck // empty: who pumps has looked before the stop
 			t.mu.Unlock()
 		}
 	}()
