@@ -28,7 +28,7 @@ up() { ./build.sh cluster up --dir "$DIR" --base-port "$BASE" "$@" >/dev/null 2>
 	tail -n 30 "$OUT/cluster.log" >&2
 	exit 2
 }; }
-down() { [ ! -f "$DIR/pids" ] || ./build.sh cluster down --dir "$DIR" "$@" >/dev/null 2>>"$OUT/cluster.log"; }
+down() { [ ! -d "$DIR" ] || ./build.sh cluster down --dir "$DIR" "$@" >/dev/null 2>>"$OUT/cluster.log"; }
 
 # restart gives the servers fresh memory and caches; the data stays.
 restart() { down; up "$@"; }
@@ -229,6 +229,7 @@ fresh
 say ceiling
 $T bench ceiling --config "$DIR/conf/dbproxyserver.conf" --pids "$(pids)" --json "$OUT/ceiling.json" >"$OUT/ceiling.txt"
 for part in $PARTS; do
+	[ "$part" = embedded ] || [ -f "$DIR/pids" ] || up
 	"part_$part"
 done
 

@@ -204,6 +204,10 @@ func (c *crowd) status() (sum crowdStatus) {
 	return sum
 }
 
+// hopeless is how many log-ins fail before the run is given up when none
+// succeeds.
+const hopeless = 50
+
 // await waits until so many log-ins are done, be it in vain.
 func (c *crowd) await(ctx context.Context, want int64, p *progress) error {
 	tick := time.NewTicker(100 * time.Millisecond)
@@ -212,6 +216,9 @@ func (c *crowd) await(ctx context.Context, want int64, p *progress) error {
 		s := c.status()
 		if s.LoggedIn+s.Failed >= want {
 			return nil
+		}
+		if s.LoggedIn == 0 && s.Failed >= hopeless {
+			return errors.New(s.FirstFailure)
 		}
 		p.phase(fmt.Sprintf("logging in: %d of %d connections", s.LoggedIn, want))
 		select {
