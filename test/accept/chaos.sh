@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 MINUTES=${MINUTES:-30}
 RATE=${RATE:-2600}
 SEED=${SEED:-0}
-BASE=${BASE:-28000}
+BASE=${BASE:-12000}
 FAULTS=${FAULTS:-200}
 ACKED=${ACKED:-3000000}
 D=${DIR:-$(mktemp -d)}

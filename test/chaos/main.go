@@ -75,7 +75,7 @@ func runCommand(args []string) error {
 	f.Uint64Var(&o.Seed, "seed", 0, "repeats the plan of another run; 0 makes one up")
 	f.StringVar(&o.Dir, "dir", "", "folder for logs and the report; default: chaos-SEED")
 	f.StringVar(&o.Bin, "bin", "bin", "folder of the binaries")
-	f.IntVar(&o.BasePort, "base-port", 28000, "port for clients; the others follow from it")
+	f.IntVar(&o.BasePort, "base-port", 12000, "port for clients; the others follow from it")
 	f.IntVar(&o.Rate, "rate", 300, "messages a second")
 	f.IntVar(&o.Users, "users", 24, "accounts; a third of them have two terminals")
 	f.DurationVar(&o.Every, "every", 4*time.Second, "time between two faults")
