@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -92,7 +93,7 @@ func load(t *testing.T, c *cluster.Cluster, p *promises) func() {
 	ctx, cancel := context.WithCancel(t.Context())
 	var senders sync.WaitGroup
 	for i, name := range names {
-		addr, err := c.MsgServer(fmt.Sprint(i%2 + 1))
+		addr, err := c.MsgServer(strconv.Itoa(i%2 + 1))
 		if err != nil {
 			t.Fatal(err)
 		}

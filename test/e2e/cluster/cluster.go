@@ -50,7 +50,7 @@ func Build(dir string, race bool) error {
 		args = append(args, "-race")
 	}
 	args = append(args, "./msg_server", "./db_proxy", "./route_server", "./login_server", "./cmd/teamtalk")
-	cmd := exec.Command("go", args...)
+	cmd := exec.CommandContext(context.Background(), "go", args...)
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)
@@ -134,6 +134,7 @@ func (c *Cluster) startAll(ctx context.Context, names []string) error {
 // end stops what still runs, looks for what must not stand in a log and, after
 // a failure, shows the end of all logs.
 func (c *Cluster) end(t testing.TB) {
+	t.Helper()
 	for _, name := range slices.Backward(c.order) {
 		p := c.servers[name].Process()
 		if p == nil {

@@ -226,7 +226,7 @@ func FlushAll(ctx context.Context, addr string) error {
 	}
 	answer, err := bufio.NewReader(conn).ReadString('\n')
 	if err == nil && answer != "+OK\r\n" {
-		err = fmt.Errorf("Redis answers %q", answer)
+		err = fmt.Errorf("answer of Redis: %q", answer)
 	}
 	return err
 }

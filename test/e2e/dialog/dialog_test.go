@@ -313,7 +313,7 @@ func TestParseFails(t *testing.T) {
 		"open quotes":   {`a> say b "c`, `test:1: open quotes: "c`},
 		"no terminal":   {"\n> login", "test:2: no terminal before >"},
 		"no words":      {"a>", "test:1: nothing behind >"},
-		"no deed":       {"!", "test:1: nothing behind the !"},
+		"no deed":       {"!", "test:1: nothing behind the exclamation mark"},
 		"odd terminal":  {"$a> login", `test:1: "$a" is no terminal`},
 		"lost options":  {"a mac> login", `options need a server`},
 		"empty servers": {"a@> login", `options need a server`},

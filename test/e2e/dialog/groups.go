@@ -80,7 +80,7 @@ var groupVerbs = map[string]verb{
 // createGroup sends 0x0405.
 func (p *Player) createGroup(t *terminal, args []word, kind basedefine.GroupType) error {
 	if len(args) == 0 {
-		return errors.New("create GROUP USER...")
+		return errors.New("create GROUP and its members")
 	}
 	members, err := p.userIDs(args[1:])
 	if err != nil {
@@ -96,7 +96,7 @@ func (p *Player) createGroup(t *terminal, args []word, kind basedefine.GroupType
 // changeMembers sends 0x0407.
 func (p *Player) changeMembers(t *terminal, args []word, change basedefine.GroupModifyType) error {
 	if len(args) == 0 {
-		return errors.New("GROUP USER...")
+		return errors.New("which GROUP?")
 	}
 	id, err := p.group(args[0])
 	if err != nil {

@@ -27,7 +27,7 @@ var historyVerbs = map[string]verb{
 	// byid SESSION ID...
 	"byid": func(p *Player, t *terminal, args []word) error {
 		if len(args) == 0 {
-			return errors.New("byid SESSION ID...")
+			return errors.New("byid SESSION and ids")
 		}
 		kind, session, err := p.session(args[0])
 		if err != nil {

@@ -102,15 +102,13 @@ func (p *Player) sendMessage(t *terminal, to word, data []byte, rest []word) err
 	if err != nil {
 		return err
 	}
+	sort, err := msgType(kind, values["type"])
+	if err != nil {
+		return err
+	}
 	m := &message.IMMsgData{
 		FromUserId: t.meID(), ToSessionId: proto.Uint32(session), MsgId: proto.Uint32(uint32(t.profile.TempMsgID)),
-		CreateTime: proto.Uint32(0), MsgType: basedefine.MsgType(im.SingleText).Enum(), MsgData: data,
-	}
-	if kind == im.Group {
-		m.MsgType = basedefine.MsgType(im.GroupText).Enum()
-	}
-	if w, ok := values["type"]; ok && w.text == "audio" {
-		*m.MsgType++ // the voice message of the kind
+		CreateTime: proto.Uint32(0), MsgType: basedefine.MsgType(sort).Enum(), MsgData: data,
 	}
 	if w, ok := values["from"]; ok {
 		id, err := p.user(w)
@@ -124,6 +122,23 @@ func (p *Player) sendMessage(t *terminal, to word, data []byte, rest []word) err
 	}
 	_, err = t.send(wire.MsgData, m, wire.MsgDataAck, to.text)
 	return err
+}
+
+// msgType returns the type of a message: text of the kind, "audio", or a
+// number that need not exist.
+func msgType(kind im.Kind, given word) (im.MsgType, error) {
+	text, audio := im.SingleText, im.SingleAudio
+	if kind == im.Group {
+		text, audio = im.GroupText, im.GroupAudio
+	}
+	switch given.text {
+	case "":
+		return text, nil
+	case "audio":
+		return audio, nil
+	}
+	n, err := number(given)
+	return im.MsgType(n), err
 }
 
 // messageDecoders are what follows from messageVerbs.

@@ -303,15 +303,16 @@ func (p *Player) insist(ctx context.Context, t *terminal, server string, words [
 }
 
 // insistLogin tries a log-in on a new connection.
-func (p *Player) insistLogin(ctx context.Context, t *terminal, server string, first bool, verb verb, args []word) error {
+func (p *Player) insistLogin(ctx context.Context, t *terminal, server string, first bool, verb verb, args []word,
+) error {
 	if !first {
 		t.close()
 		t.arrived = nil
 	}
-	if err := p.connect(ctx, t, server); err != nil {
-		return nil // nobody listens yet; wait and try again
+	if p.connect(ctx, t, server) == nil {
+		return verb(p, t, args)
 	}
-	return verb(p, t, args)
+	return nil // nobody listens yet; the next attempt may find somebody
 }
 
 // insistSay sends a message, at first as the verb does, then the same bytes.

@@ -2,6 +2,7 @@ package dialog
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -151,7 +152,7 @@ func (t *terminal) lawful(m protoreflect.Message, isAnswer bool) (err error) {
 	m.Range(func(field protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		switch {
 		case field.Number() == fieldAttach:
-			err = fmt.Errorf("attach_data leaks")
+			err = errors.New("attach_data leaks")
 		case field.Number() >= firstExtension && len(t.caps) == 0:
 			err = fmt.Errorf("field %s was not asked for", field.Name())
 		case isAnswer && field.Name() == "user_id" && im.UserID(v.Uint()) != t.me:

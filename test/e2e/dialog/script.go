@@ -2,6 +2,7 @@ package dialog
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -82,13 +83,8 @@ func Parse(name string, r io.Reader) (*Script, error) {
 		}
 		st.line = n
 		s.steps = append(s.steps, st)
-		if st.terminal != "" {
-			users[userOf(st.terminal)] = true
-		}
-		if st.kind == stepWorld && st.words[0].text == "users" {
-			for _, w := range st.words[1:] {
-				users[w.text] = true
-			}
+		for _, user := range st.users() {
+			users[user] = true
 		}
 	}
 	if err := lines.Err(); err != nil {
@@ -96,6 +92,21 @@ func Parse(name string, r io.Reader) (*Script, error) {
 	}
 	s.Users = slices.Sorted(maps.Keys(users))
 	return s, nil
+}
+
+// users returns who needs an account because of a line.
+func (st step) users() []string {
+	switch {
+	case st.terminal != "":
+		return []string{userOf(st.terminal)}
+	case st.words[0].text == "users":
+		var all []string
+		for _, w := range st.words[1:] {
+			all = append(all, w.text)
+		}
+		return all
+	}
+	return nil
 }
 
 // Deeds returns what the script does to its world, the first word of each.
@@ -120,7 +131,7 @@ func parseStep(text string) (step, error) {
 	if rest, ok := strings.CutPrefix(text, "!"); ok {
 		words, err := split(rest)
 		if err == nil && len(words) == 0 {
-			err = fmt.Errorf("nothing behind the !")
+			err = errors.New("nothing behind the exclamation mark")
 		}
 		return step{kind: stepWorld, words: words}, err
 	}

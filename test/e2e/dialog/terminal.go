@@ -3,6 +3,7 @@ package dialog
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -205,7 +206,7 @@ func (t *terminal) send(command wire.Command, m proto.Message, want wire.Command
 // sendBody is send for a body that is encoded already, or is garbage.
 func (t *terminal) sendBody(command wire.Command, body []byte, want wire.Command, info string) (*request, error) {
 	if t.conn == nil {
-		return nil, fmt.Errorf("not connected")
+		return nil, errors.New("not connected")
 	}
 	seq := t.nextSeq(command)
 	if command == wire.LoginReq {
@@ -229,7 +230,7 @@ func (t *terminal) header(pdu []byte) []byte {
 // write writes a PDU and keeps it for repeat.
 func (t *terminal) write(pdu []byte) error {
 	if t.conn == nil {
-		return fmt.Errorf("not connected")
+		return errors.New("not connected")
 	}
 	t.lastPDU = pdu
 	// An error shows as the end of the connection, where the script expects it.
@@ -240,7 +241,7 @@ func (t *terminal) write(pdu []byte) error {
 // repeat sends the last PDU once more, as it was.
 func (t *terminal) repeat() error {
 	if len(t.lastPDU) < wire.HeaderSize {
-		return fmt.Errorf("nothing to repeat")
+		return errors.New("nothing to repeat")
 	}
 	seq := binary.BigEndian.Uint16(t.lastPDU[12:])
 	if r := t.pending[seq]; r != nil {
@@ -297,7 +298,7 @@ func say(parts ...any) event {
 		case text:
 			words = append(words, word{string(p), true})
 		default:
-			for _, w := range strings.Fields(fmt.Sprint(p)) {
+			for w := range strings.FieldsSeq(fmt.Sprint(p)) {
 				words = append(words, word{text: w})
 			}
 		}
