@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"runtime"
 	"strconv"
 	"sync"
 	"testing"
@@ -31,7 +32,7 @@ var env struct {
 	err       error // of starting it; not tried again
 	dirs      []string
 	databases int
-	ports     map[int]bool // handed out already
+	ports     map[int]net.Listener // handed out already, with what reserves them
 }
 
 // Main is the TestMain of packages that use MariaDB:
@@ -210,7 +211,8 @@ const (
 )
 
 // FreePorts returns n ports of 127.0.0.1 that nobody listens on and that this
-// function has not returned before.
+// function has not returned before; on Linux, not in any other test binary that
+// still runs either, so that a server may be stopped and started on its port.
 func FreePorts(t testing.TB, n int) []int {
 	t.Helper()
 	env.mu.Lock()
@@ -226,14 +228,20 @@ func FreePorts(t testing.TB, n int) []int {
 // run at the same time rarely meet.
 func freePorts(n int) ([]int, error) {
 	if env.ports == nil {
-		env.ports = map[int]bool{}
+		env.ports = map[int]net.Listener{}
 	}
 	var ports []int
 	for range highestPort - lowestPort {
 		port := lowestPort + rand.IntN(highestPort-lowestPort)
-		if env.ports[port] {
+		if _, ours := env.ports[port]; ours {
 			continue
 		}
+		// Reserved first: even to look at a port takes it for a moment.
+		reservation, ok := reserve(port)
+		if !ok {
+			continue
+		}
+		env.ports[port] = reservation // also when it is taken: not to be tried again
 		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err != nil {
 			continue
@@ -241,12 +249,21 @@ func freePorts(n int) ([]int, error) {
 		if err := listener.Close(); err != nil {
 			return nil, fmt.Errorf("give back port %d: %w", port, err)
 		}
-		env.ports[port] = true
 		if ports = append(ports, port); len(ports) == n {
 			return ports, nil
 		}
 	}
 	return nil, fmt.Errorf("no %d free ports from %d to %d", n, lowestPort, highestPort)
+}
+
+// reserve takes a name that stands for the port, which ends with this process;
+// it reports false when another process has it. Only Linux has such names.
+func reserve(port int) (net.Listener, bool) {
+	if runtime.GOOS != "linux" {
+		return nil, true
+	}
+	l, err := net.Listen("unix", "@teamtalk-test-port-"+strconv.Itoa(port))
+	return l, err == nil
 }
 
 // Eventually waits until condition holds and fails the test with the message,
