@@ -6,6 +6,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"net"
 	"path/filepath"
 	"strconv"
 
@@ -43,7 +44,7 @@ func (s *System) startServe(ctx context.Context) error {
 			Args:    []string{"serve", "--data", data, "--base-port", strconv.Itoa(base), "--no-demo"},
 			Dir:     s.cfg.Dir,
 			LogFile: filepath.Join(s.cfg.Dir, "log"), PIDFile: pid,
-		}, local(base), ready(base+healthPort)),
+		}, local(base), all(ready(base+healthPort), listens(filepath.Join(data, "admin.sock")))),
 	})
 	s.edges(clients, "serve")
 	s.Store = "serve"
@@ -54,4 +55,28 @@ func (s *System) startServe(ctx context.Context) error {
 	s.Seen[local(base)] = local(base + proxyOffset)
 	s.LoginURL = "http://" + local(base+loginHTTP) + "/msg_server"
 	return errors.Join(s.front(ctx, "serve", base), s.startAll(ctx, "serve"))
+}
+
+// all is ready when each is.
+func all(each ...func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		for _, ready := range each {
+			if err := ready(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// listens asks whether somebody answers on a socket in the file system: the
+// commands for accounts need that, unlike clients.
+func listens(path string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		c, err := new(net.Dialer).DialContext(ctx, "unix", path)
+		if err != nil {
+			return err
+		}
+		return c.Close()
+	}
 }
