@@ -140,6 +140,25 @@ const (
 	Relay        Command = 0x0783 // IM.Extension.IMRelay; msg_server to route_server to msg_server
 )
 
+// What http_msg_server asks for its API: db_proxy but for presence, which
+// route_server answers. Only to peers with the capability "api".
+const (
+	APIKeyReq      Command = 0x07A0 // IM.Extension.IMApiKeyReq; HS→DB
+	APIKeyRes      Command = 0x07A1 // IM.Extension.IMApiKeyRsp; DB→HS
+	APIUsersReq    Command = 0x07A2 // IM.Extension.IMApiUsersReq; HS→DB
+	APIUsersRes    Command = 0x07A3 // IM.Extension.IMApiUsersRsp; DB→HS
+	APIUserSaveReq Command = 0x07A4 // IM.Extension.IMApiUserSaveReq; HS→DB
+	APIUserSaveRes Command = 0x07A5 // IM.Extension.IMApiUserSaveRsp; DB→HS
+	APIGroupsReq   Command = 0x07A6 // IM.Extension.IMApiGroupsReq; HS→DB
+	APIGroupsRes   Command = 0x07A7 // IM.Extension.IMApiGroupsRsp; DB→HS
+	APIHistoryReq  Command = 0x07A8 // IM.Extension.IMApiHistoryReq; HS→DB
+	APIHistoryRes  Command = 0x07A9 // IM.Extension.IMApiHistoryRsp; DB→HS
+	APIAuditReq    Command = 0x07AA // IM.Extension.IMApiAuditReq; HS→DB
+	APIAuditRes    Command = 0x07AB // IM.Extension.IMApiAuditRsp; DB→HS
+	APIPresenceReq Command = 0x07AC // IM.Extension.IMApiPresenceReq; HS→RS
+	APIPresenceRes Command = 0x07AD // IM.Extension.IMApiPresenceRsp; RS→HS
+)
+
 // names maps every command to its name, for logs, metrics and docs/protocol.md.
 var names = map[Command]string{
 	MsgServerReq:            "MsgServerReq",
@@ -243,6 +262,20 @@ var names = map[Command]string{
 	Hello:                   "Hello",
 	HelloProof:              "HelloProof",
 	Relay:                   "Relay",
+	APIKeyReq:               "APIKeyReq",
+	APIKeyRes:               "APIKeyRes",
+	APIUsersReq:             "APIUsersReq",
+	APIUsersRes:             "APIUsersRes",
+	APIUserSaveReq:          "APIUserSaveReq",
+	APIUserSaveRes:          "APIUserSaveRes",
+	APIGroupsReq:            "APIGroupsReq",
+	APIGroupsRes:            "APIGroupsRes",
+	APIHistoryReq:           "APIHistoryReq",
+	APIHistoryRes:           "APIHistoryRes",
+	APIAuditReq:             "APIAuditReq",
+	APIAuditRes:             "APIAuditRes",
+	APIPresenceReq:          "APIPresenceReq",
+	APIPresenceRes:          "APIPresenceRes",
 }
 
 // String returns the name of the command, or "unknown".

@@ -18,10 +18,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/protobuf/proto"
 
+	"teamtalk/internal/dblink"
 	"teamtalk/internal/link"
 	"teamtalk/internal/transport"
 	"teamtalk/internal/wire"
-	"teamtalk/msg_server/internal/dblink"
 	"teamtalk/msg_server/internal/deliver"
 	"teamtalk/msg_server/internal/session"
 	"teamtalk/pb/extension"

@@ -43,7 +43,10 @@ type IMMsgData struct {
 	// Server links only: milliseconds between the commit of the message before and this one.
 	SincePreviousMs *uint32 `protobuf:"varint,102,opt,name=since_previous_ms,json=sincePreviousMs" json:"since_previous_ms,omitempty"`
 	// Server links only: members of the group when the message was committed.
-	Members       []uint32 `protobuf:"varint,103,rep,packed,name=members" json:"members,omitempty"`
+	Members []uint32 `protobuf:"varint,103,rep,packed,name=members" json:"members,omitempty"`
+	// Server links only, from http_msg_server: the sender need not be a member
+	// of the group.
+	Outsider      *bool `protobuf:"varint,104,opt,name=outsider" json:"outsider,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -153,6 +156,13 @@ func (x *IMMsgData) GetMembers() []uint32 {
 		return x.Members
 	}
 	return nil
+}
+
+func (x *IMMsgData) GetOutsider() bool {
+	if x != nil && x.Outsider != nil {
+		return *x.Outsider
+	}
+	return false
 }
 
 // Command 0x0302.
@@ -1049,7 +1059,7 @@ var File_IM_Message_proto protoreflect.FileDescriptor
 const file_IM_Message_proto_rawDesc = "" +
 	"\n" +
 	"\x10IM.Message.proto\x12\n" +
-	"IM.Message\x1a\x13IM.BaseDefine.proto\"\x89\x03\n" +
+	"IM.Message\x1a\x13IM.BaseDefine.proto\"\xa5\x03\n" +
 	"\tIMMsgData\x12 \n" +
 	"\ffrom_user_id\x18\x01 \x02(\rR\n" +
 	"fromUserId\x12\"\n" +
@@ -1064,7 +1074,8 @@ const file_IM_Message_proto_rawDesc = "" +
 	"\rclient_msg_id\x18d \x01(\tR\vclientMsgId\x12!\n" +
 	"\foperation_id\x18e \x01(\fR\voperationId\x12*\n" +
 	"\x11since_previous_ms\x18f \x01(\rR\x0fsincePreviousMs\x12\x1c\n" +
-	"\amembers\x18g \x03(\rB\x02\x10\x01R\amembers\"\xc0\x01\n" +
+	"\amembers\x18g \x03(\rB\x02\x10\x01R\amembers\x12\x1a\n" +
+	"\boutsider\x18h \x01(\bR\boutsider\"\xc0\x01\n" +
 	"\fIMMsgDataAck\x12\x17\n" +
 	"\auser_id\x18\x01 \x02(\rR\x06userId\x12\x1d\n" +
 	"\n" +
