@@ -21,7 +21,9 @@ func main() {
 }
 
 func open(ctx context.Context, cfg dbproxy.Config, o *obs.Obs) (rolemain.Runner, error) {
-	s, err := dbproxy.New(ctx, cfg, dbproxy.Deps{Log: o.Log, Reg: o.Reg, Clock: time.Now})
+	s, err := dbproxy.New(ctx, cfg, dbproxy.Deps{
+		Log: o.Log, Reg: o.Reg, Clock: time.Now, Trace: o.Trace(cfg.TraceEvents, cfg.LinkSecret.Reveal()),
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -21,6 +21,7 @@ import (
 	"teamtalk/client/textcrypt"
 	"teamtalk/db_proxy/dbproxy"
 	"teamtalk/internal/link/linktest"
+	"teamtalk/internal/trace"
 	"teamtalk/login_server/loginserver"
 	"teamtalk/msg_server/msgserver"
 	"teamtalk/route_server/routeserver"
@@ -179,6 +180,7 @@ discovery=http://127.0.0.1/api/discovery
 
 func openMsg(t *testing.T, reg *recorder) {
 	t.Helper()
+	trace.NewHandler("msg_server", nil, nil, reg)
 	cfg := parse(t, msgserver.ParseConfig, `
 ListenIP=127.0.0.1
 ListenPort=%d
@@ -197,6 +199,7 @@ RouteServerPort1=%d
 
 func openRoute(t *testing.T, reg *recorder) {
 	t.Helper()
+	trace.NewHandler("route_server", nil, nil, reg)
 	cfg := parse(t, routeserver.ParseConfig, "ListenIP=127.0.0.1\nListenMsgPort=%d\n")
 	s, err := routeserver.New(cfg, routeserver.Deps{Log: discard, Reg: reg})
 	runOnce(t, s, err)
@@ -204,6 +207,7 @@ func openRoute(t *testing.T, reg *recorder) {
 
 func openDB(t *testing.T, reg *recorder) {
 	t.Helper()
+	trace.NewHandler("db_proxy", nil, nil, reg)
 	cfg := parse(t, dbproxy.ParseConfig, `
 ListenIP=127.0.0.1
 ListenPort=%d

@@ -21,7 +21,9 @@ func main() {
 }
 
 func open(_ context.Context, cfg msgserver.Config, o *obs.Obs) (rolemain.Runner, error) {
-	s, err := msgserver.New(cfg, msgserver.Deps{Log: o.Log, Reg: o.Reg, Clock: time.Now})
+	s, err := msgserver.New(cfg, msgserver.Deps{
+		Log: o.Log, Reg: o.Reg, Clock: time.Now, Trace: o.Trace(cfg.TraceEvents, cfg.LinkSecret.Reveal()),
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,9 @@ func main() {
 		ConfigFile: routeserver.ConfigFile,
 		Load:       routeserver.LoadConfig,
 		New: func(_ context.Context, cfg routeserver.Config, o *obs.Obs) (rolemain.Runner, error) {
-			s, err := routeserver.New(cfg, routeserver.Deps{Log: o.Log, Reg: o.Reg})
+			s, err := routeserver.New(cfg, routeserver.Deps{
+				Log: o.Log, Reg: o.Reg, Trace: o.Trace(cfg.TraceEvents, cfg.LinkSecret.Reveal()),
+			})
 			if err != nil {
 				return nil, err
 			}

@@ -28,16 +28,18 @@ import (
 	"teamtalk/db_proxy/internal/work"
 	"teamtalk/internal/im"
 	"teamtalk/internal/link"
+	"teamtalk/internal/trace"
 	"teamtalk/internal/transport"
 	"teamtalk/internal/wire"
 	"teamtalk/pb/server"
 )
 
-// Deps of a Server. All are needed.
+// Deps of a Server. All but Trace are needed.
 type Deps struct {
 	Log   *slog.Logger
 	Reg   prometheus.Registerer
 	Clock func() time.Time
+	Trace *trace.Recorder // nil remembers nothing
 }
 
 // Bounds that are not worth a key.
@@ -147,7 +149,7 @@ func (s *Server) assemble(deps Deps) error {
 	s.behind = behind.New(s.cache, s.store, s.log, deps.Reg)
 	s.lanes = lane.New(lane.Config{Lanes: s.cfg.CommitLanes, MaxBatch: s.cfg.MaxBatch}, lane.Deps{
 		Store: s.store, Directory: s.directory, IDs: s.cache, Behind: s.behind,
-		Go: s.pool.Go, Log: s.log, Reg: deps.Reg, Clock: deps.Clock,
+		Go: s.pool.Go, Log: s.log, Reg: deps.Reg, Clock: deps.Clock, Trace: deps.Trace,
 	})
 	if err := s.table(deps); err != nil {
 		return err

@@ -14,8 +14,8 @@ import (
 var ProcessKeys = Keys{
 	{
 		Name: "HealthListen", Kind: Addr,
-		Help: "Address of the HTTP port for /healthz, /readyz, /metrics and /debug/pprof. Without it, the " +
-			"main port + 50 on 127.0.0.1. Nothing protects it: keep it off public addresses.",
+		Help: "Address of the HTTP port for /healthz, /readyz, /metrics, /trace and /debug/pprof. Without it, the " +
+			"main port + 50 on 127.0.0.1. Nothing protects it (but /trace): keep it off public addresses.",
 	},
 	{
 		Name: "LogLevel", Kind: String, Default: "info", Enum: []string{"debug", "info", "warn", "error"},
@@ -28,6 +28,15 @@ var ProcessKeys = Keys{
 	{
 		Name: "ShutdownTimeout", Kind: Duration, Default: "30s", Min: 1e9, Max: 600e9,
 		Help: "Longest time a stop may take after SIGTERM; then the process ends in the middle of it with exit code 1.",
+	},
+}
+
+// TraceKeys are the keys of the roles that messages pass.
+var TraceKeys = Keys{
+	{
+		Name: "TraceEvents", Kind: Int, Default: "131072", Min: 0, Max: 1 << 24,
+		Help: "How many events of messages are remembered for \"teamtalk trace\", 64 bytes each; 0 for none. A message " +
+			"makes three to six events, and one more for every terminal it is delivered to.",
 	},
 }
 
@@ -63,6 +72,7 @@ type Process struct {
 	LogLevel        slog.Level
 	LogJSON         bool
 	ShutdownTimeout time.Duration
+	TraceEvents     int    // 0 in a role without TraceKeys
 	Warnings        Errors // about the file, for the log
 }
 
@@ -101,6 +111,9 @@ func (f *File) Process(mainPort string) (Process, error) {
 	}
 	if err := p.LogLevel.UnmarshalText([]byte(f.String("LogLevel"))); err != nil {
 		return Process{}, f.Fail("LogLevel", "%v", err)
+	}
+	if f.keys.find("TraceEvents") != nil {
+		p.TraceEvents = f.Int("TraceEvents")
 	}
 	if p.HealthListen == "" {
 		port := f.Int(mainPort) + healthOffset

@@ -1,5 +1,5 @@
-// Package obs lets people look into a running role: its log, its metrics and
-// its health over HTTP. Every role of a process has an Obs of its own; nothing
+// Package obs lets people look into a running role: its log, its metrics, its
+// health and what became of its last messages over HTTP. Every role of a process has an Obs of its own; nothing
 // here is shared or global. What is counted and when a role is ready is the
 // role's own business.
 package obs
@@ -20,6 +20,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"teamtalk/internal/trace"
 )
 
 // Config of an Obs.
@@ -39,6 +41,8 @@ type Obs struct {
 	Reg    prometheus.Registerer // adds the label role
 	Gather prometheus.Gatherer   // what /metrics shows
 
+	role     string
+	mux      *http.ServeMux
 	listener net.Listener // nil without a health port
 
 	mu     sync.Mutex // guards the field below
@@ -61,7 +65,9 @@ func New(cfg Config) (*Obs, error) {
 		Level:  new(slog.LevelVar),
 		Reg:    prometheus.WrapRegistererWith(prometheus.Labels{"role": cfg.Role}, registry),
 		Gather: registry,
+		role:   cfg.Role,
 	}
+	o.mux = o.handler()
 	o.Level.Set(cfg.Level)
 	o.Log = newLogger(cfg, o.Level)
 	for _, c := range []prometheus.Collector{
@@ -128,6 +134,15 @@ func (o *Obs) Failing() []string {
 	return failing
 }
 
+// Trace returns what remembers the last events of messages, for questions at
+// the health port from this machine or from who knows the secret. It is called
+// once; nil if none are to be remembered.
+func (o *Obs) Trace(events int, secret string) *trace.Recorder {
+	r := trace.New(events)
+	o.mux.Handle("GET "+trace.Path, trace.NewHandler(o.role, r, []byte(secret), o.Reg))
+	return r
+}
+
 // Close gives the health port back when Run will not be called.
 func (o *Obs) Close() error {
 	if o.listener == nil {
@@ -148,7 +163,7 @@ func (o *Obs) Run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	server := &http.Server{Handler: o.handler(), ReadHeaderTimeout: readHeaderTimeout}
+	server := &http.Server{Handler: o.mux, ReadHeaderTimeout: readHeaderTimeout}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(o.listener) }()
 	select {
@@ -172,7 +187,7 @@ func (o *Obs) Run(ctx context.Context) error {
 	return nil
 }
 
-func (o *Obs) handler() http.Handler {
+func (o *Obs) handler() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Gather, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { o.answer(w, nil) })

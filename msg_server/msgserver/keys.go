@@ -95,7 +95,7 @@ var Keys = config.Join(config.Keys{
 		Name: "HttpListenPort", Kind: config.Port, Obsolete: true,
 		Help: "clients ask login_server over HTTP",
 	},
-}, config.LinkKeys, config.ProcessKeys)
+}, config.LinkKeys, config.TraceKeys, config.ProcessKeys)
 
 // Config is what msgserver.conf says. Servers are host:port, in the order of
 // their numbers.

@@ -8,6 +8,7 @@ import (
 
 	"teamtalk/internal/im"
 	"teamtalk/internal/link"
+	"teamtalk/internal/trace"
 	"teamtalk/internal/wire"
 	"teamtalk/msg_server/internal/deliver"
 	"teamtalk/pb/basedefine"
@@ -104,16 +105,13 @@ func (s *Server) relayArrived(body []byte, _ uint16) {
 		if order.SincePreviousMs != nil {
 			since = time.Duration(order.GetSincePreviousMs()) * time.Millisecond
 		}
-		targets := envelope.GetTargets()
 		conv := im.GroupOf(im.GroupID(order.GetFirst()))
 		if order.GetSessionType() == basedefine.SessionType_SESSION_TYPE_SINGLE {
 			conv = im.SingleOf(im.UserID(order.GetFirst()), im.UserID(order.GetSecond()))
 		}
-		outcome := s.order.Offer(&deliver.Message{
-			Conv: conv, ID: im.MsgID(order.GetMsgId()), SincePrevious: since,
-			Push: func() { s.push(targets, 0, frame) },
-		})
-		s.metrics.delivered.WithLabelValues(string(outcome)).Inc()
+		id := im.MsgID(order.GetMsgId())
+		s.traceMessage(trace.Arrived, conv, id, 0)
+		s.offer(&deliver.Message{Conv: conv, ID: id, SincePrevious: since}, envelope.GetTargets(), 0, frame)
 	}
 }
 

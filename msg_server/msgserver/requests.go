@@ -5,6 +5,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"teamtalk/internal/im"
+	"teamtalk/internal/trace"
 	"teamtalk/internal/wire"
 	"teamtalk/pb/basedefine"
 	"teamtalk/pb/buddy"
@@ -76,10 +77,17 @@ func (s *Server) usersStatus(c *client, pdu wire.PDU) {
 
 // receipt is a receiver's acknowledgement of a delivery, 0302. It changes
 // nothing: what was not received is found by unread counts. Source: defect A8.
-func (s *Server) receipt(_ *client, pdu wire.PDU) {
-	if err := proto.Unmarshal(pdu.Body, new(message.IMMsgDataAck)); err != nil {
+func (s *Server) receipt(c *client, pdu wire.PDU) {
+	ack := new(message.IMMsgDataAck)
+	if err := proto.Unmarshal(pdu.Body, ack); err != nil {
 		s.metrics.dropped("bad_body")
+		return
 	}
+	if !im.Kind(ack.GetSessionType()).Valid() {
+		return
+	}
+	conv := im.ConversationOf(c.user(), im.Kind(ack.GetSessionType()), ack.GetSessionId())
+	s.traceTerminal(c, trace.Confirmed, conv, im.MsgID(ack.GetMsgId()), 0)
 }
 
 // readAck moves the read cursor, 0303, and tells the user's other terminals,
@@ -92,6 +100,7 @@ func (s *Server) readAck(c *client, pdu wire.PDU) {
 	}
 	ack.UserId = proto.Uint32(uint32(c.user()))
 	conv := im.ConversationOf(c.user(), im.Kind(ack.GetSessionType()), ack.GetSessionId())
+	s.traceTerminal(c, trace.Read, conv, im.MsgID(ack.GetMsgId()), 1)
 	if db := s.db.Owner(conv); db != nil {
 		db.SendMessage(wire.MsgReadAck, pdu.Seq, ack)
 	} else {

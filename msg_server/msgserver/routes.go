@@ -9,6 +9,7 @@ import (
 
 	"teamtalk/internal/im"
 	"teamtalk/internal/link"
+	"teamtalk/internal/trace"
 	"teamtalk/internal/transport"
 	"teamtalk/internal/wire"
 	"teamtalk/pb/basedefine"
@@ -134,10 +135,11 @@ func (r *routes) ask(command wire.Command, seq uint16, m proto.Message) bool {
 // relay sends the body of a push to the other servers that have a connection
 // of one of the targets. A message carries its order, and goes over every
 // route_server of ours; while an original is linked, everything goes over one.
-func (r *routes) relay(targets []uint32, command wire.Command, body []byte, order *extension.Order) {
+// It returns over how many it went.
+func (r *routes) relay(targets []uint32, command wire.Command, body []byte, order *extension.Order) int {
 	live := r.links()
 	if len(live) == 0 {
-		return
+		return 0
 	}
 	if order == nil || slices.ContainsFunc(live, (*link.Link).Original) {
 		live = live[:1]
@@ -155,6 +157,7 @@ func (r *routes) relay(targets []uint32, command wire.Command, body []byte, orde
 		}
 		l.SendMessage(wire.Relay, 0, envelope)
 	}
+	return len(live)
 }
 
 // toAll sends the body of a push to every connection of every other server,
@@ -184,5 +187,6 @@ func (s *Server) publish(o *outgoing) {
 	if o.since >= 0 {
 		order.SincePreviousMs = proto.Uint32(uint32(o.since.Milliseconds()))
 	}
-	s.routes.relay(o.targets(), wire.MsgData, o.encode(), order)
+	links := s.routes.relay(o.targets(), wire.MsgData, o.encode(), order)
+	s.traceMessage(trace.Relayed, o.conv, im.MsgID(o.msg.GetMsgId()), uint32(links))
 }

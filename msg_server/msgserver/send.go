@@ -7,6 +7,7 @@ import (
 
 	"teamtalk/internal/im"
 	"teamtalk/internal/link"
+	"teamtalk/internal/trace"
 	"teamtalk/internal/wire"
 	"teamtalk/msg_server/internal/deliver"
 	"teamtalk/pb/basedefine"
@@ -70,6 +71,7 @@ func (s *Server) sendMessage(c *client, pdu wire.PDU) {
 		}
 		delay = c.allowance.take(p.created)
 	}
+	s.traceSender(p, trace.Received, 0, p.created, 0)
 	s.sends.start(p, delay)
 }
 
@@ -161,6 +163,7 @@ func (s *Server) stored(l *link.Link, pdu wire.PDU) {
 	}
 	repeat := ours && m.GetSincePreviousMs() == storedBefore
 	s.acknowledge(p, m.GetMsgId())
+	s.traceSender(p, trace.Acknowledged, im.MsgID(m.GetMsgId()), s.clock(), 0)
 	if repeat && p.tries == 1 {
 		return // the sender's own repeat: everybody was sent it the first time
 	}
@@ -207,6 +210,7 @@ func (s *Server) acknowledge(p *pending, id uint32) {
 // fail ends a send that was not stored.
 func (s *Server) fail(p *pending, code im.Code) {
 	s.metrics.sends.WithLabelValues("failed_" + code.String()).Inc()
+	s.traceSender(p, trace.Failed, 0, s.clock(), uint32(code))
 	m := p.msg
 	if p.clientMsgID != "" {
 		m.ClientMsgId = proto.String(p.clientMsgID)
@@ -253,20 +257,31 @@ func (o *outgoing) targets() []uint32 {
 // of the conversation.
 func (s *Server) deliver(o *outgoing) {
 	frame := wire.Append(make([]byte, 0, wire.HeaderSize+len(o.encode())), wire.MsgData, 0, o.encode())
-	targets := o.targets()
-	outcome := s.order.Offer(&deliver.Message{
-		Conv: o.conv, ID: im.MsgID(o.msg.GetMsgId()), SincePrevious: o.since,
-		Push: func() { s.push(targets, o.except, frame) },
-	})
+	s.offer(&deliver.Message{Conv: o.conv, ID: im.MsgID(o.msg.GetMsgId()), SincePrevious: o.since},
+		o.targets(), o.except, frame)
+}
+
+// offer has a message pushed to the connections of targets but one, when its
+// turn has come.
+func (s *Server) offer(m *deliver.Message, targets []uint32, except uint64, frame []byte) {
+	m.Push = func() { s.pushEach(targets, except, frame, s.traceDelivered(m.Conv, m.ID)) }
+	outcome := s.order.Offer(m)
+	s.traceOutcome(m, outcome)
 	s.metrics.delivered.WithLabelValues(string(outcome)).Inc()
 }
 
 // push sends one frame to every connection of the users but one.
 func (s *Server) push(targets []uint32, except uint64, frame []byte) {
+	s.pushEach(targets, except, frame, func(*Session) {})
+}
+
+// pushEach is push and tells to whom.
+func (s *Server) pushEach(targets []uint32, except uint64, frame []byte, told func(*Session)) {
 	pushed := 0
 	for _, user := range targets {
 		for _, session := range s.sessions.Of(im.UserID(user)) {
 			if session.ConnID != except && session.Conn.push(frame) {
+				told(session)
 				pushed++
 			}
 		}

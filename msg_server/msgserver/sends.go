@@ -14,6 +14,7 @@ import (
 
 	"teamtalk/internal/im"
 	"teamtalk/internal/link"
+	"teamtalk/internal/trace"
 	"teamtalk/internal/wire"
 	"teamtalk/pb/message"
 )
@@ -162,6 +163,9 @@ func (s *sends) dispatch(p *pending) bool {
 		m.OperationId = p.op[:]
 	}
 	l.SendMessage(wire.MsgData, p.seq, m)
+	if p.tries > 1 {
+		s.server.traceSender(p, trace.Forwarded, 0, s.server.clock(), uint32(p.tries))
+	}
 	m.AttachData, m.OperationId = nil, nil
 	return true
 }

@@ -20,6 +20,7 @@ import (
 
 	"teamtalk/internal/dblink"
 	"teamtalk/internal/link"
+	"teamtalk/internal/trace"
 	"teamtalk/internal/transport"
 	"teamtalk/internal/wire"
 	"teamtalk/msg_server/internal/deliver"
@@ -27,11 +28,12 @@ import (
 	"teamtalk/pb/extension"
 )
 
-// Deps of a Server. All are needed.
+// Deps of a Server. All but Trace are needed.
 type Deps struct {
 	Log   *slog.Logger
 	Reg   prometheus.Registerer
 	Clock func() time.Time
+	Trace *trace.Recorder // nil remembers nothing
 }
 
 // How long a graceful stop waits for sends under way, at least for relays
@@ -52,6 +54,7 @@ type Server struct {
 	log      *slog.Logger
 	clock    func() time.Time
 	metrics  *metrics
+	trace    *trace.Recorder
 	commands map[wire.Command]*clientCommand
 	answers  map[wire.Command]answer
 	relayed  map[wire.Command]relayHandler
@@ -79,7 +82,7 @@ type Server struct {
 // New checks the configuration and that the port is free.
 func New(cfg Config, deps Deps) (*Server, error) {
 	s := &Server{
-		cfg: cfg, log: deps.Log, clock: deps.Clock, metrics: newMetrics(deps.Reg),
+		cfg: cfg, log: deps.Log, clock: deps.Clock, metrics: newMetrics(deps.Reg), trace: deps.Trace,
 		sessions: session.New[*client](),
 		order:    deliver.New(deps.Clock),
 	}

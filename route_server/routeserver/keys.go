@@ -19,7 +19,7 @@ var Keys = config.Join(config.Keys{
 		Name: "ListenMsgPort", Kind: config.Port, Required: true, Sample: "8200",
 		Help: "Port for msg_servers.",
 	},
-}, config.AcceptKeys, config.LinkKeys, config.ProcessKeys)
+}, config.AcceptKeys, config.LinkKeys, config.TraceKeys, config.ProcessKeys)
 
 // Config is what routeserver.conf says.
 type Config struct {

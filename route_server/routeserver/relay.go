@@ -2,6 +2,7 @@ package routeserver
 
 import (
 	"teamtalk/internal/link"
+	"teamtalk/internal/trace"
 	"teamtalk/internal/wire"
 	"teamtalk/route_server/internal/envelope"
 	"teamtalk/route_server/internal/presence"
@@ -35,11 +36,16 @@ func (s *Server) relay(from *link.Link, pdu wire.PDU) {
 	links := s.links.Load()
 	if len(w.relay.Targets) > 0 {
 		s.metrics.targeted.Inc()
+		passed := uint32(0)
 		for _, group := range s.presence.Locate(w.relay.Targets, serverOf(from), &w.routes) {
 			if l := links.byID[group.Server]; l != nil && l.Has(link.CapRelay) {
 				w.frame = w.relay.AppendTo(w.frame[:0], group.Targets)
 				s.sent(l.Send(w.frame))
+				passed++
 			}
+		}
+		if conv, id, ok := w.relay.Place(); ok {
+			s.trace.Note(&trace.Record{Event: trace.Relayed, Conv: conv, Msg: id, Conn: from.ID(), Detail: passed})
 		}
 	} else {
 		s.metrics.broadcast.Inc()
@@ -59,7 +65,7 @@ func (s *Server) relay(from *link.Link, pdu wire.PDU) {
 
 func (s *Server) release(w *workspace) {
 	if cap(w.frame) <= maxKept && cap(w.relay.Targets) <= maxKept {
-		w.relay.Body = nil
+		w.relay.Forget()
 		s.opened.Put(w)
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"teamtalk/internal/link"
+	"teamtalk/internal/trace"
 	"teamtalk/internal/transport"
 	"teamtalk/internal/wire"
 	"teamtalk/route_server/internal/presence"
@@ -26,10 +27,11 @@ import (
 // Role is the name of this role to its neighbours.
 const Role = "route_server"
 
-// Deps of a Server. All are needed.
+// Deps of a Server. All but Trace are needed.
 type Deps struct {
-	Log *slog.Logger
-	Reg prometheus.Registerer
+	Log   *slog.Logger
+	Reg   prometheus.Registerer
+	Trace *trace.Recorder // nil remembers nothing
 }
 
 // Server is one route_server.
@@ -40,6 +42,7 @@ type Server struct {
 	engine   *transport.Engine
 	presence *presence.Table
 	metrics  *metrics
+	trace    *trace.Recorder
 	commands map[wire.Command]func(*link.Link, wire.PDU)
 
 	stopping atomic.Bool // links that end now do not mean that users are gone
@@ -58,6 +61,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		cfg:      cfg,
 		log:      deps.Log,
 		presence: presence.New(),
+		trace:    deps.Trace,
 	}
 	s.metrics = newMetrics(deps.Reg, s.presence)
 	s.commands = s.table()

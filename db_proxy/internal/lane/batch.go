@@ -8,6 +8,7 @@ import (
 	"teamtalk/db_proxy/internal/cache"
 	"teamtalk/db_proxy/internal/store"
 	"teamtalk/internal/im"
+	"teamtalk/internal/trace"
 )
 
 // batch is a stretch of operations that one commit stores.
@@ -58,9 +59,8 @@ func (l *lane) sort(b *batch) {
 			if now.Sub(op.arrived) > l.cfg.Patience {
 				l.refuse(op, im.Errorf(im.Busy, "waited too long"))
 			} else if id := l.recent.find(key); id != 0 {
-				op.id, op.repeat = id, true
-				l.metrics.repeats.Inc()
-				op.succeed()
+				op.id = id
+				l.repeated(op)
 			} else if earlier := first[key]; earlier != nil {
 				b.again[op] = earlier
 			} else {
@@ -74,7 +74,23 @@ func (l *lane) sort(b *batch) {
 // refuse ends a send that is not stored.
 func (l *lane) refuse(s *Send, err error) {
 	l.metrics.failed.WithLabelValues(im.CodeOf(err).String()).Inc()
+	l.note(s, trace.Failed, l.deps.Clock(), uint32(im.CodeOf(err)))
 	s.fail(err)
+}
+
+// repeated ends a send that had been stored before, under s.id.
+func (l *lane) repeated(s *Send) {
+	s.repeat = true
+	l.metrics.repeats.Inc()
+	l.note(s, trace.Repeated, l.deps.Clock(), 0)
+	s.succeed()
+}
+
+// note remembers an event of a send for "teamtalk trace".
+func (l *lane) note(s *Send, event trace.Event, at time.Time, detail uint32) {
+	l.deps.Trace.Note(&trace.Record{
+		At: at.UnixNano(), Event: event, Conv: s.Conv, Msg: s.id, Op: s.Op, User: s.From, Detail: detail,
+	})
 }
 
 // keep drops the sends that f refuses.
@@ -325,6 +341,7 @@ func (l *lane) complete(ctx context.Context, b *batch) {
 		}
 		st.last, st.lastAt = max(st.last, s.id), now
 		l.recent.add(sendKey{from: s.From, op: s.Op}, s.id)
+		l.note(s, trace.Committed, now, uint32(len(b.sends)))
 	}
 	l.metrics.stored.Add(float64(len(b.sends)))
 	l.count(ctx, b)
@@ -332,9 +349,8 @@ func (l *lane) complete(ctx context.Context, b *batch) {
 		s.succeed()
 	}
 	for repeat, first := range b.again {
-		repeat.id, repeat.repeat = first.id, true
-		l.metrics.repeats.Inc()
-		repeat.succeed()
+		repeat.id = first.id
+		l.repeated(repeat)
 	}
 	for _, r := range b.reads {
 		r.succeed()

@@ -177,8 +177,7 @@ func (l *lane) completeStored(ctx context.Context, done []*Send) {
 	for _, s := range done {
 		l.recent.add(sendKey{from: s.From, op: s.Op}, s.id)
 		if s.repeat {
-			l.metrics.repeats.Inc()
-			s.succeed()
+			l.repeated(s)
 		} else {
 			fresh = append(fresh, s)
 		}

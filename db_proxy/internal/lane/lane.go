@@ -12,6 +12,7 @@ import (
 
 	"teamtalk/db_proxy/internal/cache"
 	"teamtalk/internal/im"
+	"teamtalk/internal/trace"
 )
 
 // IDs reserves message ids.
@@ -29,7 +30,7 @@ type Config struct {
 	Patience time.Duration // an operation that is not stored by then is given up; 0 = 4 s
 }
 
-// Deps of the lanes. All are needed.
+// Deps of the lanes. All but Trace are needed.
 type Deps struct {
 	Store     Store
 	Directory Directory
@@ -40,6 +41,7 @@ type Deps struct {
 	Log   *slog.Logger
 	Reg   prometheus.Registerer
 	Clock func() time.Time
+	Trace *trace.Recorder // nil remembers nothing
 }
 
 // Lanes is the set of lanes of one db_proxy. Safe from any goroutine.

@@ -12,6 +12,7 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"teamtalk/internal/im"
 	"teamtalk/internal/wire"
 )
 
@@ -23,6 +24,7 @@ const (
 	fieldTargets = 1
 	fieldCommand = 2
 	fieldBody    = 3
+	fieldOrder   = 4
 	fieldAttach  = 20
 )
 
@@ -33,13 +35,15 @@ type Relay struct {
 	Command wire.Command
 	Body    []byte
 
+	order []byte // the encoded Order; nil if there is none
+
 	rest []byte // all fields but the targets, as they came
 	own  []byte // storage for rest when targets stand in its midst
 }
 
-// Scan opens an IMRelay. It does not look into body and order.
+// Scan opens an IMRelay. It does not look into body and order; Place does.
 func (r *Relay) Scan(b []byte) error {
-	r.Targets, r.Command, r.Body = r.Targets[:0], 0, nil
+	r.Targets, r.Command, r.Body, r.order = r.Targets[:0], 0, nil, nil
 	var hasCommand, hasBody bool
 	keep := segments{own: r.own[:0]}
 	for off := 0; off < len(b); {
@@ -68,6 +72,8 @@ func (r *Relay) Scan(b []byte) error {
 		case number == fieldBody && kind == protowire.BytesType:
 			r.Body, _ = protowire.ConsumeBytes(value)
 			hasBody = true
+		case number == fieldOrder && kind == protowire.BytesType:
+			r.order, _ = protowire.ConsumeBytes(value)
 		}
 		keep.add(b, off, end)
 		off = end
@@ -77,6 +83,34 @@ func (r *Relay) Scan(b []byte) error {
 		return errMalformed
 	}
 	return nil
+}
+
+// Place says which message is inside; false if it is none, or its order is
+// malformed, which is for its receivers to find.
+func (r *Relay) Place() (conv im.Conversation, id im.MsgID, ok bool) {
+	const fieldKind, fieldFirst, fieldSecond, fieldMsg = 1, 2, 3, 4
+	var fields [fieldMsg + 1]uint32
+	for b := r.order; len(b) > 0; {
+		number, kind, n := protowire.ConsumeTag(b)
+		if n < 0 || kind != protowire.VarintType {
+			return conv, 0, false
+		}
+		value, size := protowire.ConsumeVarint(b[n:])
+		if size < 0 {
+			return conv, 0, false
+		}
+		if int(number) < len(fields) {
+			fields[number] = uint32(value)
+		}
+		b = b[n+size:]
+	}
+	switch im.Kind(fields[fieldKind]) {
+	case im.Single:
+		conv = im.SingleOf(im.UserID(fields[fieldFirst]), im.UserID(fields[fieldSecond]))
+	case im.Group:
+		conv = im.GroupOf(im.GroupID(fields[fieldFirst]))
+	}
+	return conv, im.MsgID(fields[fieldMsg]), conv.Kind != 0 && fields[fieldMsg] != 0
 }
 
 // scanTargets reads one field of targets, packed or not: a parser accepts both.
@@ -94,6 +128,9 @@ func (r *Relay) scanTargets(kind protowire.Type, value []byte) bool {
 	}
 	return true
 }
+
+// Forget lets go of the scanned bytes.
+func (r *Relay) Forget() { r.Body, r.order = nil, nil }
 
 // AppendTo appends a whole 0783 PDU with other targets.
 func (r *Relay) AppendTo(dst []byte, targets []uint32) []byte {

@@ -132,13 +132,17 @@ func (s *server) startAll(ctx context.Context) (demo bool, err error) {
 		}
 	}
 	err = startRole(ctx, s, "route_server", r.route, func(o *obs.Obs) (role, error) {
-		return routeserver.New(r.route, routeserver.Deps{Log: o.Log, Reg: o.Reg})
+		return routeserver.New(r.route, routeserver.Deps{
+			Log: o.Log, Reg: o.Reg, Trace: o.Trace(r.route.TraceEvents, r.route.LinkSecret.Reveal()),
+		})
 	})
 	if err != nil {
 		return false, err
 	}
 	err = startRole(ctx, s, "msg_server", r.msg, func(o *obs.Obs) (role, error) {
-		return msgserver.New(r.msg, msgserver.Deps{Log: o.Log, Reg: o.Reg, Clock: time.Now})
+		return msgserver.New(r.msg, msgserver.Deps{
+			Log: o.Log, Reg: o.Reg, Clock: time.Now, Trace: o.Trace(r.msg.TraceEvents, r.msg.LinkSecret.Reveal()),
+		})
 	})
 	if err != nil {
 		return false, err
@@ -160,7 +164,9 @@ func (s *server) startAll(ctx context.Context) (demo bool, err error) {
 // the owner of the folder, with the demo accounts if they are wanted.
 func (s *server) startDB(ctx context.Context, cfg dbproxy.Config) (db *dbproxy.Server, demo bool, err error) {
 	err = startRole(ctx, s, "db_proxy", cfg, func(o *obs.Obs) (role, error) {
-		db, err = dbproxy.New(ctx, cfg, dbproxy.Deps{Log: o.Log, Reg: o.Reg, Clock: time.Now})
+		db, err = dbproxy.New(ctx, cfg, dbproxy.Deps{
+			Log: o.Log, Reg: o.Reg, Clock: time.Now, Trace: o.Trace(cfg.TraceEvents, cfg.LinkSecret.Reveal()),
+		})
 		return db, err
 	})
 	if err != nil {
