@@ -4,7 +4,6 @@ package main
 import (
 	"context"
 	"os"
-	"time"
 
 	"teamtalk/db_proxy/dbproxy"
 	"teamtalk/internal/obs"
@@ -22,7 +21,7 @@ func main() {
 
 func open(ctx context.Context, cfg dbproxy.Config, o *obs.Obs) (rolemain.Runner, error) {
 	s, err := dbproxy.New(ctx, cfg, dbproxy.Deps{
-		Log: o.Log, Reg: o.Reg, Clock: time.Now, Trace: o.Trace(cfg.TraceEvents, cfg.LinkSecret.Reveal()),
+		Log: o.Log, Reg: o.Reg, Clock: o.Clock, Trace: o.Trace(cfg.TraceEvents, cfg.LinkSecret.Reveal()),
 	})
 	if err != nil {
 		return nil, err

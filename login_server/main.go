@@ -4,7 +4,6 @@ package main
 import (
 	"context"
 	"os"
-	"time"
 
 	"teamtalk/internal/obs"
 	"teamtalk/internal/rolemain"
@@ -17,7 +16,7 @@ func main() {
 		ConfigFile: loginserver.ConfigFile,
 		Load:       loginserver.LoadConfig,
 		New: func(_ context.Context, cfg loginserver.Config, o *obs.Obs) (rolemain.Runner, error) {
-			s, err := loginserver.New(cfg, loginserver.Deps{Log: o.Log, Reg: o.Reg, Clock: time.Now})
+			s, err := loginserver.New(cfg, loginserver.Deps{Log: o.Log, Reg: o.Reg, Clock: o.Clock})
 			if err != nil {
 				return nil, err
 			}

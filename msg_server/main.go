@@ -4,7 +4,6 @@ package main
 import (
 	"context"
 	"os"
-	"time"
 
 	"teamtalk/internal/obs"
 	"teamtalk/internal/rolemain"
@@ -22,7 +21,7 @@ func main() {
 
 func open(_ context.Context, cfg msgserver.Config, o *obs.Obs) (rolemain.Runner, error) {
 	s, err := msgserver.New(cfg, msgserver.Deps{
-		Log: o.Log, Reg: o.Reg, Clock: time.Now, Trace: o.Trace(cfg.TraceEvents, cfg.LinkSecret.Reveal()),
+		Log: o.Log, Reg: o.Reg, Clock: o.Clock, Trace: o.Trace(cfg.TraceEvents, cfg.LinkSecret.Reveal()),
 	})
 	if err != nil {
 		return nil, err

@@ -157,7 +157,7 @@ func (s *Server) assemble(deps Deps) error {
 	s.node = link.New(link.Config{
 		Role: "db_proxy", Capabilities: []string{link.CapStore}, Credit: credit,
 		Secret: []byte(s.cfg.LinkSecret.Reveal()), AllowOriginals: s.cfg.OriginalNeighbours,
-	}, link.Deps{Log: s.log, Reg: deps.Reg})
+	}, link.Deps{Log: s.log, Reg: deps.Reg, Clock: deps.Clock})
 	listeners := make([]transport.Listener, 0, len(s.cfg.ListenIPs))
 	for _, ip := range s.cfg.ListenIPs {
 		listeners = append(listeners, transport.Listener{
@@ -165,7 +165,7 @@ func (s *Server) assemble(deps Deps) error {
 			Handler: s.node.Accept(s), Limits: s.cfg.linkLimits(), Allow: s.cfg.AllowedPeers.Allow,
 		})
 	}
-	s.engine, err = transport.New(transport.Config{Listeners: listeners}, transport.Deps{Log: s.log, Reg: deps.Reg})
+	s.engine, err = transport.New(transport.Config{Listeners: listeners}, transport.Deps{Log: s.log, Reg: deps.Reg, Clock: deps.Clock})
 	return err
 }
 

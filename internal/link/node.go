@@ -38,16 +38,18 @@ type Config struct {
 	BackOffTo time.Duration // longest wait; 0 = 4 s
 }
 
-// Deps of a Node. All are needed.
+// Deps of a Node. Log and Reg are needed.
 type Deps struct {
-	Log *slog.Logger
-	Reg prometheus.Registerer
+	Log   *slog.Logger
+	Reg   prometheus.Registerer
+	Clock func() time.Time // nil: time.Now
 }
 
 // Node is this process as a neighbour of other servers.
 type Node struct {
 	cfg   Config
 	log   *slog.Logger
+	clock func() time.Time
 	up    *prometheus.GaugeVec
 	dials *prometheus.CounterVec
 }
@@ -67,13 +69,16 @@ func New(cfg Config, deps Deps) *Node {
 	cfg.BackOffTo = orDefault(cfg.BackOffTo, 4*time.Second)
 	n := &Node{
 		cfg: cfg,
-		log: deps.Log,
+		log: deps.Log, clock: deps.Clock,
 		up: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "im_links", Help: "Links that are up, by the role of the peer.",
 		}, []string{"peer_role"}),
 		dials: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "im_link_dials_total", Help: "Attempts to open a link, by result.",
 		}, []string{"result"}),
+	}
+	if n.clock == nil {
+		n.clock = time.Now
 	}
 	deps.Reg.MustRegister(n.up, n.dials)
 	return n
@@ -103,7 +108,7 @@ func (n *Node) Keep(ctx context.Context, engine *transport.Engine, addr string, 
 	}
 	for ctx.Err() == nil {
 		f := &front{node: n, handler: h, dialled: addr, ended: make(chan struct{})}
-		started := time.Now()
+		started := n.clock()
 		conn, err := engine.Dial(ctx, addr, f, limits)
 		if err != nil {
 			n.dials.WithLabelValues("failed").Inc()
@@ -117,7 +122,7 @@ func (n *Node) Keep(ctx context.Context, engine *transport.Engine, addr string, 
 				return
 			}
 		}
-		if time.Since(started) > n.cfg.BackOffTo {
+		if n.clock().Sub(started) > n.cfg.BackOffTo {
 			wait = n.cfg.BackOff
 		}
 		jittered := wait/2 + mathrand.N(wait)
@@ -145,7 +150,7 @@ func (f *front) OnOpen(c *transport.Conn) {
 	}
 	c.State = &Link{
 		node: f.node, conn: c, handler: f.handler, dialled: f.dialled,
-		nonce: random(16), ended: ended, opened: time.Now(),
+		nonce: random(16), ended: ended, opened: f.node.clock(),
 	}
 	c.SendHeartbeat(wire.Mark)
 }

@@ -31,6 +31,8 @@ type Config struct {
 	Level slog.Level // least important line that is logged
 	JSON  bool       // log lines as JSON instead of text
 	Log   io.Writer  // where the log goes; nil is an error
+	// Clock is what the role takes its time from; nil is time.Now.
+	Clock func() time.Time
 }
 
 // Obs is the outside view of one role. Its fields are set by New and safe from
@@ -40,6 +42,7 @@ type Obs struct {
 	Level  *slog.LevelVar        // may be changed while running
 	Reg    prometheus.Registerer // adds the label role
 	Gather prometheus.Gatherer   // what /metrics shows
+	Clock  func() time.Time      // what the role takes its time from
 
 	role     string
 	mux      *http.ServeMux
@@ -66,6 +69,10 @@ func New(cfg Config) (*Obs, error) {
 		Reg:    prometheus.WrapRegistererWith(prometheus.Labels{"role": cfg.Role}, registry),
 		Gather: registry,
 		role:   cfg.Role,
+		Clock:  cfg.Clock,
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
 	}
 	o.mux = o.handler()
 	o.Level.Set(cfg.Level)

@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"teamtalk/internal/clock"
 	"teamtalk/internal/config"
 	"teamtalk/internal/obs"
 )
@@ -116,8 +117,13 @@ func run[C interface{ ProcessConfig() config.Process }](role Role[C], path strin
 		return err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
+	now, err := clock.New(os.Getenv(clock.FileVariable))
+	if err != nil {
+		return err
+	}
 	o, err := obs.New(obs.Config{
 		Role: role.Name, Addr: process.HealthListen, Level: process.LogLevel, JSON: process.LogJSON, Log: stderr,
+		Clock: now.Source(),
 	})
 	if err != nil {
 		return err
@@ -129,6 +135,7 @@ func run[C interface{ ProcessConfig() config.Process }](role Role[C], path strin
 	defer cancel()
 	defer watchSignals(o, process.ShutdownTimeout, cancel)()
 	go trim(ctx)
+	go now.Follow(ctx, o.Log)
 	o.AddCheck("running", ctx.Err)
 	o.Log.Info("starting", slog.String("version", Version()), slog.Int("pid", os.Getpid()),
 		slog.String("config", path), slog.String("health", o.Addr()))

@@ -60,8 +60,8 @@ type Conn struct {
 	halfDone bool      // our side of the socket is shut
 	feed     []piece   // what gnet is not given yet, because it has enough
 
-	lastRecv atomic.Int64 // Unix nanoseconds
-	lastSend atomic.Int64 // Unix nanoseconds
+	lastRecv atomic.Int64 // as Engine.now
+	lastSend atomic.Int64 // as Engine.now
 	backlog  atomic.Int64 // bytes gnet could not write yet
 
 	mu      sync.Mutex // guards the fields below
@@ -74,7 +74,7 @@ type Conn struct {
 }
 
 func (c *Conn) attach(e *Engine, gc gnet.Conn) {
-	now := time.Now().UnixNano()
+	now := e.elapsed(e.clock())
 	c.id = e.nextID.Add(1)
 	c.engine, c.gc, c.loop = e, gc, e.loopOf(gc.EventLoop())
 	c.peer, c.local = addrPort(gc.RemoteAddr()), addrPort(gc.LocalAddr())
@@ -97,10 +97,10 @@ func (c *Conn) ID() uint64 { return c.id }
 func (c *Conn) Peer() netip.AddrPort { return c.peer }
 
 // LastReceived is when the last byte came in. Safe anywhere.
-func (c *Conn) LastReceived() time.Time { return time.Unix(0, c.lastRecv.Load()) }
+func (c *Conn) LastReceived() time.Time { return c.engine.at(c.lastRecv.Load()) }
 
 // LastSent is when something was last queued. Safe anywhere.
-func (c *Conn) LastSent() time.Time { return time.Unix(0, c.lastSend.Load()) }
+func (c *Conn) LastSent() time.Time { return c.engine.at(c.lastSend.Load()) }
 
 // Do runs fn on the event loop of the connection, also after its end. Safe
 // anywhere.

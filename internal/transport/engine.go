@@ -98,10 +98,14 @@ type Config struct {
 	MaxConns int
 }
 
-// Deps of an Engine. All are needed.
+// Deps of an Engine. Log and Reg are needed.
 type Deps struct {
 	Log *slog.Logger
 	Reg prometheus.Registerer
+	// Clock is time.Now if it is nil. Its times have a monotonic reading, which
+	// alone decides how long a connection was idle: moving the clock of the
+	// machine ends none.
+	Clock func() time.Time
 }
 
 // Engine runs the event loops of one role.
@@ -113,7 +117,9 @@ type Engine struct {
 	metrics   *metrics
 	listeners map[uint16]*Listener // by local port
 	nextID    atomic.Uint64
-	now       atomic.Int64 // Unix nanoseconds, advanced by the ticks
+	clock     func() time.Time
+	start     time.Time
+	now       atomic.Int64 // nanoseconds since start, advanced by the ticks
 	accepted  atomic.Int64 // accepted connections now open
 	refusing  atomic.Bool
 	stopping  atomic.Bool   // the loops end: nothing may be posted to them
@@ -143,12 +149,16 @@ func New(cfg Config, deps Deps) (*Engine, error) {
 		cfg:       cfg,
 		log:       deps.Log,
 		metrics:   newMetrics(deps.Reg),
+		clock:     deps.Clock,
 		listeners: map[uint16]*Listener{},
 		booted:    make(chan struct{}),
 		ended:     make(chan struct{}),
 		loops:     map[gnet.EventLoop]*loop{},
 	}
-	e.now.Store(time.Now().UnixNano())
+	if e.clock == nil {
+		e.clock = time.Now
+	}
+	e.start = e.clock()
 	for i := range cfg.Listeners {
 		l := &cfg.Listeners[i]
 		l.Limits = l.Limits.withDefaults()
@@ -175,7 +185,13 @@ func (e *Engine) MaxConns() int { return e.cfg.MaxConns }
 func (e *Engine) Accepted() int { return int(e.accepted.Load()) }
 
 // Now returns the time of the last tick, at most 100 ms ago. Safe anywhere.
-func (e *Engine) Now() time.Time { return time.Unix(0, e.now.Load()) }
+func (e *Engine) Now() time.Time { return e.at(e.now.Load()) }
+
+// at turns nanoseconds since the start into a time.
+func (e *Engine) at(sinceStart int64) time.Time { return e.start.Add(time.Duration(sinceStart)) }
+
+// elapsed returns the nanoseconds from the start to a time.
+func (e *Engine) elapsed(t time.Time) int64 { return int64(t.Sub(e.start)) }
 
 // Booted is closed when the listeners accept and Dial may be called.
 func (e *Engine) Booted() <-chan struct{} { return e.booted }
@@ -356,8 +372,8 @@ func (e *Engine) OnTick() (time.Duration, gnet.Action) {
 		e.ticked = true
 		close(e.booted)
 	}
-	now := time.Now()
-	e.now.Store(now.UnixNano())
+	now := e.clock()
+	e.now.Store(e.elapsed(now))
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, l := range e.loops {

@@ -3,10 +3,13 @@ package transport
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/protobuf/proto"
 
+	"teamtalk/internal/clock"
 	"teamtalk/internal/wire"
 	"teamtalk/pb/message"
 )
@@ -240,5 +244,45 @@ func TestTicks(t *testing.T) {
 	waitFor(t, ticks, "OnTick")
 	if since := time.Since(s.Now()); since > 5*time.Second {
 		t.Errorf("Now is %v old", since)
+	}
+}
+
+// Whoever moves the clock of the machine makes no connection look idle.
+func TestClockMoved(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "clock")
+	move := func(by string) {
+		if err := errors.Join(os.WriteFile(path+".new", []byte(by), 0o600), os.Rename(path+".new", path)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	move("0s")
+	c, err := clock.New(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	followed := make(chan struct{})
+	go func() {
+		defer close(followed)
+		c.Follow(ctx, slog.New(slog.DiscardHandler))
+	}()
+	defer func() { stop(); <-followed }()
+	r := newRecorder()
+	idle := make(chan time.Duration, 64)
+	r.onTick = func(conn *Conn) { idle <- conn.engine.Now().Sub(conn.LastReceived()) }
+	now := c.Source()
+	s := serve(t, Config{Listeners: []Listener{{Name: "test", Addr: freeAddr(t), Handler: r}}, Loops: 1}, now)
+	s.dial(t)
+	for _, by := range []time.Duration{48 * time.Hour, -48 * time.Hour} {
+		move(by.String())
+		for (time.Until(now().Round(0)) - by).Abs() > time.Hour {
+			waitFor(t, idle, "OnTick")
+		}
+		for range 2 {
+			if d := waitFor(t, idle, "OnTick"); d < 0 || d > time.Minute {
+				t.Errorf("moved by %v, idle for %v", by, d)
+			}
+		}
 	}
 }

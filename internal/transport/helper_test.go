@@ -109,9 +109,15 @@ func start(t *testing.T, h Handler, limits Limits, more ...func(*Config)) *serve
 	for _, f := range more {
 		f(&cfg)
 	}
+	return serve(t, cfg, nil)
+}
+
+// serve is start with a clock.
+func serve(t *testing.T, cfg Config, clock func() time.Time) *server {
+	t.Helper()
 	s := &server{addr: cfg.Listeners[0].Addr, log: new(logBuffer), reg: prometheus.NewRegistry()}
 	var err error
-	s.Engine, err = New(cfg, Deps{Log: slog.New(slog.NewTextHandler(s.log, nil)), Reg: s.reg})
+	s.Engine, err = New(cfg, Deps{Log: slog.New(slog.NewTextHandler(s.log, nil)), Reg: s.reg, Clock: clock})
 	if err != nil {
 		t.Fatal(err)
 	}

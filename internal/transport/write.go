@@ -171,10 +171,10 @@ func (c *Conn) flush() {
 	}
 	if closing && !c.detached {
 		if c.drainEnd.IsZero() {
-			c.drainEnd = time.Now().Add(c.limits.FlushTimeout)
+			c.drainEnd = c.engine.clock().Add(c.limits.FlushTimeout)
 			c.loop.draining[c] = struct{}{}
 		}
-		c.drain(time.Now())
+		c.drain(c.engine.clock())
 	}
 }
 

@@ -57,7 +57,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	s.metrics = newMetrics(deps.Reg, s.table)
 	var err error
 	s.engine, err = transport.New(
-		transport.Config{Listeners: s.listeners(deps)}, transport.Deps{Log: deps.Log, Reg: deps.Reg})
+		transport.Config{Listeners: s.listeners(deps)}, transport.Deps{Log: deps.Log, Reg: deps.Reg, Clock: deps.Clock})
 	if err != nil {
 		return nil, fmt.Errorf("login_server: %w", err)
 	}
@@ -88,7 +88,7 @@ func (s *Server) listeners(deps Deps) []transport.Listener {
 		Role:           Role,
 		Secret:         []byte(s.cfg.LinkSecret.Reveal()),
 		AllowOriginals: s.cfg.OriginalNeighbours,
-	}, link.Deps{Log: deps.Log, Reg: deps.Reg})
+	}, link.Deps{Log: deps.Log, Reg: deps.Reg, Clock: deps.Clock})
 	linkLimits := transport.LinkLimits
 	linkLimits.MaxPDU = s.cfg.MaxLinkPDU
 	clientLimits := transport.DefaultLimits

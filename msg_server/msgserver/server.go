@@ -92,7 +92,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	s.node = link.New(link.Config{
 		Role: "msg_server", Capabilities: []string{link.CapRelay, link.CapStore},
 		Secret: []byte(cfg.LinkSecret.Reveal()), AllowOriginals: cfg.OriginalNeighbours, MaxPDU: cfg.MaxLinkPDU,
-	}, link.Deps{Log: deps.Log, Reg: deps.Reg})
+	}, link.Deps{Log: deps.Log, Reg: deps.Reg, Clock: deps.Clock})
 	s.db = dblink.New(cfg.DBServers, cfg.ConcurrentDBConnCnt, s.node, s)
 	s.routes = newRoutes(s, cfg.RouteServers)
 	s.logins = newLoginServers(s, cfg.LoginServers)
@@ -111,7 +111,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	}
 	var err error
 	s.engine, err = transport.New(transport.Config{Listeners: listeners, MaxConns: cfg.MaxConnCnt},
-		transport.Deps{Log: deps.Log, Reg: deps.Reg})
+		transport.Deps{Log: deps.Log, Reg: deps.Reg, Clock: deps.Clock})
 	if err != nil {
 		return nil, err
 	}

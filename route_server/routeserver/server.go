@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -27,11 +28,12 @@ import (
 // Role is the name of this role to its neighbours.
 const Role = "route_server"
 
-// Deps of a Server. All but Trace are needed.
+// Deps of a Server. Log and Reg are needed.
 type Deps struct {
 	Log   *slog.Logger
 	Reg   prometheus.Registerer
-	Trace *trace.Recorder // nil remembers nothing
+	Clock func() time.Time // nil: time.Now
+	Trace *trace.Recorder  // nil remembers nothing
 }
 
 // Server is one route_server.
@@ -72,7 +74,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		Capabilities:   []string{link.CapRelay},
 		Secret:         []byte(cfg.LinkSecret.Reveal()),
 		AllowOriginals: cfg.OriginalNeighbours,
-	}, link.Deps{Log: deps.Log, Reg: deps.Reg})
+	}, link.Deps{Log: deps.Log, Reg: deps.Reg, Clock: deps.Clock})
 	limits := transport.LinkLimits
 	limits.MaxPDU = cfg.MaxLinkPDU
 	var listeners []transport.Listener
@@ -83,7 +85,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		})
 	}
 	var err error
-	s.engine, err = transport.New(transport.Config{Listeners: listeners}, transport.Deps{Log: deps.Log, Reg: deps.Reg})
+	s.engine, err = transport.New(transport.Config{Listeners: listeners}, transport.Deps{Log: deps.Log, Reg: deps.Reg, Clock: deps.Clock})
 	if err != nil {
 		return nil, fmt.Errorf("route_server: %w", err)
 	}

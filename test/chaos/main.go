@@ -7,6 +7,7 @@
 //
 //	chaos [run] [--minutes M] [--seed S] [--faults kill,term,…] [--dir D] …
 //	chaos check --events FILE… [--sql FILE]
+//	chaos overload [--limit N] [--times X] [--for D] [--dir D] …
 //
 // It exits with 0 when every promise was kept, 1 when one was broken or a
 // fault hit nothing, and 2 when it could not run.
@@ -50,6 +51,8 @@ func main() {
 		err = runCommand(args)
 	case "check":
 		err = checkCommand(args)
+	case "overload":
+		err = overloadCommand(args)
 	default:
 		err = fmt.Errorf("unknown command %q", command)
 	}
@@ -71,7 +74,7 @@ func runCommand(args []string) error {
 	o := options{}
 	f := flag.NewFlagSet("chaos", flag.ContinueOnError)
 	minutes := f.Float64("minutes", 5, "length of the run")
-	faults := f.String("faults", "all", "kinds of faults, as kill,term,stop,flushall,cut,delay,throttle,halfopen,diskfull,readonly,client")
+	faults := f.String("faults", "all", "kinds of faults, as kill,term,stop,flushall,cut,delay,throttle,halfopen,diskfull,readonly,clock,client")
 	f.Uint64Var(&o.Seed, "seed", 0, "repeats the plan of another run; 0 makes one up")
 	f.StringVar(&o.Dir, "dir", "", "folder for logs and the report; default: chaos-SEED")
 	f.StringVar(&o.Bin, "bin", "bin", "folder of the binaries")

@@ -21,6 +21,7 @@ import (
 
 	"teamtalk/cmd/teamtalk/internal/admin"
 	"teamtalk/db_proxy/dbproxy"
+	"teamtalk/internal/clock"
 	"teamtalk/internal/obs"
 	"teamtalk/login_server/loginserver"
 	"teamtalk/msg_server/msgserver"
@@ -51,6 +52,7 @@ type server struct {
 	failed chan error   // why a part ended by itself
 	ready  []func() error
 	cache  *miniredis.Miniredis
+	clock  *clock.Clock
 }
 
 // Run serves until ctx ends, or until a role fails. It prints how to log in,
@@ -73,6 +75,10 @@ func Run(ctx context.Context, cfg Config, out io.Writer) (err error) {
 		return err
 	}
 	s := newServer(cfg, log)
+	if s.clock, err = clock.New(os.Getenv(clock.FileVariable)); err != nil {
+		return errors.Join(err, log.Close())
+	}
+	go s.clock.Follow(ctx, s.own)
 	defer func() {
 		s.stopAll()
 		if err != nil {
@@ -103,7 +109,7 @@ func Run(ctx context.Context, cfg Config, out io.Writer) (err error) {
 
 func newServer(cfg Config, log io.Writer) *server {
 	return &server{
-		cfg: cfg, log: log, failed: make(chan error, 1),
+		cfg: cfg, log: log, clock: new(clock.Clock), failed: make(chan error, 1),
 		own: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: cfg.LogLevel})).With("role", "serve"),
 	}
 }
@@ -133,7 +139,7 @@ func (s *server) startAll(ctx context.Context) (demo bool, err error) {
 	}
 	err = startRole(ctx, s, "route_server", r.route, func(o *obs.Obs) (role, error) {
 		return routeserver.New(r.route, routeserver.Deps{
-			Log: o.Log, Reg: o.Reg, Trace: o.Trace(r.route.TraceEvents, r.route.LinkSecret.Reveal()),
+			Log: o.Log, Reg: o.Reg, Clock: o.Clock, Trace: o.Trace(r.route.TraceEvents, r.route.LinkSecret.Reveal()),
 		})
 	})
 	if err != nil {
@@ -141,7 +147,7 @@ func (s *server) startAll(ctx context.Context) (demo bool, err error) {
 	}
 	err = startRole(ctx, s, "msg_server", r.msg, func(o *obs.Obs) (role, error) {
 		return msgserver.New(r.msg, msgserver.Deps{
-			Log: o.Log, Reg: o.Reg, Clock: time.Now, Trace: o.Trace(r.msg.TraceEvents, r.msg.LinkSecret.Reveal()),
+			Log: o.Log, Reg: o.Reg, Clock: o.Clock, Trace: o.Trace(r.msg.TraceEvents, r.msg.LinkSecret.Reveal()),
 		})
 	})
 	if err != nil {
@@ -149,7 +155,7 @@ func (s *server) startAll(ctx context.Context) (demo bool, err error) {
 	}
 	// Started last and stopped first: it sends clients here.
 	err = startRole(ctx, s, "login_server", r.login, func(o *obs.Obs) (role, error) {
-		return loginserver.New(r.login, loginserver.Deps{Log: o.Log, Reg: o.Reg, Clock: time.Now})
+		return loginserver.New(r.login, loginserver.Deps{Log: o.Log, Reg: o.Reg, Clock: o.Clock})
 	})
 	if err != nil {
 		return false, err
@@ -165,7 +171,7 @@ func (s *server) startAll(ctx context.Context) (demo bool, err error) {
 func (s *server) startDB(ctx context.Context, cfg dbproxy.Config) (db *dbproxy.Server, demo bool, err error) {
 	err = startRole(ctx, s, "db_proxy", cfg, func(o *obs.Obs) (role, error) {
 		db, err = dbproxy.New(ctx, cfg, dbproxy.Deps{
-			Log: o.Log, Reg: o.Reg, Clock: time.Now, Trace: o.Trace(cfg.TraceEvents, cfg.LinkSecret.Reveal()),
+			Log: o.Log, Reg: o.Reg, Clock: o.Clock, Trace: o.Trace(cfg.TraceEvents, cfg.LinkSecret.Reveal()),
 		})
 		return db, err
 	})
@@ -223,6 +229,7 @@ type role interface {
 func startRole(ctx context.Context, s *server, name string, cfg process, open func(*obs.Obs) (role, error)) error {
 	o, err := obs.New(obs.Config{
 		Role: name, Addr: cfg.ProcessConfig().HealthListen, Level: s.cfg.LogLevel, Log: s.log,
+		Clock: s.clock.Source(),
 	})
 	if err != nil {
 		return err

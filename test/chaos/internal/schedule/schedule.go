@@ -25,12 +25,13 @@ const (
 	HalfOpen Kind = "halfopen" // one end vanishes, the other is not told for a while
 	DiskFull Kind = "diskfull" // no room under the data for a while
 	ReadOnly Kind = "readonly" // the server comes back to data it may not write
+	Clock    Kind = "clock"    // the wall clock of a process is moved by minutes or hours, and back after a while
 	Client   Kind = "client"   // clients vanish, stall, repeat, or send everything at once
 )
 
 // Kinds returns every kind.
 func Kinds() []Kind {
-	return []Kind{Kill, Term, Stop, FlushAll, Cut, Delay, Throttle, HalfOpen, DiskFull, ReadOnly, Client}
+	return []Kind{Kill, Term, Stop, FlushAll, Cut, Delay, Throttle, HalfOpen, DiskFull, ReadOnly, Clock, Client}
 }
 
 // Parse reads a list as "kill,term"; "" and "all" are all kinds.
@@ -66,12 +67,21 @@ type Edge struct{ From, To string }
 type System struct {
 	Processes []string
 	Edges     []Edge
-	Redis     string // for FlushAll; "" if there is none
-	Store     string // the process whose data DiskFull and ReadOnly are about
+	Redis     string   // for FlushAll; "" if there is none
+	Clocks    []string // processes whose clock can be moved
+	Store     string   // the process whose data DiskFull and ReadOnly are about
 }
 
 // Supports reports whether a kind of fault can happen to a system.
-func (s *System) Supports(k Kind) bool { return k != FlushAll || s.Redis != "" }
+func (s *System) Supports(k Kind) bool {
+	switch k {
+	case FlushAll:
+		return s.Redis != ""
+	case Clock:
+		return len(s.Clocks) > 0
+	}
+	return true
+}
 
 // Fault is one planned fault.
 type Fault struct {
@@ -83,6 +93,7 @@ type Fault struct {
 	For      time.Duration `json:"for"`            // until it is healed, or the process started again
 	Delay    time.Duration `json:"delay,omitempty"`
 	Rate     int           `json:"rate,omitempty"`      // bytes a second
+	Jump     time.Duration `json:"jump,omitempty"`      // Clock
 	DeadPeer bool          `json:"dead_peer,omitempty"` // HalfOpen: the end that connected vanishes
 	Pick     uint32        `json:"pick,omitempty"`      // Client: chooses the clients
 }
@@ -97,6 +108,8 @@ func (f *Fault) String() string {
 		text += fmt.Sprintf(" by %v", f.Delay)
 	case f.Kind == Throttle:
 		text += fmt.Sprintf(" to %d B/s", f.Rate)
+	case f.Kind == Clock:
+		text += fmt.Sprintf(" by %v", f.Jump)
 	case f.Kind == HalfOpen && f.DeadPeer:
 		text += " (the first is gone)"
 	case f.Kind == HalfOpen:
@@ -214,6 +227,10 @@ func (p *planner) fill(f *Fault) {
 		f.For = p.between(2*time.Second, 4*time.Second)
 		f.Target = p.system.Store
 		p.busy[f.Target] = f.At + f.For + 2*comeBack
+	case Clock:
+		f.Target = p.system.Clocks[p.draw("clocks", len(p.system.Clocks))]
+		f.For = p.between(time.Second, 8*time.Second)
+		f.Jump = p.jump()
 	case Client:
 		f.Target = []string{Vanish, Stall, Repeat, Burst}[p.draw("clients", 4)]
 		f.Pick = p.rng.Uint32()
@@ -221,6 +238,15 @@ func (p *planner) fill(f *Fault) {
 			f.For = p.between(time.Second, 15*time.Second)
 		}
 	}
+}
+
+// jump is by minutes or by hours. The way back is as long.
+func (p *planner) jump() time.Duration {
+	by := p.between(time.Minute, 30*time.Minute)
+	if p.draw("jumps", 2) == 1 {
+		by = p.between(time.Hour, 30*time.Hour)
+	}
+	return by.Round(time.Second)
 }
 
 // process chooses one that is not busy; when all are, the next one, whose

@@ -9,7 +9,7 @@ import (
 var cluster = &System{
 	Processes: []string{"msg_server_1", "db_proxy_1", "mariadb", "redis"},
 	Edges:     []Edge{{"client", "msg_server_1"}, {"msg_server_1", "db_proxy_1"}, {"db_proxy_1", "redis"}},
-	Redis:     "redis", Store: "mariadb",
+	Redis:     "redis", Store: "mariadb", Clocks: []string{"msg_server_1", "db_proxy_1"},
 }
 
 func TestSeedRepeats(t *testing.T) {
@@ -37,6 +37,9 @@ func TestPlan(t *testing.T) {
 			if f.N != i+1 || f.Target == "" || f.At < quietStart || f.At+f.For > length || (i > 0 && f.At < plan[i-1].At) {
 				t.Errorf("seed %d: %+v", seed, f)
 			}
+			if (f.Kind == Clock) != (f.Jump != 0) {
+				t.Errorf("seed %d: %+v", seed, f)
+			}
 			if f.String() == "" {
 				t.Error("nothing to say")
 			}
@@ -60,8 +63,8 @@ func TestKinds(t *testing.T) {
 	}
 	alone := &System{Processes: []string{"serve"}, Edges: []Edge{{"client", "serve"}}, Store: "serve"}
 	for _, f := range Plan(1, time.Minute, time.Second, Kinds(), alone) {
-		if f.Kind == FlushAll {
-			t.Error("there is no Redis to flush")
+		if f.Kind == FlushAll || f.Kind == Clock {
+			t.Errorf("there is nothing for %s to harm", f.Kind)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	_ "github.com/go-sql-driver/mysql" // the driver of DB
 
+	"teamtalk/internal/clock"
 	"teamtalk/internal/procs"
 	"teamtalk/test/chaos/internal/schedule"
 )
@@ -189,12 +190,15 @@ func (s *System) role(ctx context.Context, role string, i int, file string, port
 	if err := writeFile(filepath.Join(dir, file), f.String()); err != nil {
 		return err
 	}
-	pid := filepath.Join(dir, "pid")
+	pid, moved := filepath.Join(dir, "pid"), filepath.Join(dir, "clock")
+	if err := setClock(moved, 0); err != nil {
+		return err
+	}
 	s.add(&part{
-		name: name, pid: pid, role: true,
+		name: name, pid: pid, clock: moved, role: true,
 		server: procs.NewServer(procs.Config{
 			Name: name, Path: filepath.Join(s.cfg.Bin, role), Args: []string{"--config", file}, Dir: dir,
-			LogFile: filepath.Join(dir, "log"), PIDFile: pid,
+			LogFile: filepath.Join(dir, "log"), PIDFile: pid, Env: []string{clock.FileVariable + "=" + moved},
 		}, local(port), ready(port+healthPort)),
 	})
 	return s.front(ctx, name, port)

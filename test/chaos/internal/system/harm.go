@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
 	"time"
 
 	"teamtalk/test/chaos/internal/proxy"
@@ -29,6 +30,9 @@ func (s *System) Inject(ctx context.Context, f *schedule.Fault, begin func(), hi
 	p, err := s.part(f.Target)
 	if err != nil {
 		return err
+	}
+	if f.Kind == schedule.Clock { // it may be killed meanwhile
+		return p.moveClock(ctx, f, begin)
 	}
 	p.one.Lock()
 	defer p.one.Unlock()
@@ -67,6 +71,26 @@ func pause(ctx context.Context, d time.Duration) {
 	case <-timer.C:
 	case <-ctx.Done():
 	}
+}
+
+// moveClock moves the clock of a process, and back.
+func (p *part) moveClock(ctx context.Context, f *schedule.Fault, begin func()) error {
+	p.clocks.Lock()
+	defer p.clocks.Unlock()
+	begin()
+	if err := setClock(p.clock, f.Jump); err != nil {
+		return err
+	}
+	pause(ctx, f.For)
+	return setClock(p.clock, 0)
+}
+
+// setClock says how much a clock is off. See package clock.
+func setClock(path string, off time.Duration) error {
+	if err := writeFile(path+".new", off.String()); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
 }
 
 // later starts a process again when its fault is over. Even at the end of a

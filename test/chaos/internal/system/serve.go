@@ -12,6 +12,7 @@ import (
 
 	_ "modernc.org/sqlite" // the driver of DB
 
+	"teamtalk/internal/clock"
 	"teamtalk/internal/procs"
 )
 
@@ -36,14 +37,17 @@ func (s *System) startServe(ctx context.Context) error {
 			return err
 		}
 	}
-	pid := filepath.Join(s.cfg.Dir, "pid")
+	pid, moved := filepath.Join(s.cfg.Dir, "pid"), filepath.Join(s.cfg.Dir, "clock")
+	if err := setClock(moved, 0); err != nil {
+		return err
+	}
 	s.add(&part{
-		name: "serve", pid: pid, role: true,
+		name: "serve", pid: pid, clock: moved, role: true,
 		server: procs.NewServer(procs.Config{
 			Name: "serve", Path: filepath.Join(s.cfg.Bin, "teamtalk"),
 			Args:    []string{"serve", "--data", data, "--base-port", strconv.Itoa(base), "--no-demo"},
 			Dir:     s.cfg.Dir,
-			LogFile: filepath.Join(s.cfg.Dir, "log"), PIDFile: pid,
+			LogFile: filepath.Join(s.cfg.Dir, "log"), PIDFile: pid, Env: []string{clock.FileVariable + "=" + moved},
 		}, local(base), all(ready(base+healthPort), listens(filepath.Join(data, "admin.sock")))),
 	})
 	s.edges(clients, "serve")

@@ -73,10 +73,13 @@ type part struct {
 	name   string
 	server *procs.Server
 	pid    string // file with the id; "" for a server that connects to nobody
+	clock  string // file that moves its clock; "" for a server that has none
 	role   bool   // ours: it must end with 0
 
 	// one is held while the process is being ended, paused or started.
 	one sync.Mutex
+	// clocks is held while its clock is off.
+	clocks sync.Mutex
 	// ending is the process whose end is our doing. Guarded by System.mu.
 	ending *procs.Process
 }
@@ -101,6 +104,9 @@ func (s *System) add(p *part) {
 		s.mu.Unlock()
 	}
 	s.Processes = append(s.Processes, p.name)
+	if p.clock != "" {
+		s.Clocks = append(s.Clocks, p.name)
+	}
 }
 
 // front puts a proxy before a process: whoever connects to it connects to the
