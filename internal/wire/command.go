@@ -135,9 +135,14 @@ const (
 	MoveServer   Command = 0x0181 // IM.Extension.IMMoveServer; msg_server to client: connect elsewhere
 	MsgNack      Command = 0x0381 // IM.Extension.IMMsgNack; msg_server to client, seq echoed: not stored
 	MsgDelivered Command = 0x0382 // IM.Extension.IMMsgDelivered; client to msg_server: cumulative receipt
-	Hello        Command = 0x0781 // IM.Extension.IMHello; between our servers, after a marked heartbeat
-	HelloProof   Command = 0x0782 // IM.Extension.IMHelloProof; between our servers: proof of the shared secret
-	Relay        Command = 0x0783 // IM.Extension.IMRelay; msg_server to route_server to msg_server
+
+	FileTaskReq    Command = 0x058A // IM.Extension.IMFileTaskReq; msg_server to file_server: an off-line file
+	FileTaskRes    Command = 0x058B // IM.Extension.IMFileTaskRsp; file_server to msg_server
+	FileTaskDelete Command = 0x058C // IM.Extension.IMFileTaskDelete; msg_server to file_server
+
+	Hello      Command = 0x0781 // IM.Extension.IMHello; between our servers, after a marked heartbeat
+	HelloProof Command = 0x0782 // IM.Extension.IMHelloProof; between our servers: proof of the shared secret
+	Relay      Command = 0x0783 // IM.Extension.IMRelay; msg_server to route_server to msg_server
 )
 
 // What http_msg_server asks for its API: db_proxy but for presence, which
@@ -237,6 +242,9 @@ var names = map[Command]string{
 	FileHasOfflineRes:       "FileHasOfflineRes",
 	FileAddOfflineReq:       "FileAddOfflineReq",
 	FileDelOfflineReq:       "FileDelOfflineReq",
+	FileTaskReq:             "FileTaskReq",
+	FileTaskRes:             "FileTaskRes",
+	FileTaskDelete:          "FileTaskDelete",
 	P2PCommand:              "P2PCommand",
 	Heartbeat:               "Heartbeat",
 	StopReceive:             "StopReceive",

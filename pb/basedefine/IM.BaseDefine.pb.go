@@ -2546,11 +2546,13 @@ func (x *ShieldStatus) GetShieldStatus() uint32 {
 }
 
 type OfflineFileInfo struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	FromUserId    *uint32                `protobuf:"varint,1,req,name=from_user_id,json=fromUserId" json:"from_user_id,omitempty"`
-	TaskId        *string                `protobuf:"bytes,2,req,name=task_id,json=taskId" json:"task_id,omitempty"`
-	FileName      *string                `protobuf:"bytes,3,req,name=file_name,json=fileName" json:"file_name,omitempty"`
-	FileSize      *uint32                `protobuf:"varint,4,req,name=file_size,json=fileSize" json:"file_size,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	FromUserId *uint32                `protobuf:"varint,1,req,name=from_user_id,json=fromUserId" json:"from_user_id,omitempty"`
+	TaskId     *string                `protobuf:"bytes,2,req,name=task_id,json=taskId" json:"task_id,omitempty"`
+	FileName   *string                `protobuf:"bytes,3,req,name=file_name,json=fileName" json:"file_name,omitempty"`
+	FileSize   *uint32                `protobuf:"varint,4,req,name=file_size,json=fileSize" json:"file_size,omitempty"`
+	// Extension between our servers: which file_server has it.
+	FileServer    *string `protobuf:"bytes,100,opt,name=file_server,json=fileServer" json:"file_server,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2611,6 +2613,13 @@ func (x *OfflineFileInfo) GetFileSize() uint32 {
 		return *x.FileSize
 	}
 	return 0
+}
+
+func (x *OfflineFileInfo) GetFileServer() string {
+	if x != nil && x.FileServer != nil {
+		return *x.FileServer
+	}
+	return ""
 }
 
 type DepartInfo struct {
@@ -2831,13 +2840,15 @@ const file_IM_BaseDefine_proto_rawDesc = "" +
 	"\fShieldStatus\x12\x17\n" +
 	"\auser_id\x18\x01 \x02(\rR\x06userId\x12\x19\n" +
 	"\bgroup_id\x18\x02 \x02(\rR\agroupId\x12#\n" +
-	"\rshield_status\x18\x03 \x02(\rR\fshieldStatus\"\x86\x01\n" +
+	"\rshield_status\x18\x03 \x02(\rR\fshieldStatus\"\xa7\x01\n" +
 	"\x0fOfflineFileInfo\x12 \n" +
 	"\ffrom_user_id\x18\x01 \x02(\rR\n" +
 	"fromUserId\x12\x17\n" +
 	"\atask_id\x18\x02 \x02(\tR\x06taskId\x12\x1b\n" +
 	"\tfile_name\x18\x03 \x02(\tR\bfileName\x12\x1b\n" +
-	"\tfile_size\x18\x04 \x02(\rR\bfileSize\"\xca\x01\n" +
+	"\tfile_size\x18\x04 \x02(\rR\bfileSize\x12\x1f\n" +
+	"\vfile_server\x18d \x01(\tR\n" +
+	"fileServer\"\xca\x01\n" +
 	"\n" +
 	"DepartInfo\x12\x17\n" +
 	"\adept_id\x18\x01 \x02(\rR\x06deptId\x12\x1a\n" +

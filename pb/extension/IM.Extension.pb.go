@@ -518,6 +518,225 @@ func (x *Order) GetSincePreviousMs() uint32 {
 	return 0
 }
 
+// Command 0x058A, msg_server to file_server: what is known of an off-line file?
+type IMFileTaskReq struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	TaskId *string                `protobuf:"bytes,1,req,name=task_id,json=taskId" json:"task_id,omitempty"`
+	// Who asks; only the sender and the receiver of the file are told.
+	UserId        *uint32 `protobuf:"varint,2,req,name=user_id,json=userId" json:"user_id,omitempty"`
+	AttachData    []byte  `protobuf:"bytes,20,opt,name=attach_data,json=attachData" json:"attach_data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IMFileTaskReq) Reset() {
+	*x = IMFileTaskReq{}
+	mi := &file_IM_Extension_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IMFileTaskReq) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IMFileTaskReq) ProtoMessage() {}
+
+func (x *IMFileTaskReq) ProtoReflect() protoreflect.Message {
+	mi := &file_IM_Extension_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IMFileTaskReq.ProtoReflect.Descriptor instead.
+func (*IMFileTaskReq) Descriptor() ([]byte, []int) {
+	return file_IM_Extension_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *IMFileTaskReq) GetTaskId() string {
+	if x != nil && x.TaskId != nil {
+		return *x.TaskId
+	}
+	return ""
+}
+
+func (x *IMFileTaskReq) GetUserId() uint32 {
+	if x != nil && x.UserId != nil {
+		return *x.UserId
+	}
+	return 0
+}
+
+func (x *IMFileTaskReq) GetAttachData() []byte {
+	if x != nil {
+		return x.AttachData
+	}
+	return nil
+}
+
+// Command 0x058B, the answer. Without found, only the first fields are set.
+type IMFileTaskRsp struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	TaskId *string                `protobuf:"bytes,1,req,name=task_id,json=taskId" json:"task_id,omitempty"`
+	// The file is here, complete, and belongs to the user who asked.
+	Found      *bool   `protobuf:"varint,2,req,name=found" json:"found,omitempty"`
+	FromUserId *uint32 `protobuf:"varint,3,opt,name=from_user_id,json=fromUserId" json:"from_user_id,omitempty"`
+	ToUserId   *uint32 `protobuf:"varint,4,opt,name=to_user_id,json=toUserId" json:"to_user_id,omitempty"`
+	FileName   *string `protobuf:"bytes,5,opt,name=file_name,json=fileName" json:"file_name,omitempty"`
+	FileSize   *uint32 `protobuf:"varint,6,opt,name=file_size,json=fileSize" json:"file_size,omitempty"`
+	// Unix seconds at which the file is removed.
+	Expires       *uint32 `protobuf:"varint,7,opt,name=expires" json:"expires,omitempty"`
+	AttachData    []byte  `protobuf:"bytes,20,opt,name=attach_data,json=attachData" json:"attach_data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IMFileTaskRsp) Reset() {
+	*x = IMFileTaskRsp{}
+	mi := &file_IM_Extension_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IMFileTaskRsp) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IMFileTaskRsp) ProtoMessage() {}
+
+func (x *IMFileTaskRsp) ProtoReflect() protoreflect.Message {
+	mi := &file_IM_Extension_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IMFileTaskRsp.ProtoReflect.Descriptor instead.
+func (*IMFileTaskRsp) Descriptor() ([]byte, []int) {
+	return file_IM_Extension_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *IMFileTaskRsp) GetTaskId() string {
+	if x != nil && x.TaskId != nil {
+		return *x.TaskId
+	}
+	return ""
+}
+
+func (x *IMFileTaskRsp) GetFound() bool {
+	if x != nil && x.Found != nil {
+		return *x.Found
+	}
+	return false
+}
+
+func (x *IMFileTaskRsp) GetFromUserId() uint32 {
+	if x != nil && x.FromUserId != nil {
+		return *x.FromUserId
+	}
+	return 0
+}
+
+func (x *IMFileTaskRsp) GetToUserId() uint32 {
+	if x != nil && x.ToUserId != nil {
+		return *x.ToUserId
+	}
+	return 0
+}
+
+func (x *IMFileTaskRsp) GetFileName() string {
+	if x != nil && x.FileName != nil {
+		return *x.FileName
+	}
+	return ""
+}
+
+func (x *IMFileTaskRsp) GetFileSize() uint32 {
+	if x != nil && x.FileSize != nil {
+		return *x.FileSize
+	}
+	return 0
+}
+
+func (x *IMFileTaskRsp) GetExpires() uint32 {
+	if x != nil && x.Expires != nil {
+		return *x.Expires
+	}
+	return 0
+}
+
+func (x *IMFileTaskRsp) GetAttachData() []byte {
+	if x != nil {
+		return x.AttachData
+	}
+	return nil
+}
+
+// Command 0x058C, msg_server to file_server: the receiver has the file, or
+// does not want it. No answer.
+type IMFileTaskDelete struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TaskId        *string                `protobuf:"bytes,1,req,name=task_id,json=taskId" json:"task_id,omitempty"`
+	UserId        *uint32                `protobuf:"varint,2,req,name=user_id,json=userId" json:"user_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IMFileTaskDelete) Reset() {
+	*x = IMFileTaskDelete{}
+	mi := &file_IM_Extension_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IMFileTaskDelete) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IMFileTaskDelete) ProtoMessage() {}
+
+func (x *IMFileTaskDelete) ProtoReflect() protoreflect.Message {
+	mi := &file_IM_Extension_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IMFileTaskDelete.ProtoReflect.Descriptor instead.
+func (*IMFileTaskDelete) Descriptor() ([]byte, []int) {
+	return file_IM_Extension_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *IMFileTaskDelete) GetTaskId() string {
+	if x != nil && x.TaskId != nil {
+		return *x.TaskId
+	}
+	return ""
+}
+
+func (x *IMFileTaskDelete) GetUserId() uint32 {
+	if x != nil && x.UserId != nil {
+		return *x.UserId
+	}
+	return 0
+}
+
 var File_IM_Extension_proto protoreflect.FileDescriptor
 
 const file_IM_Extension_proto_rawDesc = "" +
@@ -559,7 +778,27 @@ const file_IM_Extension_proto_rawDesc = "" +
 	"\x05first\x18\x02 \x02(\rR\x05first\x12\x16\n" +
 	"\x06second\x18\x03 \x01(\rR\x06second\x12\x15\n" +
 	"\x06msg_id\x18\x04 \x02(\rR\x05msgId\x12*\n" +
-	"\x11since_previous_ms\x18\x05 \x01(\rR\x0fsincePreviousMsB#H\x03Z\x1fteamtalk/pb/extension;extension"
+	"\x11since_previous_ms\x18\x05 \x01(\rR\x0fsincePreviousMs\"b\n" +
+	"\rIMFileTaskReq\x12\x17\n" +
+	"\atask_id\x18\x01 \x02(\tR\x06taskId\x12\x17\n" +
+	"\auser_id\x18\x02 \x02(\rR\x06userId\x12\x1f\n" +
+	"\vattach_data\x18\x14 \x01(\fR\n" +
+	"attachData\"\xf3\x01\n" +
+	"\rIMFileTaskRsp\x12\x17\n" +
+	"\atask_id\x18\x01 \x02(\tR\x06taskId\x12\x14\n" +
+	"\x05found\x18\x02 \x02(\bR\x05found\x12 \n" +
+	"\ffrom_user_id\x18\x03 \x01(\rR\n" +
+	"fromUserId\x12\x1c\n" +
+	"\n" +
+	"to_user_id\x18\x04 \x01(\rR\btoUserId\x12\x1b\n" +
+	"\tfile_name\x18\x05 \x01(\tR\bfileName\x12\x1b\n" +
+	"\tfile_size\x18\x06 \x01(\rR\bfileSize\x12\x18\n" +
+	"\aexpires\x18\a \x01(\rR\aexpires\x12\x1f\n" +
+	"\vattach_data\x18\x14 \x01(\fR\n" +
+	"attachData\"D\n" +
+	"\x10IMFileTaskDelete\x12\x17\n" +
+	"\atask_id\x18\x01 \x02(\tR\x06taskId\x12\x17\n" +
+	"\auser_id\x18\x02 \x02(\rR\x06userIdB#H\x03Z\x1fteamtalk/pb/extension;extension"
 
 var (
 	file_IM_Extension_proto_rawDescOnce sync.Once
@@ -573,7 +812,7 @@ func file_IM_Extension_proto_rawDescGZIP() []byte {
 	return file_IM_Extension_proto_rawDescData
 }
 
-var file_IM_Extension_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_IM_Extension_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_IM_Extension_proto_goTypes = []any{
 	(*IMMoveServer)(nil),        // 0: IM.Extension.IMMoveServer
 	(*IMMsgNack)(nil),           // 1: IM.Extension.IMMsgNack
@@ -582,18 +821,21 @@ var file_IM_Extension_proto_goTypes = []any{
 	(*IMHelloProof)(nil),        // 4: IM.Extension.IMHelloProof
 	(*IMRelay)(nil),             // 5: IM.Extension.IMRelay
 	(*Order)(nil),               // 6: IM.Extension.Order
-	(basedefine.SessionType)(0), // 7: IM.BaseDefine.SessionType
+	(*IMFileTaskReq)(nil),       // 7: IM.Extension.IMFileTaskReq
+	(*IMFileTaskRsp)(nil),       // 8: IM.Extension.IMFileTaskRsp
+	(*IMFileTaskDelete)(nil),    // 9: IM.Extension.IMFileTaskDelete
+	(basedefine.SessionType)(0), // 10: IM.BaseDefine.SessionType
 }
 var file_IM_Extension_proto_depIdxs = []int32{
-	7, // 0: IM.Extension.IMMsgNack.session_type:type_name -> IM.BaseDefine.SessionType
-	7, // 1: IM.Extension.IMMsgDelivered.session_type:type_name -> IM.BaseDefine.SessionType
-	6, // 2: IM.Extension.IMRelay.order:type_name -> IM.Extension.Order
-	7, // 3: IM.Extension.Order.session_type:type_name -> IM.BaseDefine.SessionType
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	10, // 0: IM.Extension.IMMsgNack.session_type:type_name -> IM.BaseDefine.SessionType
+	10, // 1: IM.Extension.IMMsgDelivered.session_type:type_name -> IM.BaseDefine.SessionType
+	6,  // 2: IM.Extension.IMRelay.order:type_name -> IM.Extension.Order
+	10, // 3: IM.Extension.Order.session_type:type_name -> IM.BaseDefine.SessionType
+	4,  // [4:4] is the sub-list for method output_type
+	4,  // [4:4] is the sub-list for method input_type
+	4,  // [4:4] is the sub-list for extension type_name
+	4,  // [4:4] is the sub-list for extension extendee
+	0,  // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_IM_Extension_proto_init() }
@@ -607,7 +849,7 @@ func file_IM_Extension_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_IM_Extension_proto_rawDesc), len(file_IM_Extension_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -750,12 +750,16 @@ func (x *IMFileHasOfflineRsp) GetAttachData() []byte {
 
 // Command 0x050B.
 type IMFileAddOfflineReq struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	FromUserId    *uint32                `protobuf:"varint,1,req,name=from_user_id,json=fromUserId" json:"from_user_id,omitempty"`
-	ToUserId      *uint32                `protobuf:"varint,2,req,name=to_user_id,json=toUserId" json:"to_user_id,omitempty"`
-	TaskId        *string                `protobuf:"bytes,3,req,name=task_id,json=taskId" json:"task_id,omitempty"`
-	FileName      *string                `protobuf:"bytes,4,req,name=file_name,json=fileName" json:"file_name,omitempty"`
-	FileSize      *uint32                `protobuf:"varint,5,req,name=file_size,json=fileSize" json:"file_size,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	FromUserId *uint32                `protobuf:"varint,1,req,name=from_user_id,json=fromUserId" json:"from_user_id,omitempty"`
+	ToUserId   *uint32                `protobuf:"varint,2,req,name=to_user_id,json=toUserId" json:"to_user_id,omitempty"`
+	TaskId     *string                `protobuf:"bytes,3,req,name=task_id,json=taskId" json:"task_id,omitempty"`
+	FileName   *string                `protobuf:"bytes,4,req,name=file_name,json=fileName" json:"file_name,omitempty"`
+	FileSize   *uint32                `protobuf:"varint,5,req,name=file_size,json=fileSize" json:"file_size,omitempty"`
+	// Extension between our servers: which file_server has it.
+	FileServer *string `protobuf:"bytes,100,opt,name=file_server,json=fileServer" json:"file_server,omitempty"`
+	// Extension between our servers: Unix seconds at which it is removed.
+	Expires       *uint32 `protobuf:"varint,101,opt,name=expires" json:"expires,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -821,6 +825,20 @@ func (x *IMFileAddOfflineReq) GetFileName() string {
 func (x *IMFileAddOfflineReq) GetFileSize() uint32 {
 	if x != nil && x.FileSize != nil {
 		return *x.FileSize
+	}
+	return 0
+}
+
+func (x *IMFileAddOfflineReq) GetFileServer() string {
+	if x != nil && x.FileServer != nil {
+		return *x.FileServer
+	}
+	return ""
+}
+
+func (x *IMFileAddOfflineReq) GetExpires() uint32 {
+	if x != nil && x.Expires != nil {
+		return *x.Expires
 	}
 	return 0
 }
@@ -962,7 +980,7 @@ const file_IM_File_proto_rawDesc = "" +
 	"\fip_addr_list\x18\x03 \x03(\v2\x15.IM.BaseDefine.IpAddrR\n" +
 	"ipAddrList\x12\x1f\n" +
 	"\vattach_data\x18\x14 \x01(\fR\n" +
-	"attachData\"\xa8\x01\n" +
+	"attachData\"\xe3\x01\n" +
 	"\x13IMFileAddOfflineReq\x12 \n" +
 	"\ffrom_user_id\x18\x01 \x02(\rR\n" +
 	"fromUserId\x12\x1c\n" +
@@ -970,7 +988,10 @@ const file_IM_File_proto_rawDesc = "" +
 	"to_user_id\x18\x02 \x02(\rR\btoUserId\x12\x17\n" +
 	"\atask_id\x18\x03 \x02(\tR\x06taskId\x12\x1b\n" +
 	"\tfile_name\x18\x04 \x02(\tR\bfileName\x12\x1b\n" +
-	"\tfile_size\x18\x05 \x02(\rR\bfileSize\"n\n" +
+	"\tfile_size\x18\x05 \x02(\rR\bfileSize\x12\x1f\n" +
+	"\vfile_server\x18d \x01(\tR\n" +
+	"fileServer\x12\x18\n" +
+	"\aexpires\x18e \x01(\rR\aexpires\"n\n" +
 	"\x13IMFileDelOfflineReq\x12 \n" +
 	"\ffrom_user_id\x18\x01 \x02(\rR\n" +
 	"fromUserId\x12\x1c\n" +
