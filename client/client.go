@@ -36,6 +36,7 @@ type Client struct {
 	msg        Message                      // reused for every pushed message
 	cumulative bool                         // CapDelivered is granted
 	received   map[conversationKey]im.MsgID // cumulative receipts of this batch
+	arrived    map[conversationKey]im.MsgID // the highest id of each conversation; cumulative only
 
 	mu       sync.Mutex // guards the fields below
 	seq      uint16     // last used
@@ -131,6 +132,9 @@ func (c *Client) loggedIn(m proto.Message) error {
 	c.user.Store(id)
 	if c.cumulative = slices.Contains(res.GetCapabilities(), CapDelivered); c.cumulative {
 		c.received = make(map[conversationKey]im.MsgID)
+		if c.arrived = c.opts.arrived; c.arrived == nil {
+			c.arrived = make(map[conversationKey]im.MsgID)
+		}
 	}
 	c.mu.Lock()
 	c.info, c.granted = res.GetUserInfo(), res.GetCapabilities()

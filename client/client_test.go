@@ -258,6 +258,10 @@ func TestEvents(t *testing.T) {
 	if e := next[*client.Delivered](t, events); *e != (client.Delivered{Kind: im.Group, Session: 4, ID: 6}) {
 		t.Errorf("%+v", e)
 	}
+	push(wire.MsgGap, &extension.IMMsgGap{SessionId: u32(4), SessionType: group, First: u32(6), Last: u32(8)})
+	if e := next[*client.Gap](t, events); *e != (client.Gap{Kind: im.Group, Session: 4, First: 6, Last: 8}) {
+		t.Errorf("%+v", e)
+	}
 	n.PushTo(c.User(), wire.Append(nil, 0x0799, 0, []byte("new")))
 	if e := next[*client.Raw](t, events); e.PDU.Command != 0x0799 {
 		t.Errorf("%+v", e)

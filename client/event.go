@@ -86,6 +86,15 @@ type Delivered struct {
 	ID      im.MsgID
 }
 
+// Gap says that the messages First to Last are not pushed, because too many
+// waited or some cannot be shown: history has what there is (0x0383). It comes
+// only with CapDelivered.
+type Gap struct {
+	Kind        im.Kind
+	Session     uint32
+	First, Last im.MsgID
+}
+
 // Move asks to connect elsewhere (0x0181). The connection ends with a
 // *MovedError.
 type Move struct {
@@ -111,6 +120,7 @@ func (*SignatureChanged) event() {}
 func (*GroupChanged) event()     {}
 func (*PeerCommand) event()      {}
 func (*Delivered) event()        {}
+func (*Gap) event()              {}
 func (*Move) event()             {}
 func (*Raw) event()              {}
 func (*Closed) event()           {}
@@ -156,10 +166,26 @@ func (c *Client) dispatchMessage(pdu wire.PDU) {
 		c.emit(&Raw{PDU: pdu})
 		return
 	}
-	c.emit(&c.msg)
+	if !c.repeated(&c.msg) {
+		c.emit(&c.msg)
+	}
 	if !c.opts.NoReceipts {
 		c.receipt(&c.msg)
 	}
+}
+
+// repeated reports whether a message was sent again that has arrived already:
+// the ids of a conversation come in their order. It runs on the reader.
+func (c *Client) repeated(m *Message) bool {
+	if !c.cumulative {
+		return false
+	}
+	key := conversationKey{m.Kind(), m.Session(c.User())}
+	if m.ID <= c.arrived[key] {
+		return true
+	}
+	c.arrived[key] = m.ID
+	return false
 }
 
 // parseEvent decodes a push; what does not decode comes as Raw.
@@ -237,6 +263,14 @@ var eventParsers = map[wire.Command]func([]byte) (Event, error){
 		err := proto.Unmarshal(b, &m)
 		return &Delivered{
 			Kind: im.Kind(m.GetSessionType()), Session: m.GetSessionId(), ID: im.MsgID(m.GetMsgId()),
+		}, err
+	},
+	wire.MsgGap: func(b []byte) (Event, error) {
+		var m extension.IMMsgGap
+		err := proto.Unmarshal(b, &m)
+		return &Gap{
+			Kind: im.Kind(m.GetSessionType()), Session: m.GetSessionId(),
+			First: im.MsgID(m.GetFirst()), Last: im.MsgID(m.GetLast()),
 		}, err
 	},
 	wire.MoveServer: func(b []byte) (Event, error) {

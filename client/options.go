@@ -15,7 +15,7 @@ import (
 const (
 	CapClientMsgID = "client_msg_id" // repeats with the same client_msg_id find the first msg_id
 	CapNack        = "nack"          // 0x0381 instead of silence
-	CapDelivered   = "delivered"     // 0x0382 instead of one 0x0302 per message
+	CapDelivered   = "delivered"     // what this terminal has not acknowledged is sent to it again
 	CapMove        = "move"          // 0x0181
 )
 
@@ -72,6 +72,10 @@ type Options struct {
 	MaxPending int
 	// MaxQueued bounds what waits to be written, in bytes; 0 is 4 MiB.
 	MaxQueued int
+
+	// arrived is what a Session knows from one connection to the next. It is
+	// owned by the reader of the connection in use.
+	arrived map[conversationKey]im.MsgID
 }
 
 // withDefaults fills what is zero.

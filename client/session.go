@@ -74,6 +74,7 @@ func NewSession(o SessionOptions) (*Session, error) {
 	o.MinBackoff = cmp.Or(o.MinBackoff, 500*time.Millisecond)
 	o.MaxBackoff = max(cmp.Or(o.MaxBackoff, 30*time.Second), o.MinBackoff)
 	o.DialTimeout = cmp.Or(o.DialTimeout, 15*time.Second)
+	o.arrived = make(map[conversationKey]im.MsgID)
 	return &Session{opts: o, changed: make(chan struct{})}, nil
 }
 

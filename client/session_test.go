@@ -14,6 +14,7 @@ import (
 	"teamtalk/internal/wire"
 	"teamtalk/pb/basedefine"
 	"teamtalk/pb/login"
+	"teamtalk/pb/message"
 )
 
 // running is a Session under test.
@@ -138,5 +139,53 @@ func TestSessionResends(t *testing.T) {
 				t.Errorf("stored %d times", stored)
 			}
 		})
+	}
+}
+
+// What is sent again to a terminal that acknowledges is acknowledged again and
+// shown once, also over the next connection.
+func TestSessionShowsRepeatsOnce(t *testing.T) {
+	t.Parallel()
+	n := clienttest.New()
+	n.Grant = []string{client.CapDelivered}
+	shown := make(chan im.MsgID, 100)
+	r := run(t, client.Options{
+		Addr: n.Listen(t), Capabilities: client.AllCapabilities(),
+		Handler: func(_ *client.Client, e client.Event) {
+			if m, ok := e.(*client.Message); ok {
+				shown <- m.ID
+			}
+		},
+	})
+	push := func(ids ...uint32) {
+		t.Helper()
+		r.reach(t, client.Online)
+		c := r.Client()
+		for _, id := range ids {
+			frame, err := wire.AppendMessage(nil, wire.MsgData, 0, &message.IMMsgData{
+				FromUserId: proto.Uint32(77), ToSessionId: proto.Uint32(uint32(c.User())), MsgId: proto.Uint32(id),
+				CreateTime: proto.Uint32(1), MsgType: basedefine.MsgType_MSG_TYPE_SINGLE_TEXT.Enum(), MsgData: []byte("x"),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			n.PushTo(c.User(), frame)
+		}
+		for before := n.Receipts(); n.Receipts() == before; {
+			if _, err := c.Time(ctx(t)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	push(1, 2, 1, 2, 3)
+	n.DropAll()
+	push(2, 3, 4)
+	for want := im.MsgID(1); want <= 4; want++ {
+		if id := <-shown; id != want {
+			t.Errorf("shown %d, want %d", id, want)
+		}
+	}
+	if len(shown) != 0 {
+		t.Errorf("%d more shown", len(shown))
 	}
 }

@@ -24,7 +24,7 @@ func (s *Server) table(deps Deps) error {
 		return fmt.Errorf("aesKey: %w", err)
 	}
 	rows := command.Operations(command.OperationDeps{
-		Store: s.store, Groups: s.directory, Mirror: s.cache, Lanes: s.lanes, Log: s.log,
+		Store: s.store, Groups: s.directory, Mirror: s.cache, Lanes: s.lanes, Behind: s.behind, Log: s.log,
 	})
 	rows = append(rows, command.Queries(command.QueryDeps{
 		Store: s.store, Cache: s.cache, Directory: s.directory, Lanes: s.lanes, Behind: s.behind,

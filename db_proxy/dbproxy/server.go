@@ -155,7 +155,7 @@ func (s *Server) assemble(deps Deps) error {
 		return err
 	}
 	s.node = link.New(link.Config{
-		Role: "db_proxy", Capabilities: []string{link.CapStore}, Credit: credit,
+		Role: "db_proxy", Capabilities: []string{link.CapStore, link.CapDelivery}, Credit: credit,
 		Secret: []byte(s.cfg.LinkSecret.Reveal()), AllowOriginals: s.cfg.OriginalNeighbours,
 	}, link.Deps{Log: s.log, Reg: deps.Reg, Clock: deps.Clock})
 	listeners := make([]transport.Listener, 0, len(s.cfg.ListenIPs))

@@ -123,6 +123,17 @@ func (l *Links) Originals() bool {
 	})
 }
 
+// All reports whether every db_proxy that can be asked has a capability.
+func (l *Links) All(capability string) bool {
+	lacks := func(s *slot) bool {
+		found := s.live.Load()
+		return found != nil && !found.Has(capability)
+	}
+	return !slices.ContainsFunc(l.proxies, func(p *proxy) bool {
+		return slices.ContainsFunc(p.general, lacks) || slices.ContainsFunc(p.login, lacks)
+	})
+}
+
 // Login returns a link for log-ins and for what clients ask at start; nil if
 // none is open. Equal seeds get the same link while it lives.
 func (l *Links) Login(seed uint64) *link.Link { return l.spread(seed, (*proxy).loginFirst) }

@@ -27,6 +27,8 @@ const (
 	CapRelay = "relay" // route_server, msg_server: 0783
 	CapFiles = "files" // file_server, msg_server: 058A to 058C
 	CapAPI   = "api"   // http_msg_server, db_proxy, route_server: 07A0 to 07AD
+
+	CapDelivery = "delivery" // db_proxy, msg_server: delivery cursors, 0790 to 0794
 )
 
 // Reasons a link is closed for.

@@ -135,6 +135,7 @@ const (
 	MoveServer   Command = 0x0181 // IM.Extension.IMMoveServer; msg_server to client: connect elsewhere
 	MsgNack      Command = 0x0381 // IM.Extension.IMMsgNack; msg_server to client, seq echoed: not stored
 	MsgDelivered Command = 0x0382 // IM.Extension.IMMsgDelivered; client to msg_server: cumulative receipt
+	MsgGap       Command = 0x0383 // IM.Extension.IMMsgGap; msg_server to client: messages that are not pushed
 
 	FileTaskReq    Command = 0x058A // IM.Extension.IMFileTaskReq; msg_server to file_server: an off-line file
 	FileTaskRes    Command = 0x058B // IM.Extension.IMFileTaskRsp; file_server to msg_server
@@ -162,6 +163,15 @@ const (
 	APIAuditRes    Command = 0x07AB // IM.Extension.IMApiAuditRsp; DB→HS
 	APIPresenceReq Command = 0x07AC // IM.Extension.IMApiPresenceReq; HS→RS
 	APIPresenceRes Command = 0x07AD // IM.Extension.IMApiPresenceRsp; RS→HS
+)
+
+// Delivery cursors. Only to peers with the capability "delivery".
+const (
+	TerminalReq     Command = 0x0790 // IM.Extension.IMTerminalReq; MS→DB, at the log-in of a terminal with delivery cursors
+	TerminalRes     Command = 0x0791 // IM.Extension.IMTerminalRsp; DB→MS
+	BacklogReq      Command = 0x0792 // IM.Extension.IMBacklogReq; MS→DB
+	BacklogRes      Command = 0x0793 // IM.Extension.IMBacklogRsp; DB→MS
+	DeliveryCursors Command = 0x0794 // IM.Extension.IMDeliveryCursors; MS→DB, never answered
 )
 
 // names maps every command to its name, for logs, metrics and docs/protocol.md.
@@ -219,6 +229,7 @@ var names = map[Command]string{
 	MsgByIDRes:              "MsgByIDRes",
 	MsgNack:                 "MsgNack",
 	MsgDelivered:            "MsgDelivered",
+	MsgGap:                  "MsgGap",
 	GroupListReq:            "GroupListReq",
 	GroupListRes:            "GroupListRes",
 	GroupInfoReq:            "GroupInfoReq",
@@ -284,6 +295,11 @@ var names = map[Command]string{
 	APIAuditRes:             "APIAuditRes",
 	APIPresenceReq:          "APIPresenceReq",
 	APIPresenceRes:          "APIPresenceRes",
+	TerminalReq:             "TerminalReq",
+	TerminalRes:             "TerminalRes",
+	BacklogReq:              "BacklogReq",
+	BacklogRes:              "BacklogRes",
+	DeliveryCursors:         "DeliveryCursors",
 }
 
 // String returns the name of the command, or "unknown".

@@ -12,6 +12,7 @@ import (
 	"teamtalk/internal/transport"
 	"teamtalk/internal/wire"
 	"teamtalk/msg_server/internal/session"
+	"teamtalk/msg_server/internal/terminal"
 )
 
 // Timers of a client connection. Source: wire.md §2, defects.md C1.
@@ -53,12 +54,18 @@ type client struct {
 	kicked     time.Time
 	repeats    *repeats // of clients that send
 	allowance  *allowance
+	device     string // as the client announced it
+
+	// terminal is set at the log-in of a client with the capability delivered,
+	// before the session is known; nil for all others.
+	terminal *terminal.Terminal
 
 	session   atomic.Pointer[Session]
 	inFlight  atomic.Int32 // sends without an answer
 	nack      atomic.Bool  // 0381 was granted
 	ownIDs    atomic.Bool  // client_msg_id was granted
 	moves     atomic.Bool  // 0181 was granted
+	delivers  atomic.Bool  // 0382 was granted
 	displaced atomic.Bool  // 0107 was sent
 
 	mu      sync.Mutex // guards the fields below
@@ -162,12 +169,14 @@ func (s *Server) OnTick(conn *transport.Conn, now time.Time) {
 		return
 	}
 	c.repeats.expire(now)
+	c.tickTerminal(now)
 }
 
 // OnClose is transport.Handler's.
 func (s *Server) OnClose(conn *transport.Conn, _ transport.CloseReason) {
 	c := conn.State.(*client)
 	s.clients.Delete(conn.ID())
+	c.closeTerminal()
 	s.announcing.RLock()
 	defer s.announcing.RUnlock()
 	if last := c.session.Load(); last != nil && s.sessions.Close(last) {

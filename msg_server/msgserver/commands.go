@@ -42,6 +42,7 @@ func (s *Server) clientCommands() map[wire.Command]*clientCommand {
 		{id: wire.MsgData, handle: s.sendMessage},
 		{id: wire.MsgDataAck, handle: s.receipt},
 		{id: wire.MsgReadAck, handle: s.readAck},
+		{id: wire.MsgDelivered, handle: s.deliveredTo},
 		{id: wire.TimeReq, handle: s.time},
 		{id: wire.UnreadCountReq, handle: forward[message.IMUnreadMsgCntReq](s, loginPool)},
 		{id: wire.MsgListReq, handle: forward[message.IMGetMsgListReq](s, loginPool)},

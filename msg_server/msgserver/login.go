@@ -20,6 +20,7 @@ const (
 	capClientMsgID = "client_msg_id"
 	capNack        = "nack"
 	capMove        = "move"
+	capDelivered   = "delivered"
 )
 
 // Texts of 0104. Source: flows.md §3.
@@ -57,6 +58,7 @@ func (s *Server) login(c *client, pdu wire.PDU) {
 	c.clientType = im.ClientType(req.GetClientType())
 	c.status = uint8(req.GetOnlineStatus())
 	c.asked = req.GetCapabilities()
+	c.device = req.GetDeviceId()
 	c.password = req.GetPassword()
 	c.validate(db)
 }
@@ -156,6 +158,9 @@ func (c *client) finishLogin(res *server.IMValidateRsp) {
 		ConnID: c.conn.ID(), User: im.UserID(user.GetUserId()), Client: c.clientType, Status: c.status, Conn: c,
 	}
 	granted := c.grant()
+	if c.delivers.Load() {
+		c.newTerminal(session)
+	}
 	s.open(session)
 	s.metrics.logins.WithLabelValues("ok").Inc()
 	user.Status = proto.Uint32(0)
@@ -167,6 +172,9 @@ func (c *client) finishLogin(res *server.IMValidateRsp) {
 		UserInfo:     user,
 		Capabilities: granted,
 	})
+	if c.terminal != nil {
+		c.terminal.Start(s.engine.Now())
+	}
 }
 
 // open makes a session known, here and to the other servers.
@@ -185,12 +193,13 @@ func (s *Server) open(session *Session) {
 const validateFault = 2
 
 // grant returns the announced capabilities that this server has. An original
-// db_proxy does not know the first message from its repeat.
+// db_proxy does not know the first message from its repeat, and keeps no
+// cursors.
 func (c *client) grant() (granted []string) {
 	for name, set := range map[string]interface{ Store(bool) }{
-		capClientMsgID: &c.ownIDs, capNack: &c.nack, capMove: &c.moves,
+		capClientMsgID: &c.ownIDs, capNack: &c.nack, capMove: &c.moves, capDelivered: &c.delivers,
 	} {
-		if name == capClientMsgID && c.server.db.Originals() {
+		if name == capClientMsgID && c.server.db.Originals() || name == capDelivered && !c.server.db.All(link.CapDelivery) {
 			continue
 		}
 		if slices.Contains(c.asked, name) {

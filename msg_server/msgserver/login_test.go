@@ -196,6 +196,11 @@ func TestCapabilities(t *testing.T) {
 	t.Parallel()
 	t.Run("ours", func(t *testing.T) {
 		t.Parallel()
+		grants(t, newWorldOf(t, setup{dbs: []*neighbour{deliveringDB(t, newLog())}}),
+			[]string{"client_msg_id", "delivered", "move", "nack"})
+	})
+	t.Run("an older db_proxy of ours", func(t *testing.T) {
+		t.Parallel()
 		grants(t, newWorld(t), []string{"client_msg_id", "move", "nack"})
 	})
 	t.Run("beside an original db_proxy", func(t *testing.T) {
@@ -207,7 +212,7 @@ func TestCapabilities(t *testing.T) {
 func grants(t *testing.T, w *world, want []string) {
 	t.Helper()
 	cases := [][2][]string{
-		{{"nack", "levitation", "client_msg_id", "move"}, want},
+		{{"nack", "levitation", "client_msg_id", "move", "delivered"}, want},
 		{{"levitation"}, nil},
 		{nil, nil},
 	}

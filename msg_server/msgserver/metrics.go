@@ -10,6 +10,9 @@ type metrics struct {
 	pushed    prometheus.Counter
 	online    prometheus.Gauge
 	inFlight  prometheus.Gauge
+	fetched   prometheus.Counter
+	gaps      prometheus.Counter
+	resent    prometheus.Counter
 	kicks     *prometheus.CounterVec
 
 	acked prometheus.Counter // of sends, looked up once
@@ -33,6 +36,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		online:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "im_sessions", Help: "Log-ins that are open."}),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "im_sends_in_flight", Help: "Messages being stored."}),
 	}
+	counter := func(name, help string) prometheus.Counter {
+		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+		reg.MustRegister(c)
+		return c
+	}
+	m.fetched = counter("im_backlog_pages_total", "Pages of messages fetched for terminals that lacked them.")
+	m.gaps = counter("im_backlog_gaps_total", "Gaps marked to terminals: messages that are not pushed.")
+	m.resent = counter("im_resends_total", "Conversations sent again because nothing was acknowledged.")
 	reg.MustRegister(m.pushed, m.online, m.inFlight)
 	m.acked = m.sends.WithLabelValues("acked")
 	return m

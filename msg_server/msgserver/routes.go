@@ -63,6 +63,7 @@ func (r *routes) LinkUp(l *link.Link) {
 		r.crown(l)
 	}
 	r.announce(l)
+	r.server.recheckTerminals()
 }
 
 // LinkDown is link.Handler's.

@@ -264,24 +264,41 @@ func (s *Server) deliver(o *outgoing) {
 // offer has a message pushed to the connections of targets but one, when its
 // turn has come.
 func (s *Server) offer(m *deliver.Message, targets []uint32, except uint64, frame []byte) {
-	m.Push = func() { s.pushEach(targets, except, frame, s.traceDelivered(m.Conv, m.ID)) }
+	m.Push = func() { s.pushMessage(m, targets, except, frame, s.traceDelivered(m.Conv, m.ID)) }
 	outcome := s.order.Offer(m)
 	s.traceOutcome(m, outcome)
 	s.metrics.delivered.WithLabelValues(string(outcome)).Inc()
 }
 
-// push sends one frame to every connection of the users but one.
-func (s *Server) push(targets []uint32, except uint64, frame []byte) {
-	s.pushEach(targets, except, frame, func(*Session) {})
+// pushMessage is push for a message whose turn has come: a terminal that
+// acknowledges gets it when it is the next one for it.
+func (s *Server) pushMessage(
+	m *deliver.Message, targets []uint32, except uint64, frame []byte, told func(*Session),
+) {
+	pushed := 0
+	for _, user := range targets {
+		for _, session := range s.sessions.Of(im.UserID(user)) {
+			own, taken := session.ConnID == except, false
+			if t := session.Conn.terminal; t != nil {
+				taken = t.Offer(m.Conv, m.ID, frame, own, s.engine.Now())
+			} else {
+				taken = !own && session.Conn.push(frame)
+			}
+			if taken {
+				told(session)
+				pushed++
+			}
+		}
+	}
+	s.metrics.pushed.Add(float64(pushed))
 }
 
-// pushEach is push and tells to whom.
-func (s *Server) pushEach(targets []uint32, except uint64, frame []byte, told func(*Session)) {
+// push sends one frame to every connection of the users but one.
+func (s *Server) push(targets []uint32, except uint64, frame []byte) {
 	pushed := 0
 	for _, user := range targets {
 		for _, session := range s.sessions.Of(im.UserID(user)) {
 			if session.ConnID != except && session.Conn.push(frame) {
-				told(session)
 				pushed++
 			}
 		}

@@ -69,6 +69,7 @@ type Server struct {
 	sends    *sends
 	order    *deliver.Order
 	asks     *asks
+	fetches  fetches
 	presence presence
 	users    *userList
 	stopping atomic.Bool
@@ -90,7 +91,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	s.asks = newAsks(deps.Clock)
 	s.users = &userList{server: s}
 	s.node = link.New(link.Config{
-		Role: "msg_server", Capabilities: []string{link.CapRelay, link.CapStore},
+		Role: "msg_server", Capabilities: []string{link.CapRelay, link.CapStore, link.CapDelivery},
 		Secret: []byte(cfg.LinkSecret.Reveal()), AllowOriginals: cfg.OriginalNeighbours, MaxPDU: cfg.MaxLinkPDU,
 	}, link.Deps{Log: deps.Log, Reg: deps.Reg, Clock: deps.Clock})
 	s.db = dblink.New(cfg.DBServers, cfg.ConcurrentDBConnCnt, s.node, s)

@@ -233,6 +233,76 @@ func (x *IMMsgDelivered) GetMsgId() uint32 {
 	return 0
 }
 
+// Command 0x0383, msg_server to client: these messages are not pushed, because
+// there are too many or some cannot be shown; history has what there is.
+type IMMsgGap struct {
+	state         protoimpl.MessageState  `protogen:"open.v1"`
+	SessionId     *uint32                 `protobuf:"varint,1,req,name=session_id,json=sessionId" json:"session_id,omitempty"`
+	SessionType   *basedefine.SessionType `protobuf:"varint,2,req,name=session_type,json=sessionType,enum=IM.BaseDefine.SessionType" json:"session_type,omitempty"`
+	First         *uint32                 `protobuf:"varint,3,req,name=first" json:"first,omitempty"`
+	Last          *uint32                 `protobuf:"varint,4,req,name=last" json:"last,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IMMsgGap) Reset() {
+	*x = IMMsgGap{}
+	mi := &file_IM_Extension_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IMMsgGap) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IMMsgGap) ProtoMessage() {}
+
+func (x *IMMsgGap) ProtoReflect() protoreflect.Message {
+	mi := &file_IM_Extension_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IMMsgGap.ProtoReflect.Descriptor instead.
+func (*IMMsgGap) Descriptor() ([]byte, []int) {
+	return file_IM_Extension_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *IMMsgGap) GetSessionId() uint32 {
+	if x != nil && x.SessionId != nil {
+		return *x.SessionId
+	}
+	return 0
+}
+
+func (x *IMMsgGap) GetSessionType() basedefine.SessionType {
+	if x != nil && x.SessionType != nil {
+		return *x.SessionType
+	}
+	return basedefine.SessionType(1)
+}
+
+func (x *IMMsgGap) GetFirst() uint32 {
+	if x != nil && x.First != nil {
+		return *x.First
+	}
+	return 0
+}
+
+func (x *IMMsgGap) GetLast() uint32 {
+	if x != nil && x.Last != nil {
+		return *x.Last
+	}
+	return 0
+}
+
 // Command 0x0781, between our servers, after the peer's marked heartbeat.
 type IMHello struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -251,7 +321,7 @@ type IMHello struct {
 
 func (x *IMHello) Reset() {
 	*x = IMHello{}
-	mi := &file_IM_Extension_proto_msgTypes[3]
+	mi := &file_IM_Extension_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -263,7 +333,7 @@ func (x *IMHello) String() string {
 func (*IMHello) ProtoMessage() {}
 
 func (x *IMHello) ProtoReflect() protoreflect.Message {
-	mi := &file_IM_Extension_proto_msgTypes[3]
+	mi := &file_IM_Extension_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -276,7 +346,7 @@ func (x *IMHello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IMHello.ProtoReflect.Descriptor instead.
 func (*IMHello) Descriptor() ([]byte, []int) {
-	return file_IM_Extension_proto_rawDescGZIP(), []int{3}
+	return file_IM_Extension_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *IMHello) GetVersion() uint32 {
@@ -332,7 +402,7 @@ type IMHelloProof struct {
 
 func (x *IMHelloProof) Reset() {
 	*x = IMHelloProof{}
-	mi := &file_IM_Extension_proto_msgTypes[4]
+	mi := &file_IM_Extension_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -344,7 +414,7 @@ func (x *IMHelloProof) String() string {
 func (*IMHelloProof) ProtoMessage() {}
 
 func (x *IMHelloProof) ProtoReflect() protoreflect.Message {
-	mi := &file_IM_Extension_proto_msgTypes[4]
+	mi := &file_IM_Extension_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -357,7 +427,7 @@ func (x *IMHelloProof) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IMHelloProof.ProtoReflect.Descriptor instead.
 func (*IMHelloProof) Descriptor() ([]byte, []int) {
-	return file_IM_Extension_proto_rawDescGZIP(), []int{4}
+	return file_IM_Extension_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *IMHelloProof) GetMac() []byte {
@@ -384,7 +454,7 @@ type IMRelay struct {
 
 func (x *IMRelay) Reset() {
 	*x = IMRelay{}
-	mi := &file_IM_Extension_proto_msgTypes[5]
+	mi := &file_IM_Extension_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -396,7 +466,7 @@ func (x *IMRelay) String() string {
 func (*IMRelay) ProtoMessage() {}
 
 func (x *IMRelay) ProtoReflect() protoreflect.Message {
-	mi := &file_IM_Extension_proto_msgTypes[5]
+	mi := &file_IM_Extension_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -409,7 +479,7 @@ func (x *IMRelay) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IMRelay.ProtoReflect.Descriptor instead.
 func (*IMRelay) Descriptor() ([]byte, []int) {
-	return file_IM_Extension_proto_rawDescGZIP(), []int{5}
+	return file_IM_Extension_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *IMRelay) GetTargets() []uint32 {
@@ -455,7 +525,7 @@ type Order struct {
 
 func (x *Order) Reset() {
 	*x = Order{}
-	mi := &file_IM_Extension_proto_msgTypes[6]
+	mi := &file_IM_Extension_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -467,7 +537,7 @@ func (x *Order) String() string {
 func (*Order) ProtoMessage() {}
 
 func (x *Order) ProtoReflect() protoreflect.Message {
-	mi := &file_IM_Extension_proto_msgTypes[6]
+	mi := &file_IM_Extension_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -480,7 +550,7 @@ func (x *Order) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Order.ProtoReflect.Descriptor instead.
 func (*Order) Descriptor() ([]byte, []int) {
-	return file_IM_Extension_proto_rawDescGZIP(), []int{6}
+	return file_IM_Extension_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Order) GetSessionType() basedefine.SessionType {
@@ -531,7 +601,7 @@ type IMFileTaskReq struct {
 
 func (x *IMFileTaskReq) Reset() {
 	*x = IMFileTaskReq{}
-	mi := &file_IM_Extension_proto_msgTypes[7]
+	mi := &file_IM_Extension_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -543,7 +613,7 @@ func (x *IMFileTaskReq) String() string {
 func (*IMFileTaskReq) ProtoMessage() {}
 
 func (x *IMFileTaskReq) ProtoReflect() protoreflect.Message {
-	mi := &file_IM_Extension_proto_msgTypes[7]
+	mi := &file_IM_Extension_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -556,7 +626,7 @@ func (x *IMFileTaskReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IMFileTaskReq.ProtoReflect.Descriptor instead.
 func (*IMFileTaskReq) Descriptor() ([]byte, []int) {
-	return file_IM_Extension_proto_rawDescGZIP(), []int{7}
+	return file_IM_Extension_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *IMFileTaskReq) GetTaskId() string {
@@ -599,7 +669,7 @@ type IMFileTaskRsp struct {
 
 func (x *IMFileTaskRsp) Reset() {
 	*x = IMFileTaskRsp{}
-	mi := &file_IM_Extension_proto_msgTypes[8]
+	mi := &file_IM_Extension_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -611,7 +681,7 @@ func (x *IMFileTaskRsp) String() string {
 func (*IMFileTaskRsp) ProtoMessage() {}
 
 func (x *IMFileTaskRsp) ProtoReflect() protoreflect.Message {
-	mi := &file_IM_Extension_proto_msgTypes[8]
+	mi := &file_IM_Extension_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -624,7 +694,7 @@ func (x *IMFileTaskRsp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IMFileTaskRsp.ProtoReflect.Descriptor instead.
 func (*IMFileTaskRsp) Descriptor() ([]byte, []int) {
-	return file_IM_Extension_proto_rawDescGZIP(), []int{8}
+	return file_IM_Extension_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *IMFileTaskRsp) GetTaskId() string {
@@ -695,7 +765,7 @@ type IMFileTaskDelete struct {
 
 func (x *IMFileTaskDelete) Reset() {
 	*x = IMFileTaskDelete{}
-	mi := &file_IM_Extension_proto_msgTypes[9]
+	mi := &file_IM_Extension_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -707,7 +777,7 @@ func (x *IMFileTaskDelete) String() string {
 func (*IMFileTaskDelete) ProtoMessage() {}
 
 func (x *IMFileTaskDelete) ProtoReflect() protoreflect.Message {
-	mi := &file_IM_Extension_proto_msgTypes[9]
+	mi := &file_IM_Extension_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -720,7 +790,7 @@ func (x *IMFileTaskDelete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IMFileTaskDelete.ProtoReflect.Descriptor instead.
 func (*IMFileTaskDelete) Descriptor() ([]byte, []int) {
-	return file_IM_Extension_proto_rawDescGZIP(), []int{9}
+	return file_IM_Extension_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *IMFileTaskDelete) GetTaskId() string {
@@ -733,6 +803,523 @@ func (x *IMFileTaskDelete) GetTaskId() string {
 func (x *IMFileTaskDelete) GetUserId() uint32 {
 	if x != nil && x.UserId != nil {
 		return *x.UserId
+	}
+	return 0
+}
+
+// Command 0x0790, msg_server to db_proxy: a terminal logged in; what has it not
+// acknowledged? One that was never seen has nothing to get: it begins now.
+type IMTerminalReq struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	UserId *uint32                `protobuf:"varint,1,req,name=user_id,json=userId" json:"user_id,omitempty"`
+	// A device, or a class of clients.
+	Terminal      *string `protobuf:"bytes,2,req,name=terminal" json:"terminal,omitempty"`
+	AttachData    []byte  `protobuf:"bytes,20,opt,name=attach_data,json=attachData" json:"attach_data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IMTerminalReq) Reset() {
+	*x = IMTerminalReq{}
+	mi := &file_IM_Extension_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IMTerminalReq) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IMTerminalReq) ProtoMessage() {}
+
+func (x *IMTerminalReq) ProtoReflect() protoreflect.Message {
+	mi := &file_IM_Extension_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IMTerminalReq.ProtoReflect.Descriptor instead.
+func (*IMTerminalReq) Descriptor() ([]byte, []int) {
+	return file_IM_Extension_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *IMTerminalReq) GetUserId() uint32 {
+	if x != nil && x.UserId != nil {
+		return *x.UserId
+	}
+	return 0
+}
+
+func (x *IMTerminalReq) GetTerminal() string {
+	if x != nil && x.Terminal != nil {
+		return *x.Terminal
+	}
+	return ""
+}
+
+func (x *IMTerminalReq) GetAttachData() []byte {
+	if x != nil {
+		return x.AttachData
+	}
+	return nil
+}
+
+// Command 0x0791, db_proxy to msg_server. No answer when SQL fails.
+type IMTerminalRsp struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	UserId *uint32                `protobuf:"varint,1,req,name=user_id,json=userId" json:"user_id,omitempty"`
+	// Only the conversations in which messages wait.
+	Backlog       []*Backlog `protobuf:"bytes,2,rep,name=backlog" json:"backlog,omitempty"`
+	AttachData    []byte     `protobuf:"bytes,20,opt,name=attach_data,json=attachData" json:"attach_data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IMTerminalRsp) Reset() {
+	*x = IMTerminalRsp{}
+	mi := &file_IM_Extension_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IMTerminalRsp) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IMTerminalRsp) ProtoMessage() {}
+
+func (x *IMTerminalRsp) ProtoReflect() protoreflect.Message {
+	mi := &file_IM_Extension_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IMTerminalRsp.ProtoReflect.Descriptor instead.
+func (*IMTerminalRsp) Descriptor() ([]byte, []int) {
+	return file_IM_Extension_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *IMTerminalRsp) GetUserId() uint32 {
+	if x != nil && x.UserId != nil {
+		return *x.UserId
+	}
+	return 0
+}
+
+func (x *IMTerminalRsp) GetBacklog() []*Backlog {
+	if x != nil {
+		return x.Backlog
+	}
+	return nil
+}
+
+func (x *IMTerminalRsp) GetAttachData() []byte {
+	if x != nil {
+		return x.AttachData
+	}
+	return nil
+}
+
+// Backlog is a conversation in which messages wait.
+type Backlog struct {
+	state       protoimpl.MessageState  `protogen:"open.v1"`
+	SessionType *basedefine.SessionType `protobuf:"varint,1,req,name=session_type,json=sessionType,enum=IM.BaseDefine.SessionType" json:"session_type,omitempty"`
+	SessionId   *uint32                 `protobuf:"varint,2,req,name=session_id,json=sessionId" json:"session_id,omitempty"`
+	// The last of them.
+	Newest        *uint32 `protobuf:"varint,3,req,name=newest" json:"newest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Backlog) Reset() {
+	*x = Backlog{}
+	mi := &file_IM_Extension_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Backlog) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Backlog) ProtoMessage() {}
+
+func (x *Backlog) ProtoReflect() protoreflect.Message {
+	mi := &file_IM_Extension_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Backlog.ProtoReflect.Descriptor instead.
+func (*Backlog) Descriptor() ([]byte, []int) {
+	return file_IM_Extension_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Backlog) GetSessionType() basedefine.SessionType {
+	if x != nil && x.SessionType != nil {
+		return *x.SessionType
+	}
+	return basedefine.SessionType(1)
+}
+
+func (x *Backlog) GetSessionId() uint32 {
+	if x != nil && x.SessionId != nil {
+		return *x.SessionId
+	}
+	return 0
+}
+
+func (x *Backlog) GetNewest() uint32 {
+	if x != nil && x.Newest != nil {
+		return *x.Newest
+	}
+	return 0
+}
+
+// Command 0x0792, msg_server to db_proxy: messages of a conversation, oldest
+// first.
+type IMBacklogReq struct {
+	state       protoimpl.MessageState  `protogen:"open.v1"`
+	UserId      *uint32                 `protobuf:"varint,1,req,name=user_id,json=userId" json:"user_id,omitempty"`
+	Terminal    *string                 `protobuf:"bytes,2,req,name=terminal" json:"terminal,omitempty"`
+	SessionType *basedefine.SessionType `protobuf:"varint,3,req,name=session_type,json=sessionType,enum=IM.BaseDefine.SessionType" json:"session_type,omitempty"`
+	SessionId   *uint32                 `protobuf:"varint,4,req,name=session_id,json=sessionId" json:"session_id,omitempty"`
+	// Absent: the cursor of the terminal.
+	After *uint32 `protobuf:"varint,5,opt,name=after" json:"after,omitempty"`
+	// Known to be stored.
+	Newest        *uint32 `protobuf:"varint,6,req,name=newest" json:"newest,omitempty"`
+	Limit         *uint32 `protobuf:"varint,7,req,name=limit" json:"limit,omitempty"`
+	AttachData    []byte  `protobuf:"bytes,20,opt,name=attach_data,json=attachData" json:"attach_data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IMBacklogReq) Reset() {
+	*x = IMBacklogReq{}
+	mi := &file_IM_Extension_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IMBacklogReq) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IMBacklogReq) ProtoMessage() {}
+
+func (x *IMBacklogReq) ProtoReflect() protoreflect.Message {
+	mi := &file_IM_Extension_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IMBacklogReq.ProtoReflect.Descriptor instead.
+func (*IMBacklogReq) Descriptor() ([]byte, []int) {
+	return file_IM_Extension_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *IMBacklogReq) GetUserId() uint32 {
+	if x != nil && x.UserId != nil {
+		return *x.UserId
+	}
+	return 0
+}
+
+func (x *IMBacklogReq) GetTerminal() string {
+	if x != nil && x.Terminal != nil {
+		return *x.Terminal
+	}
+	return ""
+}
+
+func (x *IMBacklogReq) GetSessionType() basedefine.SessionType {
+	if x != nil && x.SessionType != nil {
+		return *x.SessionType
+	}
+	return basedefine.SessionType(1)
+}
+
+func (x *IMBacklogReq) GetSessionId() uint32 {
+	if x != nil && x.SessionId != nil {
+		return *x.SessionId
+	}
+	return 0
+}
+
+func (x *IMBacklogReq) GetAfter() uint32 {
+	if x != nil && x.After != nil {
+		return *x.After
+	}
+	return 0
+}
+
+func (x *IMBacklogReq) GetNewest() uint32 {
+	if x != nil && x.Newest != nil {
+		return *x.Newest
+	}
+	return 0
+}
+
+func (x *IMBacklogReq) GetLimit() uint32 {
+	if x != nil && x.Limit != nil {
+		return *x.Limit
+	}
+	return 0
+}
+
+func (x *IMBacklogReq) GetAttachData() []byte {
+	if x != nil {
+		return x.AttachData
+	}
+	return nil
+}
+
+// Command 0x0793, db_proxy to msg_server. No answer when SQL fails.
+type IMBacklogRsp struct {
+	state       protoimpl.MessageState  `protogen:"open.v1"`
+	UserId      *uint32                 `protobuf:"varint,1,req,name=user_id,json=userId" json:"user_id,omitempty"`
+	SessionType *basedefine.SessionType `protobuf:"varint,2,req,name=session_type,json=sessionType,enum=IM.BaseDefine.SessionType" json:"session_type,omitempty"`
+	SessionId   *uint32                 `protobuf:"varint,3,req,name=session_id,json=sessionId" json:"session_id,omitempty"`
+	// The page begins behind this id,
+	After *uint32 `protobuf:"varint,4,req,name=after" json:"after,omitempty"`
+	// and is complete up to this one.
+	Upto    *uint32               `protobuf:"varint,5,req,name=upto" json:"upto,omitempty"`
+	MsgList []*basedefine.MsgInfo `protobuf:"bytes,6,rep,name=msg_list,json=msgList" json:"msg_list,omitempty"`
+	// The user has no part in the conversation (any more).
+	Denied        *bool  `protobuf:"varint,7,opt,name=denied" json:"denied,omitempty"`
+	AttachData    []byte `protobuf:"bytes,20,opt,name=attach_data,json=attachData" json:"attach_data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IMBacklogRsp) Reset() {
+	*x = IMBacklogRsp{}
+	mi := &file_IM_Extension_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IMBacklogRsp) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IMBacklogRsp) ProtoMessage() {}
+
+func (x *IMBacklogRsp) ProtoReflect() protoreflect.Message {
+	mi := &file_IM_Extension_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IMBacklogRsp.ProtoReflect.Descriptor instead.
+func (*IMBacklogRsp) Descriptor() ([]byte, []int) {
+	return file_IM_Extension_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *IMBacklogRsp) GetUserId() uint32 {
+	if x != nil && x.UserId != nil {
+		return *x.UserId
+	}
+	return 0
+}
+
+func (x *IMBacklogRsp) GetSessionType() basedefine.SessionType {
+	if x != nil && x.SessionType != nil {
+		return *x.SessionType
+	}
+	return basedefine.SessionType(1)
+}
+
+func (x *IMBacklogRsp) GetSessionId() uint32 {
+	if x != nil && x.SessionId != nil {
+		return *x.SessionId
+	}
+	return 0
+}
+
+func (x *IMBacklogRsp) GetAfter() uint32 {
+	if x != nil && x.After != nil {
+		return *x.After
+	}
+	return 0
+}
+
+func (x *IMBacklogRsp) GetUpto() uint32 {
+	if x != nil && x.Upto != nil {
+		return *x.Upto
+	}
+	return 0
+}
+
+func (x *IMBacklogRsp) GetMsgList() []*basedefine.MsgInfo {
+	if x != nil {
+		return x.MsgList
+	}
+	return nil
+}
+
+func (x *IMBacklogRsp) GetDenied() bool {
+	if x != nil && x.Denied != nil {
+		return *x.Denied
+	}
+	return false
+}
+
+func (x *IMBacklogRsp) GetAttachData() []byte {
+	if x != nil {
+		return x.AttachData
+	}
+	return nil
+}
+
+// Command 0x0794, msg_server to db_proxy: cursors to be stored. They only rise.
+type IMDeliveryCursors struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Cursors       []*DeliveryCursor      `protobuf:"bytes,1,rep,name=cursors" json:"cursors,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IMDeliveryCursors) Reset() {
+	*x = IMDeliveryCursors{}
+	mi := &file_IM_Extension_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IMDeliveryCursors) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IMDeliveryCursors) ProtoMessage() {}
+
+func (x *IMDeliveryCursors) ProtoReflect() protoreflect.Message {
+	mi := &file_IM_Extension_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IMDeliveryCursors.ProtoReflect.Descriptor instead.
+func (*IMDeliveryCursors) Descriptor() ([]byte, []int) {
+	return file_IM_Extension_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *IMDeliveryCursors) GetCursors() []*DeliveryCursor {
+	if x != nil {
+		return x.Cursors
+	}
+	return nil
+}
+
+// DeliveryCursor says that everything up to msg_id has arrived at a terminal.
+type DeliveryCursor struct {
+	state         protoimpl.MessageState  `protogen:"open.v1"`
+	UserId        *uint32                 `protobuf:"varint,1,req,name=user_id,json=userId" json:"user_id,omitempty"`
+	Terminal      *string                 `protobuf:"bytes,2,req,name=terminal" json:"terminal,omitempty"`
+	SessionType   *basedefine.SessionType `protobuf:"varint,3,req,name=session_type,json=sessionType,enum=IM.BaseDefine.SessionType" json:"session_type,omitempty"`
+	SessionId     *uint32                 `protobuf:"varint,4,req,name=session_id,json=sessionId" json:"session_id,omitempty"`
+	MsgId         *uint32                 `protobuf:"varint,5,req,name=msg_id,json=msgId" json:"msg_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeliveryCursor) Reset() {
+	*x = DeliveryCursor{}
+	mi := &file_IM_Extension_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeliveryCursor) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeliveryCursor) ProtoMessage() {}
+
+func (x *DeliveryCursor) ProtoReflect() protoreflect.Message {
+	mi := &file_IM_Extension_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeliveryCursor.ProtoReflect.Descriptor instead.
+func (*DeliveryCursor) Descriptor() ([]byte, []int) {
+	return file_IM_Extension_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *DeliveryCursor) GetUserId() uint32 {
+	if x != nil && x.UserId != nil {
+		return *x.UserId
+	}
+	return 0
+}
+
+func (x *DeliveryCursor) GetTerminal() string {
+	if x != nil && x.Terminal != nil {
+		return *x.Terminal
+	}
+	return ""
+}
+
+func (x *DeliveryCursor) GetSessionType() basedefine.SessionType {
+	if x != nil && x.SessionType != nil {
+		return *x.SessionType
+	}
+	return basedefine.SessionType(1)
+}
+
+func (x *DeliveryCursor) GetSessionId() uint32 {
+	if x != nil && x.SessionId != nil {
+		return *x.SessionId
+	}
+	return 0
+}
+
+func (x *DeliveryCursor) GetMsgId() uint32 {
+	if x != nil && x.MsgId != nil {
+		return *x.MsgId
 	}
 	return 0
 }
@@ -758,7 +1345,13 @@ const file_IM_Extension_proto_rawDesc = "" +
 	"\n" +
 	"session_id\x18\x01 \x02(\rR\tsessionId\x12=\n" +
 	"\fsession_type\x18\x02 \x02(\x0e2\x1a.IM.BaseDefine.SessionTypeR\vsessionType\x12\x15\n" +
-	"\x06msg_id\x18\x03 \x02(\rR\x05msgId\"\xa6\x01\n" +
+	"\x06msg_id\x18\x03 \x02(\rR\x05msgId\"\x92\x01\n" +
+	"\bIMMsgGap\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x01 \x02(\rR\tsessionId\x12=\n" +
+	"\fsession_type\x18\x02 \x02(\x0e2\x1a.IM.BaseDefine.SessionTypeR\vsessionType\x12\x14\n" +
+	"\x05first\x18\x03 \x02(\rR\x05first\x12\x12\n" +
+	"\x04last\x18\x04 \x02(\rR\x04last\"\xa6\x01\n" +
 	"\aIMHello\x12\x18\n" +
 	"\aversion\x18\x01 \x02(\rR\aversion\x12\x1b\n" +
 	"\tserver_id\x18\x02 \x02(\tR\bserverId\x12\x12\n" +
@@ -798,7 +1391,53 @@ const file_IM_Extension_proto_rawDesc = "" +
 	"attachData\"D\n" +
 	"\x10IMFileTaskDelete\x12\x17\n" +
 	"\atask_id\x18\x01 \x02(\tR\x06taskId\x12\x17\n" +
-	"\auser_id\x18\x02 \x02(\rR\x06userIdB#H\x03Z\x1fteamtalk/pb/extension;extension"
+	"\auser_id\x18\x02 \x02(\rR\x06userId\"e\n" +
+	"\rIMTerminalReq\x12\x17\n" +
+	"\auser_id\x18\x01 \x02(\rR\x06userId\x12\x1a\n" +
+	"\bterminal\x18\x02 \x02(\tR\bterminal\x12\x1f\n" +
+	"\vattach_data\x18\x14 \x01(\fR\n" +
+	"attachData\"z\n" +
+	"\rIMTerminalRsp\x12\x17\n" +
+	"\auser_id\x18\x01 \x02(\rR\x06userId\x12/\n" +
+	"\abacklog\x18\x02 \x03(\v2\x15.IM.Extension.BacklogR\abacklog\x12\x1f\n" +
+	"\vattach_data\x18\x14 \x01(\fR\n" +
+	"attachData\"\x7f\n" +
+	"\aBacklog\x12=\n" +
+	"\fsession_type\x18\x01 \x02(\x0e2\x1a.IM.BaseDefine.SessionTypeR\vsessionType\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x02 \x02(\rR\tsessionId\x12\x16\n" +
+	"\x06newest\x18\x03 \x02(\rR\x06newest\"\x86\x02\n" +
+	"\fIMBacklogReq\x12\x17\n" +
+	"\auser_id\x18\x01 \x02(\rR\x06userId\x12\x1a\n" +
+	"\bterminal\x18\x02 \x02(\tR\bterminal\x12=\n" +
+	"\fsession_type\x18\x03 \x02(\x0e2\x1a.IM.BaseDefine.SessionTypeR\vsessionType\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x04 \x02(\rR\tsessionId\x12\x14\n" +
+	"\x05after\x18\x05 \x01(\rR\x05after\x12\x16\n" +
+	"\x06newest\x18\x06 \x02(\rR\x06newest\x12\x14\n" +
+	"\x05limit\x18\a \x02(\rR\x05limit\x12\x1f\n" +
+	"\vattach_data\x18\x14 \x01(\fR\n" +
+	"attachData\"\x9b\x02\n" +
+	"\fIMBacklogRsp\x12\x17\n" +
+	"\auser_id\x18\x01 \x02(\rR\x06userId\x12=\n" +
+	"\fsession_type\x18\x02 \x02(\x0e2\x1a.IM.BaseDefine.SessionTypeR\vsessionType\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x03 \x02(\rR\tsessionId\x12\x14\n" +
+	"\x05after\x18\x04 \x02(\rR\x05after\x12\x12\n" +
+	"\x04upto\x18\x05 \x02(\rR\x04upto\x121\n" +
+	"\bmsg_list\x18\x06 \x03(\v2\x16.IM.BaseDefine.MsgInfoR\amsgList\x12\x16\n" +
+	"\x06denied\x18\a \x01(\bR\x06denied\x12\x1f\n" +
+	"\vattach_data\x18\x14 \x01(\fR\n" +
+	"attachData\"K\n" +
+	"\x11IMDeliveryCursors\x126\n" +
+	"\acursors\x18\x01 \x03(\v2\x1c.IM.Extension.DeliveryCursorR\acursors\"\xba\x01\n" +
+	"\x0eDeliveryCursor\x12\x17\n" +
+	"\auser_id\x18\x01 \x02(\rR\x06userId\x12\x1a\n" +
+	"\bterminal\x18\x02 \x02(\tR\bterminal\x12=\n" +
+	"\fsession_type\x18\x03 \x02(\x0e2\x1a.IM.BaseDefine.SessionTypeR\vsessionType\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x04 \x02(\rR\tsessionId\x12\x15\n" +
+	"\x06msg_id\x18\x05 \x02(\rR\x05msgIdB#H\x03Z\x1fteamtalk/pb/extension;extension"
 
 var (
 	file_IM_Extension_proto_rawDescOnce sync.Once
@@ -812,30 +1451,47 @@ func file_IM_Extension_proto_rawDescGZIP() []byte {
 	return file_IM_Extension_proto_rawDescData
 }
 
-var file_IM_Extension_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_IM_Extension_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_IM_Extension_proto_goTypes = []any{
 	(*IMMoveServer)(nil),        // 0: IM.Extension.IMMoveServer
 	(*IMMsgNack)(nil),           // 1: IM.Extension.IMMsgNack
 	(*IMMsgDelivered)(nil),      // 2: IM.Extension.IMMsgDelivered
-	(*IMHello)(nil),             // 3: IM.Extension.IMHello
-	(*IMHelloProof)(nil),        // 4: IM.Extension.IMHelloProof
-	(*IMRelay)(nil),             // 5: IM.Extension.IMRelay
-	(*Order)(nil),               // 6: IM.Extension.Order
-	(*IMFileTaskReq)(nil),       // 7: IM.Extension.IMFileTaskReq
-	(*IMFileTaskRsp)(nil),       // 8: IM.Extension.IMFileTaskRsp
-	(*IMFileTaskDelete)(nil),    // 9: IM.Extension.IMFileTaskDelete
-	(basedefine.SessionType)(0), // 10: IM.BaseDefine.SessionType
+	(*IMMsgGap)(nil),            // 3: IM.Extension.IMMsgGap
+	(*IMHello)(nil),             // 4: IM.Extension.IMHello
+	(*IMHelloProof)(nil),        // 5: IM.Extension.IMHelloProof
+	(*IMRelay)(nil),             // 6: IM.Extension.IMRelay
+	(*Order)(nil),               // 7: IM.Extension.Order
+	(*IMFileTaskReq)(nil),       // 8: IM.Extension.IMFileTaskReq
+	(*IMFileTaskRsp)(nil),       // 9: IM.Extension.IMFileTaskRsp
+	(*IMFileTaskDelete)(nil),    // 10: IM.Extension.IMFileTaskDelete
+	(*IMTerminalReq)(nil),       // 11: IM.Extension.IMTerminalReq
+	(*IMTerminalRsp)(nil),       // 12: IM.Extension.IMTerminalRsp
+	(*Backlog)(nil),             // 13: IM.Extension.Backlog
+	(*IMBacklogReq)(nil),        // 14: IM.Extension.IMBacklogReq
+	(*IMBacklogRsp)(nil),        // 15: IM.Extension.IMBacklogRsp
+	(*IMDeliveryCursors)(nil),   // 16: IM.Extension.IMDeliveryCursors
+	(*DeliveryCursor)(nil),      // 17: IM.Extension.DeliveryCursor
+	(basedefine.SessionType)(0), // 18: IM.BaseDefine.SessionType
+	(*basedefine.MsgInfo)(nil),  // 19: IM.BaseDefine.MsgInfo
 }
 var file_IM_Extension_proto_depIdxs = []int32{
-	10, // 0: IM.Extension.IMMsgNack.session_type:type_name -> IM.BaseDefine.SessionType
-	10, // 1: IM.Extension.IMMsgDelivered.session_type:type_name -> IM.BaseDefine.SessionType
-	6,  // 2: IM.Extension.IMRelay.order:type_name -> IM.Extension.Order
-	10, // 3: IM.Extension.Order.session_type:type_name -> IM.BaseDefine.SessionType
-	4,  // [4:4] is the sub-list for method output_type
-	4,  // [4:4] is the sub-list for method input_type
-	4,  // [4:4] is the sub-list for extension type_name
-	4,  // [4:4] is the sub-list for extension extendee
-	0,  // [0:4] is the sub-list for field type_name
+	18, // 0: IM.Extension.IMMsgNack.session_type:type_name -> IM.BaseDefine.SessionType
+	18, // 1: IM.Extension.IMMsgDelivered.session_type:type_name -> IM.BaseDefine.SessionType
+	18, // 2: IM.Extension.IMMsgGap.session_type:type_name -> IM.BaseDefine.SessionType
+	7,  // 3: IM.Extension.IMRelay.order:type_name -> IM.Extension.Order
+	18, // 4: IM.Extension.Order.session_type:type_name -> IM.BaseDefine.SessionType
+	13, // 5: IM.Extension.IMTerminalRsp.backlog:type_name -> IM.Extension.Backlog
+	18, // 6: IM.Extension.Backlog.session_type:type_name -> IM.BaseDefine.SessionType
+	18, // 7: IM.Extension.IMBacklogReq.session_type:type_name -> IM.BaseDefine.SessionType
+	18, // 8: IM.Extension.IMBacklogRsp.session_type:type_name -> IM.BaseDefine.SessionType
+	19, // 9: IM.Extension.IMBacklogRsp.msg_list:type_name -> IM.BaseDefine.MsgInfo
+	17, // 10: IM.Extension.IMDeliveryCursors.cursors:type_name -> IM.Extension.DeliveryCursor
+	18, // 11: IM.Extension.DeliveryCursor.session_type:type_name -> IM.BaseDefine.SessionType
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_IM_Extension_proto_init() }
@@ -849,7 +1505,7 @@ func file_IM_Extension_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_IM_Extension_proto_rawDesc), len(file_IM_Extension_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,6 +1,6 @@
 // Package behind writes what may follow a commit a little later: the counters
 // in Redis, as soon as the last write is done, and the times of the last
-// activity in SQL, once a second. Values are absolute and coalesced by key;
+// activity and what has arrived at terminals in SQL, once a second. Values are absolute and coalesced by key;
 // what cannot be written waits and is written when its server is back.
 package behind
 
@@ -22,9 +22,10 @@ type Counters interface {
 	SetUnread(ctx context.Context, values []cache.UnreadValue) error
 }
 
-// Store is where the activity times go.
+// Store is where the activity times and the delivery cursors go.
 type Store interface {
 	WriteActivity(ctx context.Context, a store.Activity) error
+	WriteDeliveries(ctx context.Context, cursors []store.Delivery) error
 }
 
 // How often activity is written, and how many keys may wait.
@@ -35,10 +36,18 @@ const (
 
 // Behind is safe from any goroutine.
 type Behind struct {
-	log      *slog.Logger
-	dropped  prometheus.Counter
-	counts   *flusher[countKey, uint32]
-	activity *flusher[im.Conversation, uint32]
+	log       *slog.Logger
+	dropped   prometheus.Counter
+	counts    *flusher[countKey, uint32]
+	activity  *flusher[im.Conversation, uint32]
+	delivered *flusher[deliveryKey, uint32]
+}
+
+// deliveryKey names one delivery cursor.
+type deliveryKey struct {
+	store.Terminal
+	kind im.Kind
+	peer uint32
 }
 
 // countKey names one value in Redis.
@@ -58,7 +67,7 @@ const (
 // New returns a Behind that Run sets going.
 func New(counters Counters, s Store, log *slog.Logger, reg prometheus.Registerer) *Behind {
 	b := &Behind{log: log, dropped: prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "im_written_behind_dropped_total", Help: "Counters and times dropped because too many waited.",
+		Name: "im_written_behind_dropped_total", Help: "Counters, times and cursors dropped because too many waited.",
 	})}
 	reg.MustRegister(b.dropped)
 	newest := func(_, value uint32) uint32 { return value }
@@ -78,20 +87,32 @@ func New(counters Counters, s Store, log *slog.Logger, reg prometheus.Registerer
 		return err
 	}
 	b.activity = newFlusher(activityEvery, maxPending, highest, writeActivity)
+	writeDelivered := func(ctx context.Context, m map[deliveryKey]uint32) error {
+		err := s.WriteDeliveries(ctx, deliveriesOf(m))
+		if err != nil {
+			log.Warn("delivery cursors not written", "error", err)
+		}
+		return err
+	}
+	b.delivered = newFlusher(activityEvery, maxPending, highest, writeDelivered)
 	return b
 }
 
 // Run writes until ctx ends, and what is left then.
 func (b *Behind) Run(ctx context.Context) error {
-	var both sync.WaitGroup
-	both.Go(func() { b.counts.run(ctx) })
-	both.Go(func() { b.activity.run(ctx) })
-	both.Wait()
+	var all sync.WaitGroup
+	all.Go(func() { b.counts.run(ctx) })
+	all.Go(func() { b.activity.run(ctx) })
+	all.Go(func() { b.delivered.run(ctx) })
+	all.Wait()
 	return nil
 }
 
 // SettleActivity returns when the activity noted before is in SQL.
 func (b *Behind) SettleActivity(ctx context.Context) { b.activity.settle(ctx) }
+
+// SettleDeliveries returns when the delivery cursors noted before are in SQL.
+func (b *Behind) SettleDeliveries(ctx context.Context) { b.delivered.settle(ctx) }
 
 // SettleCounts returns when the counts noted before are in Redis, or after a
 // moment when Redis is away.
@@ -100,6 +121,13 @@ func (b *Behind) SettleCounts(ctx context.Context) { b.counts.settle(ctx) }
 // Touch notes the activity of a conversation.
 func (b *Behind) Touch(conv im.Conversation, at uint32) {
 	if !b.activity.set(conv, at) {
+		b.dropped.Inc()
+	}
+}
+
+// Delivered notes what has arrived at a terminal.
+func (b *Behind) Delivered(d store.Delivery) {
+	if !b.delivered.set(deliveryKey{d.Terminal, d.Kind, d.Peer}, uint32(d.Upto)) {
 		b.dropped.Inc()
 	}
 }
@@ -156,6 +184,14 @@ func activityOf(m map[im.Conversation]uint32) store.Activity {
 		}
 	}
 	return a
+}
+
+func deliveriesOf(m map[deliveryKey]uint32) []store.Delivery {
+	all := make([]store.Delivery, 0, len(m))
+	for key, upto := range m {
+		all = append(all, store.Delivery{Terminal: key.Terminal, Kind: key.kind, Peer: key.peer, Upto: im.MsgID(upto)})
+	}
+	return all
 }
 
 func unreadValues(m map[countKey]uint32) []cache.UnreadValue {

@@ -34,6 +34,7 @@ type env struct {
 	lanes     *lane.Lanes
 	redis     *miniredis.Miniredis
 	rows      map[wire.Command]Command
+	behind    *behind.Behind
 
 	seconds atomic.Int64 // the clock
 	broken  atomic.Bool  // SQL answers nothing
@@ -91,6 +92,7 @@ func newEnv(t *testing.T) *env {
 	}) {
 		e.rows[row.ID] = row
 	}
+	e.behind = written
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = written.Run(ctx) })

@@ -12,6 +12,7 @@ type OperationDeps struct {
 	Groups Groups
 	Mirror MemberMirror
 	Lanes  Lanes
+	Behind DeliveryWriter
 	Log    *slog.Logger
 }
 
@@ -24,5 +25,6 @@ func Operations(d OperationDeps) []Command {
 		{ID: wire.MsgReadAck, Operation: readAck(d.Lanes)},
 		{ID: wire.GroupCreateReq, Reply: wire.GroupCreateRes, Query: g.createGroup},
 		{ID: wire.GroupChangeMemberReq, Reply: wire.GroupChangeMemberRes, Operation: g.changeMembers},
+		{ID: wire.DeliveryCursors, Operation: delivered(d.Behind)},
 	}
 }

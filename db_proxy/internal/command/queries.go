@@ -33,6 +33,7 @@ type QueryStore interface { //nolint:interfacebloat // each query asks for its o
 	groupShieldStore
 	deviceTokenStore
 	pushTargetStore
+	terminalStore
 }
 
 // QueryCache is Redis as the queries see it.
@@ -56,6 +57,7 @@ type QueryBehind interface {
 	activitySettler
 	countSettler
 	countWriter
+	deliverySettler
 }
 
 // QueryDeps is what the queries need. All are needed.
@@ -93,6 +95,7 @@ func Queries(d QueryDeps) []Command {
 		removeSessionCommands(&removeSession{store: d.Store, lanes: d.Lanes, behind: d.Behind}),
 		historyCommands(&history{store: d.Store, access: a}),
 		byIDCommands(&byID{store: d.Store, access: a}),
+		terminalCommands(&terminals{store: d.Store, access: a, behind: d.Behind}),
 		latestIDCommands(&latestID{store: d.Store, access: a}),
 		unreadCommands(&unread{store: d.Store, counts: counts, access: a, voice: d.VoiceText}),
 		groupListCommands(&groupList{store: d.Store}),

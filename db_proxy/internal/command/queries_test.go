@@ -29,7 +29,7 @@ func TestTable(t *testing.T) {
 			t.Errorf("%v: wrong row", row.ID)
 		}
 	}
-	if len(rows) != 20 {
+	if len(rows) != 22 {
 		t.Errorf("%d commands", len(rows))
 	}
 }

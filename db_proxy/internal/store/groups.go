@@ -96,7 +96,7 @@ func (s *Store) CreateGroup(ctx context.Context, g NewGroup) (id im.GroupID, err
 			return err
 		}
 		id = im.GroupID(n)
-		if err := s.addMembers(ctx, q, id, members); err != nil {
+		if err := s.addMembers(ctx, q, id, 0, members); err != nil {
 			return err
 		}
 		return s.logChanges(ctx, q, GroupChanged, n)
@@ -113,15 +113,19 @@ func distinct(users []im.UserID) []im.UserID {
 	return users
 }
 
-// addMembers makes users members from now on, whether they were before or not.
-func (s *Store) addMembers(ctx context.Context, q querier, group im.GroupID, users []im.UserID) error {
+// addMembers makes users members from now on, whether they were before or not:
+// of what comes after the newest message.
+func (s *Store) addMembers(
+	ctx context.Context, q querier, group im.GroupID, newest im.MsgID, users []im.UserID,
+) error {
 	now := uint64(s.now())
 	for part := range slices.Chunk(users, insertRows) {
-		st := q.stmt("INSERT INTO IMGroupMember (groupId, userId, status, created, updated, joined) VALUES ")
+		st := q.stmt("INSERT INTO IMGroupMember (groupId, userId, status, created, updated, joined, joinedId) VALUES ")
 		for _, u := range part {
-			st.row(uint64(group)).col(uint64(u)).col(0).col(now).col(now).col(now).end()
+			st.row(uint64(group)).col(uint64(u)).col(0).col(now).col(now).col(now).col(uint64(newest)).end()
 		}
-		st.add(" ON DUPLICATE KEY UPDATE status = 0, updated = VALUES(updated), joined = VALUES(joined)")
+		st.add(" ON DUPLICATE KEY UPDATE status = 0, updated = VALUES(updated), joined = VALUES(joined)," +
+			" joinedId = VALUES(joinedId)")
 		if err := q.run(ctx, st); err != nil {
 			return err
 		}
@@ -190,10 +194,18 @@ func realChanges(members []Member, add, remove []im.UserID) (come, leave []im.Us
 }
 
 func (s *Store) join(ctx context.Context, q querier, group im.GroupID, users []im.UserID) error {
-	if err := s.addMembers(ctx, q, group, users); err != nil {
+	if len(users) == 0 {
+		return nil
+	}
+	ref := ConvRef{Conv: im.GroupOf(group)}
+	newest, err := newestID(ctx, q, ref)
+	if err != nil {
 		return err
 	}
-	return s.readAll(ctx, q, ConvRef{Conv: im.GroupOf(group)}, users...)
+	if err := s.addMembers(ctx, q, group, newest, users); err != nil {
+		return err
+	}
+	return s.readUpto(ctx, q, ref.Conv, newest, users...)
 }
 
 func (s *Store) leave(ctx context.Context, q querier, group im.GroupID, users []im.UserID) error {

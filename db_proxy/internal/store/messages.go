@@ -10,7 +10,18 @@ import (
 // LastMessages returns the newest stored message of each conversation, hidden
 // ones included, because it numbers what comes next; a conversation without
 // messages has the zero Last.
-func (s *Store) LastMessages(ctx context.Context, refs []ConvRef) (map[im.Conversation]Last, error) {
+func (s *Store) LastMessages(ctx context.Context, refs []ConvRef) (last map[im.Conversation]Last, err error) {
+	if len(refs) == 0 {
+		return map[im.Conversation]Last{}, nil
+	}
+	err = s.read(ctx, "last_messages", s.exact, func(q querier) error {
+		last, err = lastMessages(ctx, q, refs)
+		return err
+	})
+	return last, err
+}
+
+func lastMessages(ctx context.Context, q querier, refs []ConvRef) (map[im.Conversation]Last, error) {
 	type row struct {
 		keyed
 		last Last
@@ -26,15 +37,12 @@ func (s *Store) LastMessages(ctx context.Context, refs []ConvRef) (map[im.Conver
 	if len(arms) == 0 {
 		return last, nil
 	}
-	err := s.read(ctx, "last_messages", s.exact, func(q querier) error {
-		rows, err := listStmt(ctx, q, scan, union(q, arms, func(st *stmt, a arm[ConvRef]) {
-			newest(st, a, "m.created", "")
-		}))
-		for _, r := range rows {
-			last[conv[r.keyed]] = r.last
-		}
-		return err
-	})
+	rows, err := listStmt(ctx, q, scan, union(q, arms, func(st *stmt, a arm[ConvRef]) {
+		newest(st, a, "m.created", "")
+	}))
+	for _, r := range rows {
+		last[conv[r.keyed]] = r.last
+	}
 	return last, err
 }
 

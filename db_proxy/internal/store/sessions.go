@@ -56,7 +56,11 @@ func (s *Store) RemoveSession(ctx context.Context, k SessionKey) (found bool, er
 		if err != nil {
 			return err
 		}
-		if err := s.readAll(ctx, q, ref, k.User); err != nil {
+		newest, err := newestID(ctx, q, ref)
+		if err != nil {
+			return err
+		}
+		if err := s.readUpto(ctx, q, ref.Conv, newest, k.User); err != nil {
 			return err
 		}
 		return s.logChanges(ctx, q, SessionRemoved, uint32(k.User))
@@ -101,21 +105,32 @@ func refOf(ctx context.Context, q querier, k SessionKey) (ConvRef, error) {
 	return ref, err
 }
 
-// readAll moves the cursors of users to the newest message of a conversation.
-func (s *Store) readAll(ctx context.Context, q querier, ref ConvRef, users ...im.UserID) error {
-	if ref.key() == 0 || len(users) == 0 {
-		return nil
+// newestID returns the id of the newest message of a conversation, 0 if it has
+// none.
+func newestID(ctx context.Context, q querier, ref ConvRef) (im.MsgID, error) {
+	if ref.key() == 0 {
+		return 0, nil
 	}
 	f := familyOf(ref.Conv.Kind)
 	st := q.stmt("SELECT COALESCE(MAX(msgId), 0) FROM ").table(f.table, ref.key()%im.Shards).
 		add(" WHERE ").add(f.key).add(" = ").num(uint64(ref.key()))
 	ids, err := listStmt(ctx, q, scanNumber, st)
-	if err != nil || len(ids) == 0 || ids[0] == 0 {
-		return err
+	if err != nil || len(ids) == 0 {
+		return 0, err
+	}
+	return im.MsgID(ids[0]), nil
+}
+
+// readUpto moves the cursors of users in a conversation.
+func (s *Store) readUpto(
+	ctx context.Context, q querier, conv im.Conversation, upto im.MsgID, users ...im.UserID,
+) error {
+	if upto == 0 {
+		return nil
 	}
 	cursors := make([]Cursor, len(users))
 	for i, u := range users {
-		cursors[i] = Cursor{SessionKey{u, ref.Conv.Kind, ref.Conv.SessionID(u)}, im.MsgID(ids[0])}
+		cursors[i] = Cursor{SessionKey{u, conv.Kind, conv.SessionID(u)}, upto}
 	}
 	var w writes
 	s.addCursors(&w, cursors)

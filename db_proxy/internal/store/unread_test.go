@@ -121,7 +121,12 @@ func TestUnreadSinceJoined(t *testing.T) {
 		f.clock.add(5)
 		ctx := t.Context()
 		check(t, f.update(ctx, "test", func(q querier) error {
-			return f.addMembers(ctx, q, group.Conv.Group, u[1:]) // without a cursor, as an original writes it
+			// Without a cursor and the newest id, as an original writes it.
+			if err := f.addMembers(ctx, q, group.Conv.Group, 0, u[1:]); err != nil {
+				return err
+			}
+			_, err := q.exec(ctx, "UPDATE IMGroupMember SET joinedId = NULL WHERE userId = ?", u[1])
+			return err
 		}))
 		if got := f.counts(t, u[1]); got != "" {
 			t.Errorf("unread %q, want none", got)

@@ -87,6 +87,25 @@ var messageVerbs = map[string]verb{
 		return err
 	},
 
+	// got SESSION ID: everything up to ID has arrived.
+	"got": func(p *Player, t *terminal, args []word) error {
+		if len(args) != 2 {
+			return errors.New("got SESSION ID")
+		}
+		kind, session, err := p.session(args[0])
+		if err != nil {
+			return err
+		}
+		id, err := number(args[1])
+		if err != nil {
+			return err
+		}
+		_, err = t.send(wire.MsgDelivered, &extension.IMMsgDelivered{
+			SessionId: proto.Uint32(session), SessionType: basedefine.SessionType(kind).Enum(), MsgId: proto.Uint32(id),
+		}, 0, "")
+		return err
+	},
+
 	"unread": simple(wire.UnreadCountReq, wire.UnreadCountRes, func(t *terminal) proto.Message {
 		return &message.IMUnreadMsgCntReq{UserId: t.meID()}
 	}),
@@ -159,6 +178,9 @@ var messageDecoders = map[wire.Command]decoder{
 		}
 		t.receipt(&msg)
 		return []event{p.describe("message "+p.sessionName(msg.Kind(), msg.Session(t.me)), msg.Session(t.me), &msg)}
+	}),
+	wire.MsgGap: push(func(p *Player, _ *terminal, m *extension.IMMsgGap) []event {
+		return []event{say("gap", p.sessionName(im.Kind(m.GetSessionType()), m.GetSessionId()), m.GetFirst(), m.GetLast())}
 	}),
 	wire.MsgReadNotify: push(func(p *Player, t *terminal, m *message.IMMsgDataReadNotify) []event {
 		if im.UserID(m.GetUserId()) != t.me {
