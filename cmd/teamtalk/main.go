@@ -1,6 +1,6 @@
 // Command teamtalk is everything a person runs: all servers in one process
-// (serve), the terminal client (chat), accounts and groups (user, group) and
-// the load generator (bench).
+// (serve), the terminal client (chat), accounts and groups (user, group), looks
+// into a running system (trace, recount) and the load generator (bench).
 package main
 
 import (
@@ -40,7 +40,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		PersistentPreRun: func(*cobra.Command, []string) { started = true },
 	}
 	root.SetVersionTemplate("teamtalk {{.Version}}\n")
-	root.AddCommand(serve.Command(), chat.Command(), admin.UserCommand(), admin.GroupCommand(), bench.Command(), version())
+	root.AddCommand(serve.Command(), chat.Command(), admin.UserCommand(), admin.GroupCommand(),
+		admin.RecountCommand(), bench.Command(), version())
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)

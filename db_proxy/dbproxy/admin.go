@@ -10,15 +10,23 @@ import (
 	"time"
 
 	"teamtalk/db_proxy/internal/auth"
+	"teamtalk/db_proxy/internal/cache"
 	"teamtalk/db_proxy/internal/store"
 	"teamtalk/internal/im"
 )
 
-// Admin is what operators do to accounts and groups. Changes reach every
-// running db_proxy through the change log within half a second.
+// Admin is what operators do to accounts and groups, and ask about messages and
+// counts. Changes reach every running db_proxy through the change log within
+// half a second.
 type Admin struct {
 	store *store.Store
-	owned bool // Close closes the store
+
+	owned bool   // opened by OpenAdmin: Close closes the store
+	cfg   Config // owned only
+
+	// Of the running server, when not owned.
+	cache  *cache.Cache
+	forget func(im.Conversation)
 }
 
 // OpenAdmin opens the database of a configuration. It can work beside running
@@ -28,12 +36,12 @@ func OpenAdmin(ctx context.Context, cfg Config, log *slog.Logger) (*Admin, error
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	return &Admin{store: s, owned: true}, nil
+	return &Admin{store: s, owned: true, cfg: cfg}, nil
 }
 
 // Admin returns the operators' side of a running db_proxy. It is valid until
 // Run returns.
-func (s *Server) Admin() *Admin { return &Admin{store: s.store} }
+func (s *Server) Admin() *Admin { return &Admin{store: s.store, cache: s.cache, forget: s.lanes.Forget} }
 
 // Close closes the database if OpenAdmin opened it.
 func (a *Admin) Close() error {

@@ -18,12 +18,9 @@ import (
 // unreadStore counts unread messages by cursor.
 type unreadStore interface {
 	previewStore
+	cache.Source
 	// GroupsOf returns the groups of a user without their members.
 	GroupsOf(ctx context.Context, user im.UserID) ([]store.GroupInfo, error)
-	// UnreadAll returns what is unread in every conversation of a user; those
-	// with nothing are left out.
-	UnreadAll(ctx context.Context, user im.UserID) ([]store.Unread, error)
-	LastMessages(ctx context.Context, refs []store.ConvRef) (map[im.Conversation]store.Last, error)
 }
 
 // unreadCache keeps the counts of unreadStore.
@@ -56,7 +53,7 @@ func (u unreadCounts) of(ctx context.Context, user im.UserID) ([]cache.Count, er
 	for i := range groups {
 		ids[i] = groups[i].ID
 	}
-	rebuild := func(ctx context.Context) ([]store.Unread, error) { return u.rebuild(ctx, user, ids) }
+	rebuild := cache.RebuildFrom(u.store, user, ids)
 	u.behind.SettleCounts(ctx)
 	counts, err := u.cache.Unread(ctx, user, ids, rebuild)
 	if err == nil || im.CodeOf(err) != im.Unavailable {
@@ -67,34 +64,6 @@ func (u unreadCounts) of(ctx context.Context, user im.UserID) ([]cache.Count, er
 		return nil, err
 	}
 	return countsOf(rows, ids), nil
-}
-
-// rebuild reads the counts from SQL, the newest ids of the groups first, as
-// cache.Rebuild asks for.
-func (u unreadCounts) rebuild(ctx context.Context, user im.UserID, groups []im.GroupID) ([]store.Unread, error) {
-	refs := make([]store.ConvRef, len(groups))
-	for i, id := range groups {
-		refs[i] = store.ConvRef{Conv: im.GroupOf(id)}
-	}
-	newest, err := u.store.LastMessages(ctx, refs)
-	if err != nil {
-		return nil, err
-	}
-	rows, err := u.store.UnreadAll(ctx, user)
-	if err != nil {
-		return nil, err
-	}
-	listed := make(map[store.SessionKey]bool, len(rows))
-	for _, row := range rows {
-		listed[row.SessionKey] = true
-	}
-	for _, ref := range refs {
-		k := store.SessionKey{User: user, Kind: im.Group, Peer: uint32(ref.Conv.Group)}
-		if !listed[k] {
-			rows = append(rows, store.Unread{SessionKey: k, Latest: newest[ref.Conv]})
-		}
-	}
-	return rows, nil
 }
 
 // countsOf is what cache.Unread makes of the rows.

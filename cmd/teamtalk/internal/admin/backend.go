@@ -32,6 +32,7 @@ type Backend interface {
 	SetPassword(ctx context.Context, name, password string) error
 	SetEnabled(ctx context.Context, name string, enabled bool) error
 	AddGroup(ctx context.Context, spec dbproxy.GroupSpec) (id uint32, existed bool, err error)
+	Recount(ctx context.Context, spec dbproxy.RecountSpec) (dbproxy.RecountReport, error)
 }
 
 // target says which accounts a command is about.

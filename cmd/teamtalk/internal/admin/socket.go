@@ -103,6 +103,7 @@ func Serve(ctx context.Context, l net.Listener, b Backend, log *slog.Logger) err
 		id, existed, err := b.AddGroup(ctx, r)
 		return addedGroup{id, existed}, err
 	})
+	handle(mux, "/recount", log, b.Recount)
 	server := &http.Server{
 		Handler: mux, ReadHeaderTimeout: dialTimeout, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
@@ -233,4 +234,10 @@ func (r *remote) AddGroup(ctx context.Context, spec dbproxy.GroupSpec) (id uint3
 	var made addedGroup
 	err = r.call(ctx, "/groups/add", spec, &made)
 	return made.ID, made.Existed, err
+}
+
+// Recount implements Backend.
+func (r *remote) Recount(ctx context.Context, spec dbproxy.RecountSpec) (report dbproxy.RecountReport, err error) {
+	err = r.call(ctx, "/recount", spec, &report)
+	return report, err
 }

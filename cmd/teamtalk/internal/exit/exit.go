@@ -12,6 +12,10 @@ const (
 	Failed = 1 // it was tried and did not work; also of an error without a code
 	Usage  = 2 // bad arguments
 	Exists = 3 // what was to be created was there already
+
+	// CannotRun is of commands whose Failed is a finding: nothing was found
+	// out.
+	CannotRun = 2
 )
 
 // coded is an error with an exit code.
@@ -35,6 +39,14 @@ func Usagef(format string, args ...any) error {
 // Existsf returns an error about something that was there already.
 func Existsf(format string, args ...any) error {
 	return &coded{Exists, fmt.Errorf(format, args...)}
+}
+
+// CannotRunErr gives an error without a code the code CannotRun.
+func CannotRunErr(err error) error {
+	if err == nil || Code(err) != Failed {
+		return err
+	}
+	return &coded{CannotRun, err}
 }
 
 // Code returns the exit code of an error: that of the first error in its chain

@@ -17,6 +17,9 @@ func TestCode(t *testing.T) {
 		"nil":     {nil, 0},
 		"foreign": {errors.New("x"), exit.Failed},
 		"usage":   {exit.Usagef("x"), exit.Usage},
+		"no run":  {exit.CannotRunErr(errors.New("x")), exit.CannotRun},
+		"exists":  {exit.CannotRunErr(exit.Existsf("x")), exit.Exists},
+		"ran":     {exit.CannotRunErr(nil), 0},
 		"wrapped": {fmt.Errorf("add: %w", exit.Existsf("x")), exit.Exists},
 	}
 	for name, test := range tests {
