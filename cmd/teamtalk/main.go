@@ -17,6 +17,7 @@ import (
 	"teamtalk/cmd/teamtalk/internal/bench"
 	"teamtalk/cmd/teamtalk/internal/chat"
 	"teamtalk/cmd/teamtalk/internal/exit"
+	"teamtalk/cmd/teamtalk/internal/migrate"
 	"teamtalk/cmd/teamtalk/internal/serve"
 	"teamtalk/internal/rolemain"
 )
@@ -41,7 +42,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	root.SetVersionTemplate("teamtalk {{.Version}}\n")
 	root.AddCommand(serve.Command(), chat.Command(), admin.UserCommand(), admin.GroupCommand(),
-		admin.RecountCommand(), bench.Command(), version())
+		admin.RecountCommand(), bench.Command(), migrate.Command(), version())
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)

@@ -3,7 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
+	"database/sql/driver"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -16,34 +16,65 @@ import (
 )
 
 // migrateMySQL brings the tables up to date over connections of its own, which
-// may take their time. Of several processes that start at once one migrates,
-// the others wait and find everything done. The lock is held around all that
-// goose does, because goose's own hooks leave out the creation of its version
-// table; it belongs to a connection, so a process that dies frees it at once.
+// may take their time.
 func (s *Store) migrateMySQL(ctx context.Context, p Pool) error {
-	c, err := s.mysqlConnector(p, 10*time.Minute)
+	db, err := Bare(p, s.deps.Log)
 	if err != nil {
 		return err
 	}
-	db := sql.OpenDB(c)
-	defer db.Close() // frees the lock, however we leave
-	conn, err := db.Conn(ctx)
+	defer db.Close()
+	unlock, err := LockMigrations(ctx, db)
 	if err != nil {
-		return fmt.Errorf("connect to migrate: %w", classify(err))
+		return err
 	}
-	defer conn.Close()
-	const lock = "SELECT COALESCE(GET_LOCK(CONCAT('teamtalk_migrate_', MD5(DATABASE())), 120), 0)"
-	var locked int
-	if err := conn.QueryRowContext(ctx, lock).Scan(&locked); err != nil {
-		return fmt.Errorf("take the migration lock: %w", classify(err))
-	}
-	if locked != 1 {
-		return im.Errorf(im.Unavailable, "store: another process has been migrating the database for two minutes")
-	}
+	defer unlock()
 	if err := refuseForeign(ctx, db); err != nil {
 		return err
 	}
 	return s.migrate(ctx, goose.DialectMySQL, db, "mysql")
+}
+
+// Bare returns connections whose statements may take ten minutes, set up as
+// all others are, to a database of which nothing is expected. Nothing is
+// connected yet; the caller closes it.
+func Bare(p Pool, log *slog.Logger) (*sql.DB, error) {
+	s := &Store{deps: Deps{Log: log}}
+	c, err := s.mysqlConnector(p.withDefaults(), 10*time.Minute)
+	if err != nil {
+		return nil, err
+	}
+	return sql.OpenDB(c), nil
+}
+
+// LockMigrations makes sure that of several processes one changes the tables;
+// the others wait and find everything done. The lock is held around all that
+// goose does, because goose's own hooks leave out the creation of its version
+// table; it belongs to a connection, so a process that dies frees it at once.
+func LockMigrations(ctx context.Context, db *sql.DB) (unlock func(), err error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("connect to migrate: %w", classify(err))
+	}
+	// The connection must not go back to a pool with the lock.
+	unlock = func() { _ = conn.Raw(func(any) error { return driver.ErrBadConn }); _ = conn.Close() }
+	const lock = "SELECT COALESCE(GET_LOCK(CONCAT('teamtalk_migrate_', MD5(DATABASE())), 120), 0)"
+	var locked int
+	if err := conn.QueryRowContext(ctx, lock).Scan(&locked); err != nil {
+		unlock()
+		return nil, fmt.Errorf("take the migration lock: %w", classify(err))
+	}
+	if locked != 1 {
+		unlock()
+		return nil, im.Errorf(im.Unavailable, "store: another process has been migrating the database for two minutes")
+	}
+	return unlock, nil
+}
+
+// CreateTables makes the tables of the servers in a database that has none of
+// these names, and brings those that are there up to date. The caller holds
+// the lock of LockMigrations.
+func CreateTables(ctx context.Context, db *sql.DB, log *slog.Logger) error {
+	return (&Store{deps: Deps{Log: log}}).migrate(ctx, goose.DialectMySQL, db, "mysql")
 }
 
 // migrateSQLite needs no lock: the process has the file to itself.
@@ -79,16 +110,31 @@ func (s *Store) migrate(ctx context.Context, d goose.Dialect, db *sql.DB, folder
 
 // refuseForeign refuses a database with tables of the original servers: they
 // lack columns and unique keys that everything here relies on, and CREATE
-// TABLE IF NOT EXISTS would pass over them.
+// TABLE IF NOT EXISTS would pass over them. So it does one whose takeover has
+// begun and is not complete.
 func refuseForeign(ctx context.Context, db *sql.DB) error {
-	const text = `SELECT COUNT(DISTINCT TABLE_NAME), COALESCE(SUM(COLUMN_NAME = 'password_hash'), 0)
-		FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'IMUser'`
-	var tables, ours int
-	if err := db.QueryRowContext(ctx, text).Scan(&tables, &ours); err != nil && !errors.Is(err, sql.ErrNoRows) {
+	const text = `SELECT COUNT(DISTINCT CASE WHEN TABLE_NAME = 'IMUser' THEN 1 END),
+			COALESCE(SUM(TABLE_NAME = 'IMUser' AND COLUMN_NAME = 'password_hash'), 0),
+			COALESCE(SUM(TABLE_NAME = 'tt_takeover' AND COLUMN_NAME = 'step'), 0)
+		FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN ('IMUser', 'tt_takeover')`
+	var tables, ours, takeover int
+	if err := db.QueryRowContext(ctx, text).Scan(&tables, &ours, &takeover); err != nil {
 		return fmt.Errorf("look at the database: %w", classify(err))
 	}
+	if takeover > 0 {
+		const complete = "SELECT COUNT(*) FROM tt_takeover WHERE step = 'complete' AND done = 1"
+		if err := db.QueryRowContext(ctx, complete).Scan(&ours); err != nil {
+			return fmt.Errorf("look at the takeover: %w", classify(err))
+		}
+		if ours == 0 {
+			return im.Errorf(im.Invalid, "store: the takeover of the original's data is not complete: "+
+				"run \"teamtalk migrate\" again with this configuration")
+		}
+		return nil
+	}
 	if tables > 0 && ours == 0 {
-		return im.Errorf(im.Invalid, "store: the database has tables of another server, which must be converted first")
+		return im.Errorf(im.Invalid, "store: the database has the tables of an original server: "+
+			"run \"teamtalk migrate --check\" and \"teamtalk migrate\" with this configuration first")
 	}
 	return nil
 }

@@ -83,7 +83,7 @@ func TestOpenRefuses(t *testing.T) {
 		"no host":          {Config{Driver: MySQL}, im.Invalid, "needs host"},
 		"wrong password":   {Config{Driver: MySQL, Master: wrong}, im.Denied, "refused user or password"},
 		"unknown database": {Config{Driver: MySQL, Master: unknown}, im.NotFound, "does not exist"},
-		"other tables":     {Config{Driver: MySQL, Master: foreign}, im.Invalid, "must be converted"},
+		"other tables":     {Config{Driver: MySQL, Master: foreign}, im.Invalid, "teamtalk migrate"},
 		"newer database":   {Config{Driver: MySQL, Master: newer}, im.Invalid, "too old"},
 		"no database":      {Config{Driver: SQLite, Path: garbage}, im.Internal, "no database"},
 	} {
