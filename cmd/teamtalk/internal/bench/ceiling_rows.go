@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net"
 	"path/filepath"
@@ -25,36 +26,18 @@ const rowConversations = 50
 
 // measureRows inserts rows into a table like those of single messages.
 func (c *Ceiling) measureRows(ctx context.Context, cfg ceilingConfig, pool dbproxy.MySQL) (err error) {
-	db, err := openMySQL(pool)
+	t, err := newScratchTable(ctx, pool, cfg.connections)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = db.Close() }()
-	if err := c.mysqlSettings(ctx, db); err != nil {
+	defer func() { err = errors.Join(err, t.close(ctx)) }()
+	if err := c.mysqlSettings(ctx, t.db); err != nil {
 		return fmt.Errorf("ask MariaDB for its settings: %w", err)
 	}
-	table := "bench_ceiling_" + hex.EncodeToString(randomBytes(4))
-	if _, err := db.ExecContext(ctx, "CREATE TABLE "+table+" LIKE IMMessage_0"); err != nil {
-		return fmt.Errorf("create a scratch table (has a db_proxy been started on this database?): %w", err)
-	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-		defer cancel()
-		if _, dropErr := db.ExecContext(ctx, "DROP TABLE "+table); dropErr != nil && err == nil {
-			err = fmt.Errorf("remove the scratch table: %w", dropErr)
-		}
-	}()
-	rows := newRowWriter(table, cfg.size)
-	conns := make([]*sql.Conn, cfg.connections)
-	for i := range conns {
-		if conns[i], err = db.Conn(ctx); err != nil {
-			return fmt.Errorf("connect to MariaDB: %w", err)
-		}
-		defer func() { _ = conns[i].Close() }()
-	}
+	rows := newRowWriter(t.name, cfg.size)
 	insert := func(batch, connections int) (CeilingStep, error) {
 		return c.step(ctx, cfg, batch, connections, func(ctx context.Context, connection, _ int) error {
-			_, err := conns[connection].ExecContext(ctx, rows.statement(connection, batch))
+			_, err := t.conns[connection].ExecContext(ctx, rows.statement(connection, batch))
 			return err
 		})
 	}
@@ -75,6 +58,48 @@ func (c *Ceiling) measureRows(ctx context.Context, cfg ceilingConfig, pool dbpro
 		c.Insert = append(c.Insert, s)
 	}
 	return nil
+}
+
+// scratchTable is a table like those of single messages, beside them.
+type scratchTable struct {
+	name  string
+	db    *sql.DB
+	conns []*sql.Conn
+}
+
+// newScratchTable creates one and opens connections to its database.
+func newScratchTable(ctx context.Context, pool dbproxy.MySQL, connections int) (*scratchTable, error) {
+	db, err := openMySQL(pool)
+	if err != nil {
+		return nil, err
+	}
+	t := &scratchTable{name: "bench_ceiling_" + hex.EncodeToString(randomBytes(4)), db: db}
+	if _, err := db.ExecContext(ctx, "CREATE TABLE "+t.name+" LIKE IMMessage_0"); err != nil {
+		return nil, errors.Join(
+			fmt.Errorf("create a scratch table (has a db_proxy been started on this database?): %w", err), db.Close())
+	}
+	for range connections {
+		conn, err := db.Conn(ctx)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("connect to MariaDB: %w", err), t.close(ctx))
+		}
+		t.conns = append(t.conns, conn)
+	}
+	return t, nil
+}
+
+// close removes the table.
+func (t *scratchTable) close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	for _, conn := range t.conns {
+		_ = conn.Close()
+	}
+	_, err := t.db.ExecContext(ctx, "DROP TABLE "+t.name)
+	if err != nil {
+		err = fmt.Errorf("remove the scratch table: %w", err)
+	}
+	return errors.Join(err, t.db.Close())
 }
 
 // openMySQL connects as db_proxy does.

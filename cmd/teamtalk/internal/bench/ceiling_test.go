@@ -47,8 +47,8 @@ func databases(t *testing.T) (file string, db *testenv.Database) {
 	return file, db
 }
 
-// TestCeiling measures real databases, uses the results in a run, and looks
-// for what was left behind.
+// TestCeiling measures real databases, uses the results in a run with commits
+// beside it, and looks for what was left behind.
 func TestCeiling(t *testing.T) {
 	t.Parallel()
 	conf, db := databases(t)
@@ -79,6 +79,18 @@ func TestCeiling(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
 	}
+	n := clienttest.New()
+	o := command(t, quick("single", "--count", "2", "--addr", n.Listen(t), "--ceiling", file, "--commits", conf, "--pids", self())...)
+	if share := o.res.Ceiling; o.code != 0 || share == nil || share.CommitP99MS != c.Commit.P99 {
+		t.Errorf("exit code %d, share %+v\n%s", o.code, share, o.out)
+	}
+	if !strings.Contains(o.out, "bare rows/s") {
+		t.Errorf("no share in\n%s", o.out)
+	}
+	if o.res.Commit == nil || !strings.Contains(o.out, "bare commit beside") {
+		t.Errorf("commits beside the load: %+v\n%s", o.res.Commit, o.out)
+	}
+
 	left, err := sql.Open("mysql", db.DSN())
 	if err != nil {
 		t.Fatal(err)
@@ -89,15 +101,6 @@ func TestCeiling(t *testing.T) {
 		"WHERE table_schema = DATABASE() AND table_name LIKE 'bench%'").Scan(&tables)
 	if err != nil || tables != 0 {
 		t.Errorf("%d scratch tables are left, %v", tables, err)
-	}
-
-	n := clienttest.New()
-	o := command(t, quick("single", "--count", "2", "--addr", n.Listen(t), "--ceiling", file, "--pids", self())...)
-	if share := o.res.Ceiling; o.code != 0 || share == nil || share.CommitP99MS != c.Commit.P99 {
-		t.Errorf("exit code %d, share %+v\n%s", o.code, share, o.out)
-	}
-	if !strings.Contains(o.out, "bare rows/s") {
-		t.Errorf("no share in\n%s", o.out)
 	}
 }
 
@@ -113,6 +116,7 @@ func TestCeilingRefuses(t *testing.T) {
 		"bad pids":    {[]string{"ceiling", "--config", f[2], "--pids", "x"}, "not name=pid"},
 		"no results":  {quick("single", "--addr", "127.0.0.1:1", "--ceiling", f[0]), "does not hold"},
 		"no JSON":     {quick("single", "--addr", "127.0.0.1:1", "--ceiling", f[1]), "--ceiling"},
+		"no commits":  {quick("single", "--addr", "127.0.0.1:1", "--count", "2", "--commits", f[2]), "no MariaDB"},
 		"no such one": {quick("single", "--addr", "127.0.0.1:1", "--ceiling", f[0]+"x"), "--ceiling"},
 	} {
 		if code, out := evaluate(t, tc.args...); code != exitFailure || !strings.Contains(out, tc.want) {

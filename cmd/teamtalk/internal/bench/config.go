@@ -41,6 +41,7 @@ type Config struct {
 
 	Pids    []Process
 	Ceiling string // file with results of "bench ceiling"
+	Commits string // modes single and group: dbproxyserver.conf of the database to commit to beside the load
 }
 
 // Process is a server whose use of the machine is measured.
@@ -78,6 +79,8 @@ func trafficFlags(cmd *cobra.Command, c *Config) {
 func chatFlags(cmd *cobra.Command, c *Config) {
 	trafficFlags(cmd, c)
 	cmd.Flags().IntVar(&c.Senders, "senders", 0, "users who write; 0: all")
+	cmd.Flags().StringVar(&c.Commits, "commits", "",
+		"dbproxyserver.conf of a MariaDB to which to commit single rows meanwhile, and time them")
 }
 
 func groupFlags(cmd *cobra.Command, c *Config) {

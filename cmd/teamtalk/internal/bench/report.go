@@ -113,6 +113,9 @@ func (res *Result) latencies() (all []namedLatency) {
 	for _, op := range res.Operations {
 		all = append(all, namedLatency{op.Name, op.MS})
 	}
+	if res.Commit != nil {
+		all = append(all, namedLatency{"bare commit beside", *res.Commit})
+	}
 	// What was counted without a clock, or never happened, is no latency.
 	return slices.DeleteFunc(all, func(l namedLatency) bool { return len(l.Curve) == 0 })
 }

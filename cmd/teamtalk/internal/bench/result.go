@@ -37,8 +37,9 @@ type Result struct {
 	BenchCPUPerOp float64            `json:"bench_cpu_us_per_op"` // of this process
 	Host          Host               `json:"host"`
 
-	Ceiling *Share `json:"ceiling,omitempty"`
-	Series  Series `json:"series"`
+	Ceiling *Share   `json:"ceiling,omitempty"`
+	Commit  *Latency `json:"commit_ms,omitempty"` // of single rows, beside the load; with --commits
+	Series  Series   `json:"series"`
 }
 
 // Traffic is what became of the messages of a run.

@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
+
+	"teamtalk/db_proxy/dbproxy"
 )
 
 // run is one run of the load generator.
@@ -15,7 +17,8 @@ type run struct {
 	// Static once the load starts.
 	cfg       Config
 	mode      *mode
-	id        uint32 // in every stamp
+	id        uint32         // in every stamp
+	commits   *dbproxy.MySQL // where to commit beside the load; may be nil
 	addrs     []string
 	deaf      bool // nobody looks at what is pushed
 	terminals []*terminal
@@ -48,10 +51,14 @@ func Run(ctx context.Context, modeName string, cfg Config, progress io.Writer) (
 	if err != nil {
 		return nil, err
 	}
+	commits, err := loadCommits(cfg.Commits)
+	if err != nil {
+		return nil, err
+	}
 	if _, err := readUsage(cfg.Pids); err != nil { // a wrong pid is found before the load
 		return nil, err
 	}
-	r := &run{cfg: cfg, mode: m, id: rand.Uint32(), epoch: time.Now()}
+	r := &run{cfg: cfg, mode: m, id: rand.Uint32(), commits: commits, epoch: time.Now()}
 	res := newResult(m, cfg)
 	p := newProgress(progress, r)
 	defer p.stop()
@@ -84,7 +91,11 @@ func exchange(setup func(ctx context.Context, r *run) error) func(context.Contex
 		if err := setup(ctx, r); err != nil {
 			return err
 		}
-		used, err := r.load(ctx, p, r.drive)
+		var used measured
+		err := r.commitsBeside(ctx, res, func() (err error) {
+			used, err = r.load(ctx, p, r.drive)
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -195,17 +206,21 @@ func (r *run) drive(ctx context.Context) {
 		return // acknowledgements do the rest
 	}
 	interval := float64(time.Second) / r.cfg.Rate
-	for k := 0; ; k++ {
-		at := time.Duration(float64(k) * interval)
-		if at > r.now() && r.sleepUntil(ctx, at) != nil {
+	for k := 0; ctx.Err() == nil; {
+		due := int(float64(r.now())/interval) + 1
+		for ; k < due; k++ {
+			r.flows[k%len(r.flows)].sender.pump()
+		}
+		next := time.Duration(float64(k) * interval)
+		if r.sleepUntil(ctx, max(next, r.now()+pace)) != nil {
 			return
 		}
-		if ctx.Err() != nil {
-			return
-		}
-		r.flows[k%len(r.flows)].sender.pump()
 	}
 }
+
+// pace is the shortest sleep between two sends: a timer for each of tens of
+// thousands of messages a second would take a core from the servers.
+const pace = 500 * time.Microsecond
 
 // settle waits until every message is acknowledged or given up and every
 // acknowledged one is delivered, or until the grace time is over.
