@@ -41,7 +41,7 @@ func (l *lane) store(ops []Operation) {
 		l.giveUp(b, err)
 		return
 	}
-	l.complete(ctx, b)
+	l.complete(b)
 }
 
 // sort separates sends from reads and ends at once what needs no storing:
@@ -332,7 +332,7 @@ func (l *lane) giveBack(b *batch) {
 
 // complete remembers what was committed, leaves the counters to be written
 // behind, and answers: whoever has his answer finds the counters noted.
-func (l *lane) complete(ctx context.Context, b *batch) {
+func (l *lane) complete(b *batch) {
 	now := l.deps.Clock()
 	for _, s := range b.sends {
 		st := l.states.get(s.Conv)
@@ -344,7 +344,7 @@ func (l *lane) complete(ctx context.Context, b *batch) {
 		l.note(s, trace.Committed, now, uint32(len(b.sends)))
 	}
 	l.metrics.stored.Add(float64(len(b.sends)))
-	l.count(ctx, b)
+	l.count(b)
 	for _, s := range b.sends {
 		s.succeed()
 	}

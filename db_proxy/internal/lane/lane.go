@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -51,6 +52,7 @@ type Lanes struct {
 	metrics *metrics
 	lanes   []*lane
 	running sync.WaitGroup
+	counts  atomic.Int32 // unread counts being read
 }
 
 // New returns idle lanes.

@@ -17,10 +17,15 @@ type state struct {
 	// unread counts the peer's messages after a user's cursor, single only;
 	// a missing key means not known.
 	unread map[im.UserID]uint32
+	// counting has the users whose count is being read; nil for nobody.
+	counting map[im.UserID]*counting
 }
 
 // doubt drops what another owner may have changed.
-func (st *state) doubt() { clear(st.unread) }
+func (st *state) doubt() {
+	clear(st.unread)
+	clear(st.counting)
+}
 
 // states keeps the most recently used conversations of one lane, in two
 // generations. It is owned by the lane's worker.
