@@ -43,8 +43,7 @@ const (
 
 // Build builds the binaries into dir; race adds the race detector.
 func Build(dir string, race bool) error {
-	_, file, _, _ := runtime.Caller(0)
-	root := filepath.Join(filepath.Dir(file), "..", "..", "..")
+	root := root()
 	args := []string{"build", "-o", dir + string(filepath.Separator)}
 	if race {
 		args = append(args, "-race")
@@ -58,6 +57,22 @@ func Build(dir string, race bool) error {
 	return nil
 }
 
+// BuildOriginal builds the program that plays the original's servers and
+// clients, a module of its own, into dir.
+func BuildOriginal(dir string) error {
+	cmd := exec.CommandContext(context.Background(), "go", "build", "-o", filepath.Join(dir, original), ".")
+	cmd.Dir = filepath.Join(root(), "test", "original")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build in test/original: %w\n%s", err, out)
+	}
+	return nil
+}
+
+func root() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(file), "..", "..", "..")
+}
+
 // Options say what runs.
 type Options struct {
 	Bin        string            // folder of the binaries
@@ -67,7 +82,16 @@ type Options struct {
 	Later      []string          // configured but not started: db_proxy_2
 	OwnMariaDB bool              // the test harms it
 	Keys       map[string]string // "msg_server.SlowConsumerTime": "1s"
+
+	// Originals are servers that the program of BuildOriginal plays, strictly:
+	// msg_server_2. Accounts is who may log in at an original db_proxy, as
+	// "1:alice,2:bob".
+	Originals []string
+	Accounts  string
 }
+
+// original is the file of BuildOriginal.
+const original = "original"
 
 // Cluster is a running system. Its methods are safe for concurrent use.
 type Cluster struct {
@@ -81,6 +105,7 @@ type Cluster struct {
 	servers  map[string]*procs.Server // by name and number: msg_server_1
 	order    []string                 // of starting
 	health   map[string]int           // ports
+	strict   map[string]bool          // played originals
 	loginURL string
 }
 
@@ -88,7 +113,13 @@ type Cluster struct {
 // is ready. A failed test prints the end of every role's log.
 func Start(t testing.TB, o Options) *Cluster {
 	t.Helper()
-	c := &Cluster{dir: t.TempDir(), bin: o.Bin, servers: make(map[string]*procs.Server), health: make(map[string]int)}
+	c := &Cluster{
+		dir: t.TempDir(), bin: o.Bin, servers: make(map[string]*procs.Server), health: make(map[string]int),
+		strict: make(map[string]bool),
+	}
+	for _, name := range o.Originals {
+		c.strict[name] = true
+	}
 	if o.OwnMariaDB {
 		c.database, c.MariaDB = testenv.OwnMariaDB(t)
 	} else {
@@ -144,6 +175,8 @@ func (c *Cluster) end(t testing.TB) {
 			if err := c.StopServer(context.Background(), name); err != nil {
 				t.Error(err)
 			}
+		} else if c.strict[name] && p.ExitCode() != 0 {
+			t.Errorf("%s refused what it was sent\n%s", name, p.LogTail())
 		}
 		log, err := os.ReadFile(filepath.Join(c.dir, name, "log"))
 		if err != nil {

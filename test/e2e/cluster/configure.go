@@ -66,6 +66,9 @@ func (c *Cluster) configure(t testing.TB, o Options) {
 			f.set("IpAddr1", "127.0.0.1")
 			f.set("ConcurrentDBConnCnt", 2)
 			f.set("aesKey", aesKey)
+			if len(o.Originals) > 0 && len(db) == 1 {
+				db = []int{db[0], db[0]} // an original wants two
+			}
 			f.servers("DBServer", db)
 			f.servers("LoginServer", login[2:])
 			f.servers("RouteServer", route)
@@ -112,8 +115,14 @@ func (c *Cluster) add(t testing.TB, o Options, role string, number int, file str
 	writeFile(t, filepath.Join(dir, file), f.String())
 	c.order = append(c.order, name)
 	c.health[name] = health
+	path, args := filepath.Join(o.Bin, role), []string{"--config", file}
+	if c.strict[name] {
+		path, args = filepath.Join(o.Bin, original), append([]string{role}, args...)
+		if role == "db_proxy" {
+			args = append(args, "--users", o.Accounts)
+		}
+	}
 	c.servers[name] = procs.NewServer(procs.Config{
-		Name: name, Path: filepath.Join(o.Bin, role), Args: []string{"--config", file}, Dir: dir,
-		LogFile: filepath.Join(dir, "log"),
+		Name: name, Path: path, Args: args, Dir: dir, LogFile: filepath.Join(dir, "log"),
 	}, net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), ready(health))
 }
