@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 ROOT=$PWD
-ROLES="login_server msg_server route_server db_proxy"
+ROLES="login_server msg_server route_server db_proxy file_server"
 
 usage() {
 	cat <<'TEXT'

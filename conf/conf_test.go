@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"teamtalk/db_proxy/dbproxy"
+	"teamtalk/file_server/fileserver"
 	"teamtalk/internal/config"
 	"teamtalk/login_server/loginserver"
 	"teamtalk/msg_server/msgserver"
@@ -50,6 +51,13 @@ var roles = []struct {
 		dbproxy.ConfigFile, "db_proxy: stores everything in MySQL, with Redis as its cache.", dbproxy.Keys,
 		func(path string) (config.Errors, error) {
 			c, err := dbproxy.LoadConfig(path)
+			return c.Warnings, err
+		},
+	},
+	{
+		fileserver.ConfigFile, "file_server: moves and keeps files, and serves images over HTTP.", fileserver.Keys,
+		func(path string) (config.Errors, error) {
+			c, err := fileserver.LoadConfig(path)
 			return c.Warnings, err
 		},
 	},

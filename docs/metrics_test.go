@@ -20,6 +20,7 @@ import (
 
 	"teamtalk/client/textcrypt"
 	"teamtalk/db_proxy/dbproxy"
+	"teamtalk/file_server/fileserver"
 	"teamtalk/internal/link/linktest"
 	"teamtalk/internal/trace"
 	"teamtalk/login_server/loginserver"
@@ -40,6 +41,7 @@ func TestMetrics(t *testing.T) {
 		"msg_server":   openMsg,
 		"route_server": openRoute,
 		"db_proxy":     openDB,
+		"file_server":  openFile,
 	} {
 		t.Run(role, func(t *testing.T) {
 			t.Parallel()
@@ -216,6 +218,19 @@ StorePath=`+filepath.Join(t.TempDir(), "teamtalk.db")+`
 aesKey=`+textcrypt.StandardKey+`
 `)
 	s, err := dbproxy.New(t.Context(), cfg, dbproxy.Deps{Log: discard, Reg: reg, Clock: time.Now})
+	runOnce(t, s, err)
+}
+
+func openFile(t *testing.T, reg *recorder) {
+	t.Helper()
+	cfg := parse(t, fileserver.ParseConfig, `
+ClientListenIP=127.0.0.1
+ClientListenPort=%d
+MsgServerListenIP=127.0.0.1
+MsgServerListenPort=%d
+DataDir=`+t.TempDir()+`
+`)
+	s, err := fileserver.New(t.Context(), cfg, fileserver.Deps{Log: discard, Reg: reg, Clock: time.Now})
 	runOnce(t, s, err)
 }
 

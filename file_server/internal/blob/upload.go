@@ -216,6 +216,20 @@ func (s *Store) written(n int64) {
 // copyBuffers keep uploads from allocating one for every request.
 var copyBuffers = sync.Pool{New: func() any { return new([128 << 10]byte) }} //nolint:gochecknoglobals // a pool
 
+// Cut makes the size what has come, for content whose length was not known;
+// Create was given the most it could be.
+func (u *Upload) Cut() {
+	if u.closed {
+		return
+	}
+	u.store.written(u.size - u.offset)
+	u.size = u.offset
+	u.synced = -1 // the size must be saved, too
+}
+
+// ReadAt reads what has come.
+func (u *Upload) ReadAt(p []byte, offset int64) (int, error) { return u.file.ReadAt(p, offset) }
+
 // ReadFrom appends all of r, in bounded memory.
 func (u *Upload) ReadFrom(r io.Reader) (total int64, err error) {
 	buf := copyBuffers.Get().(*[128 << 10]byte)
