@@ -224,7 +224,8 @@ func (s *Server) drain() {
 	go func() {
 		s.queries.Wait()
 		s.slow.Wait()
-		s.lanes.Wait() // queries hand work to them
+		s.lanes.Wait()   // queries hand work to them,
+		s.queries.Wait() // and some wait for what they were handed
 		close(done)
 	}()
 	select {
@@ -340,8 +341,15 @@ func (s *Server) LinkPDU(l *link.Link, pdu wire.PDU) {
 	if row.Slow {
 		queue = s.slow
 	}
-	if !queue.Submit(func() { s.query(row, r) }) {
-		s.account(row, r, im.Errorf(im.Busy, "no worker free"))
+	submit := func() {
+		if !queue.Submit(func() { s.query(row, r) }) {
+			s.account(row, r, im.Errorf(im.Busy, "no worker free"))
+		}
+	}
+	if row.Turn == nil {
+		submit()
+	} else if err := row.Turn(r, submit); err != nil {
+		s.account(row, r, err)
 	}
 }
 

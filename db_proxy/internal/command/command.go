@@ -46,6 +46,9 @@ type Command struct {
 	ID    wire.Command
 	Reply wire.Command // 0: never answered
 	Query Query
+	// Turn, if set, calls run when the query's turn has come: after what its
+	// user submitted before. It must not block; an error is the query's.
+	Turn func(r *Request, run func()) error
 	// Slow queries have workers of their own, so that hashing passwords
 	// keeps nobody else waiting.
 	Slow      bool

@@ -47,6 +47,7 @@ type QueryCache interface {
 // after all.
 type QueryLanes interface {
 	Lanes
+	readWaiter
 	// Forget makes the lane read the conversation from SQL again, after what
 	// was submitted before.
 	Forget(conv im.Conversation)
@@ -97,7 +98,7 @@ func Queries(d QueryDeps) []Command {
 		byIDCommands(&byID{store: d.Store, access: a}),
 		terminalCommands(&terminals{store: d.Store, access: a, behind: d.Behind}),
 		latestIDCommands(&latestID{store: d.Store, access: a}),
-		unreadCommands(&unread{store: d.Store, counts: counts, access: a, voice: d.VoiceText}),
+		unreadCommands(&unread{store: d.Store, counts: counts, access: a, reads: d.Lanes, voice: d.VoiceText}),
 		groupListCommands(&groupList{store: d.Store}),
 		groupInfoCommands(&groupInfo{store: d.Store, groups: d.Directory}),
 		groupShieldCommands(&groupShield{store: d.Store, groups: d.Directory, mirror: d.Cache}),

@@ -92,11 +92,30 @@ type unread struct {
 	store  previewStore
 	counts unreadCounts
 	access access
+	reads  readWaiter
 	voice  string
 }
 
+// readWaiter knows what is being read.
+type readWaiter interface {
+	// AfterReads calls run, once, when the reads of a user that were submitted
+	// before are complete, or after a while.
+	AfterReads(user im.UserID, run func())
+}
+
 func unreadCommands(u *unread) []Command {
-	return []Command{{ID: wire.UnreadCountReq, Reply: wire.UnreadCountRes, Query: u.all}}
+	return []Command{{ID: wire.UnreadCountReq, Reply: wire.UnreadCountRes, Query: u.all, Turn: u.turn}}
+}
+
+// turn lets the reads go first that came on the same link: who has read
+// something and asks at once is not told that it is unread.
+func (u *unread) turn(r *Request, run func()) error {
+	req := new(message.IMUnreadMsgCntReq)
+	if err := parse(r, req); err != nil {
+		return err
+	}
+	u.reads.AfterReads(im.UserID(req.GetUserId()), run)
+	return nil
 }
 
 // all answers with the sessions that have unread messages and the newest

@@ -51,6 +51,7 @@ type Lanes struct {
 	deps    Deps
 	metrics *metrics
 	lanes   []*lane
+	reading reading
 	running sync.WaitGroup
 	counts  atomic.Int32 // unread counts being read
 }
@@ -95,9 +96,17 @@ func (l *Lanes) Submit(op Operation) error {
 			send.Op = newOperationID(now)
 		}
 	}
+	read, isRead := op.(*Read)
+	if isRead {
+		read.reading = &l.reading
+		l.reading.begin(read.User)
+	}
 	target.mu.Lock()
 	if len(target.waiting) >= l.cfg.Waiting {
 		target.mu.Unlock()
+		if isRead {
+			l.reading.end(read.User)
+		}
 		l.metrics.refused.Inc()
 		return im.Errorf(im.Busy, "lane is full")
 	}

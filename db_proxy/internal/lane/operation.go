@@ -91,6 +91,7 @@ type Read struct {
 
 	relation im.RelationID
 	cursor   im.MsgID
+	reading  *reading
 	ended    bool
 }
 
@@ -107,6 +108,7 @@ func (r *Read) end(err error) {
 	if r.Done != nil {
 		r.Done(err)
 	}
+	r.reading.end(r.User)
 }
 
 // Change is anything else that must happen between two messages, such as a
