@@ -33,7 +33,7 @@ func (s *Server) dbAnswers() map[wire.Command]answer {
 		wire.DepartmentsRes:       s.pass,
 		wire.ChangeSignInfoRes:    s.signatureChanged,
 		wire.MsgData:              s.stored,
-		wire.UnreadCountRes:       s.pass,
+		wire.UnreadCountRes:       s.unreadAnswer,
 		wire.MsgListRes:           s.pass,
 		wire.LatestMsgIDRes:       s.pass,
 		wire.MsgByIDRes:           s.pass,

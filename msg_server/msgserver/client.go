@@ -55,6 +55,7 @@ type client struct {
 	repeats    *repeats // of clients that send
 	allowance  *allowance
 	device     string // as the client announced it
+	reads      []sentRead
 
 	// terminal is set at the log-in of a client with the capability delivered,
 	// before the session is known; nil for all others.

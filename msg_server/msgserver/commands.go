@@ -44,7 +44,7 @@ func (s *Server) clientCommands() map[wire.Command]*clientCommand {
 		{id: wire.MsgReadAck, handle: s.readAck},
 		{id: wire.MsgDelivered, handle: s.deliveredTo},
 		{id: wire.TimeReq, handle: s.time},
-		{id: wire.UnreadCountReq, handle: forward[message.IMUnreadMsgCntReq](s, loginPool)},
+		{id: wire.UnreadCountReq, handle: s.unreadCount},
 		{id: wire.MsgListReq, handle: forward[message.IMGetMsgListReq](s, loginPool)},
 		{id: wire.LatestMsgIDReq, handle: forward[message.IMGetLatestMsgIdReq](s, general)},
 		{id: wire.MsgByIDReq, handle: forward[message.IMGetMsgByIdReq](s, loginPool)},

@@ -306,6 +306,8 @@ const (
 	attachKindConn byte = 1 // a client connection
 	attachKindSend byte = 2 // a message being stored
 	attachKindAsk  byte = 3 // a question of this server's own
+
+	attachKindRound byte = 4 // a question that another one waits for
 )
 
 const attachSize = 12

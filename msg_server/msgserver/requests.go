@@ -103,6 +103,7 @@ func (s *Server) readAck(c *client, pdu wire.PDU) {
 	s.traceTerminal(c, trace.Read, conv, im.MsgID(ack.GetMsgId()), 1)
 	if db := s.db.Owner(conv); db != nil {
 		db.SendMessage(wire.MsgReadAck, pdu.Seq, ack)
+		c.noteRead(db, conv, s.clock())
 	} else {
 		s.metrics.dropped("no_db_proxy")
 	}

@@ -70,6 +70,7 @@ type Server struct {
 	order    *deliver.Order
 	asks     *asks
 	fetches  fetches
+	rounds   rounds
 	presence presence
 	users    *userList
 	stopping atomic.Bool
@@ -193,6 +194,9 @@ func (s *Server) sweep(ctx context.Context) {
 				s.metrics.dropped("members_unknown")
 			}
 			s.users.sweep()
+			for _, q := range s.rounds.overdue(s.clock()) {
+				s.askUnread(q)
+			}
 		}
 	}
 }
