@@ -377,6 +377,7 @@ func (s *Server) account(row *row, r *command.Request, err error) {
 	switch code {
 	case im.Internal:
 		s.log.Error("command failed", "command", r.Command.String(), "error", err)
+	case im.Busy: // overload would fill the log
 	default:
 		s.log.Info("command refused", "command", r.Command.String(), "code", code.String(), "error", err)
 	}

@@ -56,7 +56,7 @@ func (l *lane) sort(b *batch) {
 			b.reads = append(b.reads, op)
 		case *Send:
 			key := sendKey{from: op.From, op: op.Op}
-			if now.Sub(op.arrived) > l.cfg.Patience {
+			if now.Sub(op.arrived) > l.cfg.Patience-l.cfg.Patience/8 { // storing takes time, too
 				l.refuse(op, im.Errorf(im.Busy, "waited too long"))
 			} else if id := l.recent.find(key); id != 0 {
 				op.id = id

@@ -27,7 +27,7 @@ type IDs interface {
 type Config struct {
 	Lanes    int           // how many; 0 = 2
 	MaxBatch int           // operations in one commit; 0 = 1000
-	Waiting  int           // operations that may wait in one lane; 0 = 50,000
+	Waiting  int           // operations that may wait in one lane, fewer when the database is slow; 0 = 50,000
 	Patience time.Duration // an operation that is not stored by then is given up; 0 = 4 s
 }
 
@@ -76,6 +76,7 @@ func New(cfg Config, deps Deps) *Lanes {
 			Lanes:  l,
 			states: newStates(200_000 / cfg.Lanes),
 			recent: newRecent(64 << 10 / cfg.Lanes),
+			pace:   newPace(cfg.MaxBatch, cfg.Waiting),
 		})
 	}
 	return l
@@ -102,7 +103,7 @@ func (l *Lanes) Submit(op Operation) error {
 		l.reading.begin(read.User)
 	}
 	target.mu.Lock()
-	if len(target.waiting) >= l.cfg.Waiting {
+	if len(target.waiting) >= min(target.pace.room, l.cfg.Waiting) {
 		target.mu.Unlock()
 		if isRead {
 			l.reading.end(read.User)
@@ -160,6 +161,7 @@ type lane struct {
 	mu      sync.Mutex // guards the fields below
 	waiting []Operation
 	running bool
+	pace    pace
 }
 
 // run processes batches until nothing waits.
@@ -172,11 +174,16 @@ func (l *lane) run() {
 			l.mu.Unlock()
 			return
 		}
-		n := min(len(l.waiting), l.cfg.MaxBatch)
+		n := min(len(l.waiting), l.pace.batch)
 		batch := l.waiting[:n:n]
 		l.waiting = l.waiting[n:]
 		l.mu.Unlock()
+		started := l.deps.Clock()
 		l.process(batch)
+		took := l.deps.Clock().Sub(started)
+		l.mu.Lock()
+		l.pace.learn(n, took)
+		l.mu.Unlock()
 	}
 }
 
