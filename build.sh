@@ -21,6 +21,8 @@ usage() {
                            kill -9 one process and start it again
 ./build.sh chaos [--minutes M] [--seed S] [--faults kill,term,…] [--rate R] [--dir D]
                            real servers under load while everything fails that can fail
+./build.sh chaos overload [--limit N] [--times X] [--for D] [--dir D]
+                           offer much more than a throttled MariaDB can take
 ./build.sh chaos check --events FILE… [--sql FILE]
                            only compare what clients logged with what SQL holds
 ./build.sh accept NAME     the full sizes of an acceptance run: chat

@@ -11,7 +11,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"teamtalk/internal/im"
 	"teamtalk/test/chaos/internal/check"
@@ -31,6 +33,8 @@ const (
 	rate    = "150"
 	users   = "18"
 	port    = "15000" // below those that other tests choose at random
+
+	overloadPort = 15500
 )
 
 // TestChaos runs a plan against real servers, and then shows that the checker
@@ -75,6 +79,35 @@ func TestChaos(t *testing.T) {
 	for _, name := range []string{"cluster", "serve"} {
 		t.Run(name, func(t *testing.T) { plantAll(t, filepath.Join(dir, name)) })
 	}
+}
+
+// TestOverload offers five times what a throttled MariaDB can take, for a
+// moment.
+func TestOverload(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a minute")
+	}
+	bin := t.TempDir()
+	if err := cluster.Build(bin, false); err != nil {
+		t.Fatal(err)
+	}
+	var before []string
+	for range 2 { // others may take the machine for a moment
+		r, err := runOverload(t.Context(), overloadOptions{
+			Dir: filepath.Join(t.TempDir(), "run"), Bin: bin, BasePort: overloadPort, Users: 100, Limit: 1500, Times: 5, For: 8 * time.Second,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b strings.Builder
+		r.print(&b)
+		if r.kept() {
+			t.Log(b.String())
+			return
+		}
+		before = append(before, b.String())
+	}
+	t.Error(strings.Join(before, "\n"))
 }
 
 // plantAll changes one thing at a time in the logs of a run.

@@ -9,14 +9,15 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
 	"teamtalk/test/chaos/internal/overload"
-	"teamtalk/test/chaos/internal/proxy"
 	"teamtalk/test/chaos/internal/system"
 )
 
@@ -124,7 +125,7 @@ func runOverload(ctx context.Context, o overloadOptions) (r *overloadReport, err
 	}
 	r.Offered = o.Limit * o.Times
 	say("%.0f messages a second can be sustained; %.0f are offered", r.Sustainable, r.Offered)
-	l.Open(ctx, time.Second, usual*r.Sustainable) // what the closed loop left has time to end
+	l.Open(ctx, 3*time.Second, usual*r.Sustainable) // what the closed loop left has time to end
 	r.Before = l.Open(ctx, recoverIn, usual*r.Sustainable)
 	r.During = l.Open(ctx, o.For, r.Offered)
 	r.Recovery = l.Open(ctx, recoverIn, usual*r.Sustainable)
@@ -137,9 +138,9 @@ func runOverload(ctx context.Context, o overloadOptions) (r *overloadReport, err
 // throttle lets so few bytes a second through to MariaDB that the limit can be
 // sustained, and returns what really can.
 func throttle(ctx context.Context, s *system.System, l *overload.Load, limit float64) (rate float64, err error) {
-	perSecond := 80 * limit // a first guess, per connection
+	perSecond := 280 * limit // a first guess
 	for range 6 {
-		if err := s.Weather("mariadb", proxy.Weather{Rate: int(perSecond)}); err != nil {
+		if err := s.Limit("mariadb", int(perSecond)); err != nil {
 			return 0, err
 		}
 		p := l.Closed(ctx, 2*time.Second, 4*time.Second, window)
@@ -150,7 +151,7 @@ func throttle(ctx context.Context, s *system.System, l *overload.Load, limit flo
 		if rate > 0.9*limit && rate < 1.05*limit {
 			return rate, nil
 		}
-		say("%.0f bytes a second on each connection allow %.0f messages a second", perSecond, rate)
+		say("%.0f bytes a second allow %.0f messages a second", perSecond, rate)
 		perSecond *= limit / rate
 	}
 	return rate, nil
@@ -166,7 +167,8 @@ func (r *overloadReport) judge() {
 	seen := r.During.AckedPerSecond()
 	row(seen >= goodput*r.Sustainable, "acknowledged per second meanwhile",
 		fmt.Sprintf(">= %.0f", goodput*r.Sustainable), fmt.Sprintf("%.0f", seen))
-	for name, bytes := range r.During.Growth {
+	for _, name := range slices.Sorted(maps.Keys(r.During.Growth)) {
+		bytes := r.During.Growth[name]
 		row(bytes <= growth, "growth of "+name+", MiB", fmt.Sprintf("<= %d", growth>>20), fmt.Sprintf("%.1f", float64(bytes)/(1<<20)))
 	}
 	normal := max(normalTimes*r.Before.P99, r.Before.P99+normalPlus)

@@ -20,13 +20,14 @@ import (
 
 // report is what a run found, as report.json has it.
 type report struct {
-	Seed         uint64                `json:"seed"`
-	Started      time.Time             `json:"started"`
-	Minutes      float64               `json:"minutes"`
-	FaultsByKind map[schedule.Kind]int `json:"faults_by_kind"`
-	Acked        int                   `json:"acked"`
-	Violations   []violation           `json:"violations"`
-	Systems      []*part               `json:"systems"`
+	Seed          uint64                `json:"seed"`
+	Started       time.Time             `json:"started"`
+	Minutes       float64               `json:"minutes"`
+	FaultsByKind  map[schedule.Kind]int `json:"faults_by_kind"`
+	Acked         int                   `json:"acked"`
+	BetweenFaults int                   `json:"acked_per_s_between_faults"` // of the cluster, or of what there was
+	Violations    []violation           `json:"violations"`
+	Systems       []*part               `json:"systems"`
 }
 
 // violation is a broken promise, with the faults that were in force.
@@ -38,24 +39,28 @@ type violation struct {
 
 // part is one system of a run.
 type part struct {
-	Name     string             `json:"name"`
-	Sent     int                `json:"sent"`
-	Acked    int                `json:"acked"`
-	Stored   int                `json:"stored"`
-	Received int                `json:"received"`
-	Repeats  int                `json:"repeats"` // attempts under the key of an earlier one
-	Failed   int                `json:"failed"`  // attempts without an acknowledgement
-	Late     int                `json:"late"`    // messages found in history, not by a push
-	Gaps     int                `json:"gaps"`    // ids left out, each explained
-	Slow     int64              `json:"slow"`    // answers later than a second
-	Turned   int64              `json:"turned"`  // log-ins refused as if the password were wrong
-	Counts   map[check.Rule]int `json:"violations_by_rule"`
-	Wrong    []string           `json:"wrong"` // what is wrong and no client saw
-	Idle     []schedule.Kind    `json:"idle"`  // kinds that hit nothing
-	Faults   []done             `json:"faults"`
+	Name     string `json:"name"`
+	Sent     int    `json:"sent"`
+	Acked    int    `json:"acked"`
+	Stored   int    `json:"stored"`
+	Received int    `json:"received"`
+	Repeats  int    `json:"repeats"` // attempts under the key of an earlier one
+	Failed   int    `json:"failed"`  // attempts without an acknowledgement
+	Late     int    `json:"late"`    // messages found in history, not by a push
+	Gaps     int    `json:"gaps"`    // ids left out, each explained
+	Slow     int64  `json:"slow"`    // answers later than a second
+	Turned   int64  `json:"turned"`  // log-ins refused as if the password were wrong
+	// Between faults, when the last one was healed a moment ago.
+	QuietFor   time.Duration      `json:"quiet_for"`
+	QuietAcked int64              `json:"quiet_acked"`
+	Counts     map[check.Rule]int `json:"violations_by_rule"`
+	Wrong      []string           `json:"wrong"` // what is wrong and no client saw
+	Idle       []schedule.Kind    `json:"idle"`  // kinds that hit nothing
+	Faults     []done             `json:"faults"`
 
 	start  time.Time
 	result *check.Result
+	quiet  quiet
 	mu     sync.Mutex // guards Faults during the run
 }
 
@@ -90,6 +95,9 @@ func (r *report) add(p *part) {
 	r.Acked += p.Acked
 	for _, v := range res.Violations {
 		r.Violations = append(r.Violations, violation{p.Name, v, p.during(v.T)})
+	}
+	if r.BetweenFaults == 0 && p.QuietFor > 0 {
+		r.BetweenFaults = int(float64(p.QuietAcked) / p.QuietFor.Seconds())
 	}
 	r.Systems = append(r.Systems, p)
 }
@@ -158,6 +166,10 @@ func (r *report) print(w io.Writer) {
 			p.Name, p.Sent, p.Acked, p.Stored, p.Received, p.Late)
 		fmt.Fprintf(w, "  %d repeats, %d attempts failed, %d ids left out, %d answers later than 1 s, %d log-ins turned away\n",
 			p.Repeats, p.Failed, p.Gaps, p.Slow, p.Turned)
+		if p.QuietFor > 0 {
+			fmt.Fprintf(w, "  %.0f acknowledged per second in the %.0f seconds between faults\n",
+				float64(p.QuietAcked)/p.QuietFor.Seconds(), p.QuietFor.Seconds())
+		}
 		fmt.Fprintf(w, "  %-10s %6s %10s %8s %8s %8s\n", "fault", "times", "in flight", "refused", "slow", "closed")
 		for _, kind := range schedule.Kinds() {
 			p.printKind(w, kind)

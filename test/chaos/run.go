@@ -173,6 +173,7 @@ func (p *part) play(ctx context.Context, o options, s *system.System, l *load.Lo
 	defer end()
 	plan := schedule.Plan(o.Seed, length, o.Every, o.Kinds, &s.System)
 	begin := time.Now()
+	players.Go(func() { p.quiet.watch(playing, &l.Acked) })
 	if err := p.inject(ctx, plan, begin, s, l); err != nil {
 		return err
 	}
@@ -181,6 +182,8 @@ func (p *part) play(ctx context.Context, o options, s *system.System, l *load.Lo
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	p.quiet.end()
+	p.QuietFor, p.QuietAcked = p.quiet.result()
 	s.Heal()
 	l.Quiet()
 	say("%s: at rest", p.Name)
@@ -228,6 +231,8 @@ const hitFor = 3 * time.Second
 
 // one does one fault and notes what it hit.
 func (p *part) one(ctx context.Context, f *schedule.Fault, s *system.System, l *load.Load) error {
+	p.quiet.begins()
+	defer p.quiet.ends()
 	d := done{Fault: *f}
 	nacked, slow, closed := l.Nacked.Load(), l.Slow.Load(), l.Closed.Load()
 	hit := func() {

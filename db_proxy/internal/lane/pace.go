@@ -7,7 +7,7 @@ import "time"
 // refuses the rest at once. These bound the two parts of the wait.
 const (
 	batchFor = 250 * time.Millisecond // of one commit; twice as long makes the next ones smaller
-	waitFor  = 1500 * time.Millisecond
+	waitFor  = time.Second
 	minBatch = 8
 )
 

@@ -13,10 +13,10 @@ func TestPace(t *testing.T) {
 		perSecond, offered int
 		room               [2]int
 	}{
-		{750, 3750, [2]int{900, 1300}},     // one and a half seconds of work
+		{750, 3750, [2]int{600, 900}},      // a second of work
 		{750, 200, [2]int{50_000, 50_000}}, // nobody waits
-		{50_000, 60_000, [2]int{50_000, 50_000}},
-		{20, 1000, [2]int{20, 40}},
+		{50_000, 60_000, [2]int{40_000, 50_000}},
+		{20, 1000, [2]int{10, 30}},
 	} {
 		p := newPace(1000, 50_000)
 		waiting := 0.0

@@ -229,6 +229,7 @@ const (
 	askEvery    = 8 * time.Second
 	switchEvery = 45 * time.Second
 	tickEvery   = 20 * time.Millisecond // at least as often it looks whether to repeat
+	catchUpFor  = 100 * time.Millisecond
 )
 
 // play sends and reads until the connection ends, now and then by its own
@@ -250,7 +251,11 @@ func (p *player) play(ctx context.Context, l *link) {
 		p.resend(l)
 		if !p.load.quiet.Load() {
 			if now.After(next) {
-				next = p.soon(p.pace())
+				// What a moment of being late cost is made up for, not more.
+				next = next.Add(time.Until(p.soon(p.pace())))
+				if late := now.Add(-catchUpFor); next.Before(late) {
+					next = late
+				}
 				p.sendNew(ctx, l)
 			}
 			if now.After(read) {

@@ -128,6 +128,9 @@ func (p *Proxy) carry(c *conn, to *net.TCPConn, data []byte) bool {
 	if w.Rate > 0 {
 		wait += time.Duration(len(data)) * time.Second / time.Duration(w.Rate)
 	}
+	if to == c.far {
+		wait += p.turn(len(data))
+	}
 	if wait > 0 && !hold(c, wait) {
 		return false
 	}

@@ -38,6 +38,8 @@ type Proxy struct {
 	conns   map[*conn]bool
 	weather map[string]Weather
 	refused map[string]time.Time // no connections until then
+	limit   int                  // bytes a second towards the target, of all connections together; 0: none
+	free    time.Time            // when the next byte may go under limit
 }
 
 // Listen starts a proxy for target on addr. who names the peer that connects
@@ -63,6 +65,29 @@ func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 
 // Moved returns how many bytes have gone through.
 func (p *Proxy) Moved() int64 { return p.moved.Load() }
+
+// Limit bounds what all connections together bring to the target, in bytes a
+// second; 0 does not.
+func (p *Proxy) Limit(rate int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.limit = rate
+}
+
+// turn returns how long n bytes have to wait under the limit.
+func (p *Proxy) turn(n int) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.limit == 0 {
+		return 0
+	}
+	now := time.Now()
+	if p.free.Before(now) {
+		p.free = now
+	}
+	p.free = p.free.Add(time.Duration(n) * time.Second / time.Duration(p.limit))
+	return p.free.Sub(now)
+}
 
 // Close ends every connection and waits until nothing is left.
 func (p *Proxy) Close() error {

@@ -180,3 +180,18 @@ func TestHalfOpen(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// All connections together bring no more to the target than the limit.
+func TestLimit(t *testing.T) {
+	t.Parallel()
+	p := &Proxy{}
+	if p.turn(1<<20) != 0 {
+		t.Error("there is no limit")
+	}
+	p.Limit(1000)
+	for i := range 5 {
+		if wait := p.turn(100); wait < time.Duration(i)*100*time.Millisecond || wait > time.Duration(i+1)*100*time.Millisecond {
+			t.Errorf("100 bytes of %d wait for %v", (i+1)*100, wait)
+		}
+	}
+}

@@ -8,17 +8,15 @@ import (
 	"os"
 	"slices"
 	"strconv"
-
-	"teamtalk/test/chaos/internal/proxy"
 )
 
-// Weather lets every connection to a process go through the same weather.
-func (s *System) Weather(name string, w proxy.Weather) error {
+// Limit bounds the bytes a second that a process is sent.
+func (s *System) Limit(name string, rate int) error {
 	p := s.proxies[name]
 	if p == nil {
 		return fmt.Errorf("there is no proxy for %s", name)
 	}
-	p.Set(proxy.Everybody, w)
+	p.Limit(rate)
 	return nil
 }
 
