@@ -6,9 +6,16 @@ import "time"
 // is too late for all of it: it takes no more than it can store in time, and
 // refuses the rest at once. These bound the two parts of the wait.
 const (
-	batchFor = 250 * time.Millisecond // of one commit; twice as long makes the next ones smaller
-	waitFor  = time.Second
-	minBatch = 8
+	batchFor = 150 * time.Millisecond // of one commit; twice as long makes the next ones smaller
+	waitFor  = 700 * time.Millisecond
+)
+
+// Bounds of the operations in one commit. A lane that has little to do begins
+// with startBatch when more comes, and doubles it from commit to commit while
+// these are fast.
+const (
+	minBatch   = 8
+	startBatch = 64
 )
 
 // pace is how much a lane takes, learned from how long the last batches took.
@@ -20,14 +27,17 @@ type pace struct {
 }
 
 func newPace(maxBatch, maxRoom int) pace {
-	return pace{maxBatch: maxBatch, maxRoom: maxRoom, batch: maxBatch, room: maxRoom}
+	return pace{maxBatch: maxBatch, maxRoom: maxRoom, batch: min(startBatch, maxBatch), room: maxRoom}
 }
 
 // learn takes note of a batch. One that was not even half full says nothing
 // about how many more there could have been: nobody had to wait.
 func (p *pace) learn(n int, took time.Duration) {
 	if n < p.batch/2 {
-		p.batch, p.room = min(2*p.batch, p.maxBatch), p.maxRoom
+		p.room = p.maxRoom
+		if n < p.batch/4 {
+			p.batch = max(p.batch/2, min(startBatch, p.maxBatch))
+		}
 		return
 	}
 	took = max(took, time.Microsecond)
