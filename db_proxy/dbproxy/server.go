@@ -155,7 +155,7 @@ func (s *Server) assemble(deps Deps) error {
 		return err
 	}
 	s.node = link.New(link.Config{
-		Role: "db_proxy", Capabilities: []string{link.CapStore, link.CapDelivery}, Credit: credit,
+		Role: "db_proxy", Capabilities: []string{link.CapStore, link.CapDelivery, link.CapAPI}, Credit: credit,
 		Secret: []byte(s.cfg.LinkSecret.Reveal()), AllowOriginals: s.cfg.OriginalNeighbours,
 	}, link.Deps{Log: s.log, Reg: deps.Reg, Clock: deps.Clock})
 	listeners := make([]transport.Listener, 0, len(s.cfg.ListenIPs))
@@ -330,7 +330,7 @@ func (s *Server) LinkPDU(l *link.Link, pdu wire.PDU) {
 	}
 	r := &command.Request{
 		Command: pdu.Command, Seq: pdu.Seq, Body: append([]byte(nil), pdu.Body...),
-		Capable: l.Has(link.CapStore),
+		Capable: l.Has(link.CapStore), API: l.Has(link.CapAPI),
 	}
 	r.Reply = func(reply wire.Command, m proto.Message) { l.SendMessage(reply, r.Seq, m) }
 	if row.Operation != nil {

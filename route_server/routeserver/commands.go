@@ -32,6 +32,8 @@ func (s *Server) table() map[wire.Command]func(*link.Link, wire.PDU) {
 		wire.SignInfoChangedNotify:   s.passToAll,
 
 		wire.Relay: s.relay,
+
+		wire.APIPresenceReq: s.whoIsOnline,
 	}
 }
 

@@ -28,6 +28,9 @@ type Request struct {
 	// Capable reports whether the msg_server is one of ours and understands
 	// the extensions of docs/protocol.md.
 	Capable bool
+	// API reports whether the request came from an http_msg_server of ours,
+	// which has checked who may do what.
+	API bool
 }
 
 // Query answers a request on a worker. A nil message means that the protocol

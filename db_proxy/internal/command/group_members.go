@@ -173,7 +173,8 @@ func (g *groupOps) answerChange(
 // createGroup makes a group, 0405 to 0406.
 //
 // Source: flows.md §12.3. Clients make temporary groups only: a normal one is
-// refused with an answer (defect F5). http_msg_server, user id 0, makes both.
+// refused with an answer (defect F5). http_msg_server makes both: that of the
+// original as user 0, ours also for a creator.
 func (g *groupOps) createGroup(ctx context.Context, r *Request) (proto.Message, error) {
 	req := new(group.IMGroupCreateReq)
 	if err := proto.Unmarshal(r.Body, req); err != nil {
@@ -193,7 +194,7 @@ func (g *groupOps) createGroup(ctx context.Context, r *Request) (proto.Message, 
 		return res, im.Errorf(im.Invalid, "group without a name or members")
 	case len([]rune(req.GetGroupName())) > maxGroupName:
 		return res, im.Errorf(im.TooLarge, "name of group")
-	case kind != groupTemporary && req.GetUserId() != 0:
+	case kind != groupTemporary && req.GetUserId() != 0 && !r.API:
 		return res, im.Errorf(im.Denied, "a client makes temporary groups only")
 	}
 	members, err := g.existing(ctx, members)

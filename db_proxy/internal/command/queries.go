@@ -34,6 +34,7 @@ type QueryStore interface { //nolint:interfacebloat // each query asks for its o
 	deviceTokenStore
 	pushTargetStore
 	terminalStore
+	apiStore
 }
 
 // QueryCache is Redis as the queries see it.
@@ -103,6 +104,7 @@ func Queries(d QueryDeps) []Command {
 		groupInfoCommands(&groupInfo{store: d.Store, groups: d.Directory}),
 		groupShieldCommands(&groupShield{store: d.Store, groups: d.Directory, mirror: d.Cache}),
 		deviceTokenCommands(&deviceToken{store: d.Store, mirror: d.Cache}),
+		apiCommands(&api{store: d.Store, users: d.Directory, relations: d.Directory, slow: d.Slow}),
 		pushTargetCommands(&pushTargets{store: d.Store, counts: counts, clock: d.Clock}),
 	)
 	slices.SortFunc(rows, func(a, b Command) int { return cmp.Compare(a.ID, b.ID) })

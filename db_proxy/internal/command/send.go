@@ -39,6 +39,7 @@ func sendMessage(lanes Lanes, log *slog.Logger) Operation {
 			refuseSend(r, m, err)
 			return err
 		}
+		send.Outsider = r.API && m.GetOutsider()
 		send.Done = func(sent lane.Sent, err error) {
 			if err != nil {
 				log.Info("message not stored", "conversation", send.Conv.String(), "user_id", send.From, "error", err)
@@ -86,7 +87,7 @@ func parseSend(m *message.IMMsgData) (*lane.Send, error) {
 func answerSend(r *Request, m *message.IMMsgData, sent lane.Sent) {
 	m.MsgId = proto.Uint32(uint32(sent.ID))
 	m.CreateTime = proto.Uint32(sent.Created)
-	m.OperationId = nil
+	m.OperationId, m.Outsider = nil, nil
 	if !r.Capable {
 		m.ClientMsgId = nil
 		r.Reply(wire.MsgData, m)

@@ -143,7 +143,7 @@ func (l *lane) resolve(ctx context.Context, b *batch) error {
 		if s.group == nil {
 			return im.Errorf(im.NotFound, "group %d", s.Conv.Group)
 		}
-		if !s.group.Has(s.From) {
+		if !s.group.Has(s.From) && !s.Outsider {
 			return im.Errorf(im.Denied, "user %d is not in group %d", s.From, s.Conv.Group)
 		}
 		return nil

@@ -33,6 +33,8 @@ type Send struct {
 	Content string
 	Created uint32         // Unix seconds; 0 takes the server's clock
 	Op      im.OperationID // zero: the lane takes one of its own
+	// Outsider lets somebody who is no member send to a group.
+	Outsider bool
 
 	// Done gets the outcome, on the lane's worker: it must not block.
 	Done func(Sent, error)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"teamtalk/cmd/teamtalk/internal/exit"
 	"teamtalk/db_proxy/dbproxy"
@@ -26,13 +27,17 @@ const DefaultData = "data"
 
 // Backend does what operators ask for. dbproxy.Admin is one; its methods are
 // described there.
-type Backend interface {
+type Backend interface { //nolint:interfacebloat // one method per deed
 	AddUsers(ctx context.Context, specs []dbproxy.AccountSpec) ([]dbproxy.Account, error)
 	ListUsers(ctx context.Context) ([]dbproxy.Account, error)
 	SetPassword(ctx context.Context, name, password string) error
 	SetEnabled(ctx context.Context, name string, enabled bool) error
 	AddGroup(ctx context.Context, spec dbproxy.GroupSpec) (id uint32, existed bool, err error)
 	Recount(ctx context.Context, spec dbproxy.RecountSpec) (dbproxy.RecountReport, error)
+	AddAPIKey(ctx context.Context, spec dbproxy.KeySpec) (dbproxy.Key, error)
+	APIKeys(ctx context.Context) ([]dbproxy.Key, error)
+	RevokeAPIKey(ctx context.Context, id string) error
+	RotateAPIKey(ctx context.Context, id string, grace time.Duration) (dbproxy.Key, error)
 }
 
 // target says which accounts a command is about.

@@ -42,6 +42,10 @@ type (
 		ID      uint32 `json:"id"`
 		Existed bool   `json:"existed"`
 	}
+	rotateKey struct {
+		ID    string        `json:"id"`
+		Grace time.Duration `json:"grace"`
+	}
 	failure struct {
 		Error string  `json:"error"`
 		Code  im.Code `json:"code"`
@@ -104,6 +108,16 @@ func Serve(ctx context.Context, l net.Listener, b Backend, log *slog.Logger) err
 		return addedGroup{id, existed}, err
 	})
 	handle(mux, "/recount", log, b.Recount)
+	handle(mux, "/apikeys/add", log, b.AddAPIKey)
+	handle(mux, "/apikeys/list", log, func(ctx context.Context, _ none) ([]dbproxy.Key, error) {
+		return b.APIKeys(ctx)
+	})
+	handle(mux, "/apikeys/revoke", log, func(ctx context.Context, id string) (none, error) {
+		return none{}, b.RevokeAPIKey(ctx, id)
+	})
+	handle(mux, "/apikeys/rotate", log, func(ctx context.Context, r rotateKey) (dbproxy.Key, error) {
+		return b.RotateAPIKey(ctx, r.ID, r.Grace)
+	})
 	server := &http.Server{
 		Handler: mux, ReadHeaderTimeout: dialTimeout, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
@@ -240,4 +254,27 @@ func (r *remote) AddGroup(ctx context.Context, spec dbproxy.GroupSpec) (id uint3
 func (r *remote) Recount(ctx context.Context, spec dbproxy.RecountSpec) (report dbproxy.RecountReport, err error) {
 	err = r.call(ctx, "/recount", spec, &report)
 	return report, err
+}
+
+// AddAPIKey implements Backend.
+func (r *remote) AddAPIKey(ctx context.Context, spec dbproxy.KeySpec) (made dbproxy.Key, err error) {
+	err = r.call(ctx, "/apikeys/add", spec, &made)
+	return made, err
+}
+
+// APIKeys implements Backend.
+func (r *remote) APIKeys(ctx context.Context) (all []dbproxy.Key, err error) {
+	err = r.call(ctx, "/apikeys/list", none{}, &all)
+	return all, err
+}
+
+// RevokeAPIKey implements Backend.
+func (r *remote) RevokeAPIKey(ctx context.Context, id string) error {
+	return r.call(ctx, "/apikeys/revoke", id, &none{})
+}
+
+// RotateAPIKey implements Backend.
+func (r *remote) RotateAPIKey(ctx context.Context, id string, grace time.Duration) (made dbproxy.Key, err error) {
+	err = r.call(ctx, "/apikeys/rotate", rotateKey{id, grace}, &made)
+	return made, err
 }
