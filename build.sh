@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 ROOT=$PWD
-ROLES="login_server msg_server route_server db_proxy file_server"
+ROLES="login_server msg_server route_server db_proxy file_server http_msg_server"
 
 usage() {
 	cat <<'TEXT'
@@ -14,7 +14,7 @@ usage() {
 ./build.sh test            every test, with what it needs installed first (apt) or named
 ./build.sh lint            formatting, vet and golangci-lint
 ./build.sh bench [PKG…]    Go benchmarks, ten runs each, for benchstat
-./build.sh cluster up --dir D --base-port N [--msg 2 --db 1 --route 1]
+./build.sh cluster up --dir D --base-port N [--msg 2 --db 1 --route 1 --http 0]
                            one process per role, on a MariaDB and a Redis of its own
 ./build.sh cluster status|down|down --purge --dir D
 ./build.sh cluster restart --dir D --name mariadb [--down SECONDS]
@@ -97,7 +97,7 @@ fuzz() {
 # ---- cluster ---------------------------------------------------------------
 
 # The arguments of the cluster commands.
-DIR= BASE=8000 MSG=2 DB=1 ROUTE=1 PURGE= NAME= DOWN=0
+DIR= BASE=8000 MSG=2 DB=1 ROUTE=1 HTTP=0 PURGE= NAME= DOWN=0
 
 parse_cluster() {
 	while [ $# -gt 0 ]; do
@@ -107,6 +107,7 @@ parse_cluster() {
 		--msg) MSG=$2; shift ;;
 		--db) DB=$2; shift ;;
 		--route) ROUTE=$2; shift ;;
+		--http) HTTP=$2; shift ;;
 		--purge) PURGE=1 ;;
 		--name) NAME=$2; shift ;;
 		--down) DOWN=$2; shift ;;
@@ -274,6 +275,14 @@ CONF
 			printf 'IpAddr1=127.0.0.1\nIpAddr2=127.0.0.1\nMaxConnCnt=100000\naesKey=12345678901234567890123456789012\n'
 		} | start_role msg_server "$i" "$port" msgserver.conf
 	done
+	for i in $(seq "$HTTP"); do
+		port=$((BASE + 400 + i - 1))
+		{
+			printf 'ListenIP=127.0.0.1\nListenPort=%d\nConcurrentDBConnCnt=4\n' "$port"
+			numbered DBServer "$DB" $((BASE + 2600))
+			numbered RouteServer "$ROUTE" $((BASE + 200))
+		} | start_role http_msg_server "$i" "$port" httpmsgserver.conf
+	done
 	wait_ready || { stop_all; return 1; }
 	say "cluster is up in $DIR: login http://127.0.0.1:$((BASE + 80))/msg_server"
 }
@@ -304,7 +313,7 @@ wait_ready() {
 # flows, the databases last.
 stop_all() {
 	local pattern name pid
-	for pattern in '^msg_server' '^login_server\|^route_server' '^db_proxy' '^redis\|^mariadb'; do
+	for pattern in '^msg_server\|^http_msg_server' '^login_server\|^route_server' '^db_proxy' '^redis\|^mariadb'; do
 		running_pids | grep "$pattern" | while read -r name pid; do kill -TERM "$pid" 2>/dev/null || true; done || true
 		for _ in $(seq 150); do
 			[ -n "$(running_pids | grep "$pattern")" ] || break

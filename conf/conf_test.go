@@ -12,6 +12,7 @@ import (
 
 	"teamtalk/db_proxy/dbproxy"
 	"teamtalk/file_server/fileserver"
+	"teamtalk/http_msg_server/httpserver"
 	"teamtalk/internal/config"
 	"teamtalk/login_server/loginserver"
 	"teamtalk/msg_server/msgserver"
@@ -44,6 +45,14 @@ var roles = []struct {
 		routeserver.ConfigFile, "route_server: carries messages and presence between the msg_servers.", routeserver.Keys,
 		func(path string) (config.Errors, error) {
 			c, err := routeserver.LoadConfig(path)
+			return c.Warnings, err
+		},
+	},
+	{
+		httpserver.ConfigFile, "http_msg_server: lets back ends send messages and manage accounts over HTTP.",
+		httpserver.Keys,
+		func(path string) (config.Errors, error) {
+			c, err := httpserver.LoadConfig(path)
 			return c.Warnings, err
 		},
 	},

@@ -21,6 +21,7 @@ import (
 	"teamtalk/client/textcrypt"
 	"teamtalk/db_proxy/dbproxy"
 	"teamtalk/file_server/fileserver"
+	"teamtalk/http_msg_server/httpserver"
 	"teamtalk/internal/link/linktest"
 	"teamtalk/internal/trace"
 	"teamtalk/login_server/loginserver"
@@ -42,6 +43,8 @@ func TestMetrics(t *testing.T) {
 		"route_server": openRoute,
 		"db_proxy":     openDB,
 		"file_server":  openFile,
+
+		"http_msg_server": openHTTP,
 	} {
 		t.Run(role, func(t *testing.T) {
 			t.Parallel()
@@ -196,6 +199,20 @@ RouteServerIP1=127.0.0.1
 RouteServerPort1=%d
 `)
 	s, err := msgserver.New(cfg, msgserver.Deps{Log: discard, Reg: reg, Clock: time.Now})
+	runOnce(t, s, err)
+}
+
+func openHTTP(t *testing.T, reg *recorder) {
+	t.Helper()
+	cfg := parse(t, httpserver.ParseConfig, `
+ListenIP=127.0.0.1
+ListenPort=%d
+DBServerIP1=127.0.0.1
+DBServerPort1=%d
+RouteServerIP1=127.0.0.1
+RouteServerPort1=%d
+`)
+	s, err := httpserver.New(cfg, httpserver.Deps{Log: discard, Reg: reg, Clock: time.Now})
 	runOnce(t, s, err)
 }
 

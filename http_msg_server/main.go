@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"os"
-	"time"
 
 	"teamtalk/http_msg_server/httpserver"
 	"teamtalk/internal/obs"
@@ -18,7 +17,7 @@ func main() {
 		ConfigFile: httpserver.ConfigFile,
 		Load:       httpserver.LoadConfig,
 		New: func(_ context.Context, cfg httpserver.Config, o *obs.Obs) (rolemain.Runner, error) {
-			s, err := httpserver.New(cfg, httpserver.Deps{Log: o.Log, Reg: o.Reg, Clock: time.Now})
+			s, err := httpserver.New(cfg, httpserver.Deps{Log: o.Log, Reg: o.Reg, Clock: o.Clock})
 			if err != nil {
 				return nil, err
 			}

@@ -75,7 +75,9 @@ func newRecentKeys() *recentKeys {
 	return &recentKeys{young: map[[sha256.Size]byte][sha256.Size]byte{}}
 }
 
-func nameOf(apiKey, key string) [sha256.Size]byte { return sha256.Sum256([]byte(apiKey + "\x00" + key)) }
+func nameOf(apiKey, key string) [sha256.Size]byte {
+	return sha256.Sum256([]byte(apiKey + "\x00" + key))
+}
 
 // fits reports whether a key is new or was used for just this.
 func (r *recentKeys) fits(apiKey, key string, use [sha256.Size]byte) bool {

@@ -9,7 +9,7 @@ type metrics struct {
 	auditDropped prometheus.Counter
 }
 
-func newMetrics(reg prometheus.Registerer, auditWaiting func() int) *metrics {
+func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "im_http_requests_total", Help: "Requests of back ends, by operation and status of the answer.",
@@ -25,9 +25,13 @@ func newMetrics(reg prometheus.Registerer, auditWaiting func() int) *metrics {
 			Name: "im_http_audit_dropped_total", Help: "Rows of the audit table given up because too many waited.",
 		}),
 	}
-	waiting := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "im_http_audit_waiting", Help: "Rows of the audit table that are not written yet.",
-	}, func() float64 { return float64(auditWaiting()) })
-	reg.MustRegister(m.requests, m.seconds, m.dropped, m.auditDropped, waiting)
+	reg.MustRegister(m.requests, m.seconds, m.dropped, m.auditDropped)
 	return m
+}
+
+// watch shows how many rows of the audit table are not written yet.
+func watch(reg prometheus.Registerer, waiting func() int) {
+	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "im_http_audit_waiting", Help: "Rows of the audit table that are not written yet.",
+	}, func() float64 { return float64(waiting()) }))
 }

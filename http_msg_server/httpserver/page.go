@@ -35,7 +35,7 @@ func (c *call) page(list string) (p page, err error) {
 		return p, nil
 	}
 	raw, err := base64.RawURLEncoding.DecodeString(cursor)
-	if of, id, found := strings.Cut(string(raw), ":"); err == nil && found && of == list {
+	if id, found := strings.CutPrefix(string(raw), list+":"); err == nil && found {
 		if n, err := strconv.ParseUint(id, 10, 32); err == nil && n > 0 {
 			p.after = uint32(n)
 			return p, nil

@@ -83,17 +83,18 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	if s.texts, err = textcrypt.New([]byte(cfg.AESKey.Reveal())); err != nil {
 		return nil, fmt.Errorf("http_msg_server: aesKey: %w", err)
 	}
-	s.metrics = newMetrics(deps.Reg, func() int { return s.audit.Waiting() })
+	s.metrics = newMetrics(deps.Reg)
 	s.audit = audit.New(deps.Log, s.writeAudit, s.metrics.auditDropped)
+	watch(deps.Reg, s.audit.Waiting)
 	s.keys = apikey.New(s.lookupKey, deps.Clock)
 	node := link.New(link.Config{
 		Role: Role, Capabilities: []string{link.CapRelay, link.CapStore, link.CapAPI},
 		Secret: []byte(cfg.LinkSecret.Reveal()), AllowOriginals: cfg.OriginalNeighbours, MaxPDU: cfg.MaxLinkPDU,
-	}, link.Deps{Log: deps.Log, Reg: deps.Reg})
+	}, link.Deps{Log: deps.Log, Reg: deps.Reg, Clock: deps.Clock})
 	s.backend = backend.New(backend.Config{
 		DBServers: cfg.DBServers, PerEntry: cfg.ConcurrentDBConnCnt, RouteServers: cfg.RouteServers,
 	}, backend.Deps{Node: node, Dropped: s.metrics.dropped})
-	s.engine, err = transport.New(transport.Config{}, transport.Deps{Log: deps.Log, Reg: deps.Reg})
+	s.engine, err = transport.New(transport.Config{}, transport.Deps{Log: deps.Log, Reg: deps.Reg, Clock: deps.Clock})
 	if err != nil {
 		return nil, fmt.Errorf("http_msg_server: %w", err)
 	}

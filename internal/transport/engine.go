@@ -90,7 +90,7 @@ type Listener struct {
 
 // Config of an Engine.
 type Config struct {
-	Listeners []Listener
+	Listeners []Listener // none: the engine only dials
 	// Loops is the number of event loops; 0 means one per core.
 	Loops int
 	// MaxConns caps accepted connections; 0 or more than 80 % of the file
@@ -209,6 +209,12 @@ func (e *Engine) Run(ctx context.Context) error {
 	addrs := make([]string, len(e.cfg.Listeners))
 	for i, l := range e.cfg.Listeners {
 		addrs[i] = "tcp://" + l.Addr
+	}
+	if len(addrs) == 0 {
+		// A role that only dials: gnet registers nothing without a listener.
+		// Whoever comes to this one is closed at once, as at any port that is
+		// not in the table.
+		addrs = []string{"tcp://127.0.0.1:0"}
 	}
 	stopped := make(chan error, 1)
 	go func() {

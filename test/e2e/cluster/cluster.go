@@ -48,7 +48,7 @@ func Build(dir string, race bool) error {
 	if race {
 		args = append(args, "-race")
 	}
-	args = append(args, "./msg_server", "./db_proxy", "./route_server", "./login_server", "./cmd/teamtalk")
+	args = append(args, "./msg_server", "./db_proxy", "./route_server", "./login_server", "./http_msg_server", "./cmd/teamtalk")
 	cmd := exec.CommandContext(context.Background(), "go", args...)
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -79,6 +79,7 @@ type Options struct {
 	Msg        int               // msg_servers; 0 is 2
 	DB         int               // db_proxies; 0 is 1
 	Route      int               // route_servers; 0 is 1
+	HTTP       int               // http_msg_servers
 	Later      []string          // configured but not started: db_proxy_2
 	OwnMariaDB bool              // the test harms it
 	Keys       map[string]string // "msg_server.SlowConsumerTime": "1s"
@@ -258,6 +259,9 @@ func (c *Cluster) MsgServer(number string) (string, error) {
 
 // Folder returns the working folder of a role, with its configuration.
 func (c *Cluster) Folder(name string) string { return filepath.Join(c.dir, name) }
+
+// Addr returns where a server listens, by its name and number.
+func (c *Cluster) Addr(name string) string { return c.servers[name].Addr() }
 
 // LoginURL returns where clients ask for a msg_server.
 func (c *Cluster) LoginURL() string { return c.loginURL }

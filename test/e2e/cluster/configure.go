@@ -74,6 +74,23 @@ func (c *Cluster) configure(t testing.TB, o Options) {
 			f.servers("RouteServer", route)
 		})
 	}
+	c.httpServers(t, o, db, route)
+}
+
+// httpServers writes the configuration of the http_msg_servers.
+func (c *Cluster) httpServers(t testing.TB, o Options, db, route []int) {
+	t.Helper()
+	if o.HTTP == 0 {
+		return
+	}
+	for i, port := range testenv.FreePorts(t, o.HTTP) {
+		c.add(t, o, "http_msg_server", i+1, "httpmsgserver.conf", port, func(f *conf) {
+			f.set("ListenIP", "127.0.0.1")
+			f.set("ListenPort", port)
+			f.servers("DBServer", db)
+			f.servers("RouteServer", route)
+		})
+	}
 }
 
 // dbProxy writes what is special to db_proxy.

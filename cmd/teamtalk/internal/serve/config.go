@@ -14,6 +14,7 @@ import (
 	"teamtalk/cmd/teamtalk/internal/admin"
 	"teamtalk/cmd/teamtalk/internal/exit"
 	"teamtalk/db_proxy/dbproxy"
+	"teamtalk/http_msg_server/httpserver"
 	"teamtalk/internal/config"
 	"teamtalk/login_server/loginserver"
 	"teamtalk/msg_server/msgserver"
@@ -43,6 +44,7 @@ const (
 	loginHTTP   = 80
 	loginMsg    = 100
 	route       = 200
+	httpMsg     = 400
 	images      = 700
 	dbProxy     = 2600
 	redisPort   = 3379
@@ -112,12 +114,13 @@ func ownAddress() (string, error) {
 	return "", exit.Usagef("serve: this machine has no address to tell clients: use --advertise")
 }
 
-// roles are the configurations of the four roles.
+// roles are the configurations of the roles.
 type roles struct {
 	db    dbproxy.Config
 	route routeserver.Config
 	login loginserver.Config
 	msg   msgserver.Config
+	http  httpserver.Config
 }
 
 // text is a configuration file in memory.
@@ -133,13 +136,14 @@ func (t *text) reader() *strings.Reader { return strings.NewReader(t.String()) }
 // this machine can reach their port.
 func (c *Config) roles(cachePassword string) (roles, error) {
 	var r roles
-	var dbErr, routeErr, loginErr, msgErr error
+	var dbErr, routeErr, loginErr, msgErr, httpErr error
 	r.db, dbErr = dbproxy.ParseConfig(c.dbProxy(cachePassword).reader(), dbproxy.ConfigFile)
 	r.db.StorePath = filepath.Join(c.Data, admin.DataFile) // in a file, # would begin a comment
 	r.route, routeErr = routeserver.ParseConfig(c.routeServer().reader(), routeserver.ConfigFile)
 	r.login, loginErr = loginserver.ParseConfig(c.loginServer().reader(), loginserver.ConfigFile)
 	r.msg, msgErr = msgserver.ParseConfig(c.msgServer().reader(), msgserver.ConfigFile)
-	return r, errors.Join(dbErr, routeErr, loginErr, msgErr)
+	r.http, httpErr = httpserver.ParseConfig(c.httpServer().reader(), httpserver.ConfigFile)
+	return r, errors.Join(dbErr, routeErr, loginErr, msgErr, httpErr)
 }
 
 func (c *Config) dbProxy(cachePassword string) *text {
@@ -179,6 +183,19 @@ func (c *Config) loginServer() *text {
 	return t
 }
 
+// httpServer is on loopback whatever clients are: it has no TLS.
+func (c *Config) httpServer() *text {
+	t := new(text)
+	t.set("ListenIP", loopback)
+	t.set("ListenPort", c.port(httpMsg))
+	t.set("aesKey", textKey)
+	for name, distance := range map[string]int{"DBServer": dbProxy, "RouteServer": route} {
+		t.set(name+"IP1", loopback)
+		t.set(name+"Port1", c.port(distance))
+	}
+	return t
+}
+
 func (c *Config) msgServer() *text {
 	t := new(text)
 	t.set("ListenIP", c.Listen)
@@ -208,11 +225,13 @@ func (c *Config) portTaken(ctx context.Context) error {
 		{c.Listen, loginTCP},
 		{loopback, loginMsg},
 		{loopback, route},
+		{loopback, httpMsg},
 		{loopback, dbProxy},
 		{loopback, redisPort},
 		{loopback, health},
 		{loopback, loginHTTP + health},
 		{loopback, route + health},
+		{loopback, httpMsg + health},
 		{loopback, dbProxy + health},
 	} {
 		var lc net.ListenConfig

@@ -21,6 +21,7 @@ import (
 
 	"teamtalk/cmd/teamtalk/internal/admin"
 	"teamtalk/db_proxy/dbproxy"
+	"teamtalk/http_msg_server/httpserver"
 	"teamtalk/internal/clock"
 	"teamtalk/internal/obs"
 	"teamtalk/login_server/loginserver"
@@ -149,6 +150,12 @@ func (s *server) startAll(ctx context.Context) (demo bool, err error) {
 		return msgserver.New(r.msg, msgserver.Deps{
 			Log: o.Log, Reg: o.Reg, Clock: o.Clock, Trace: o.Trace(r.msg.TraceEvents, r.msg.LinkSecret.Reveal()),
 		})
+	})
+	if err != nil {
+		return false, err
+	}
+	err = startRole(ctx, s, "http_msg_server", r.http, func(o *obs.Obs) (role, error) {
+		return httpserver.New(r.http, httpserver.Deps{Log: o.Log, Reg: o.Reg, Clock: o.Clock})
 	})
 	if err != nil {
 		return false, err
