@@ -199,21 +199,24 @@ func (l *lane) relate(ctx context.Context, b *batch) error {
 func (l *lane) recall(ctx context.Context, b *batch) error {
 	var cold []store.ConvRef
 	asked := map[im.Conversation]bool{}
-	want := func(conv im.Conversation, relation im.RelationID) {
-		if l.states.get(conv) == nil && !asked[conv] {
+	now := l.deps.Clock()
+	want := func(conv im.Conversation, relation im.RelationID, fresh bool) {
+		st := l.states.get(conv)
+		if (st == nil || fresh && now.Sub(st.seen) > l.cfg.Trust) && !asked[conv] {
 			asked[conv] = true
 			cold = append(cold, store.ConvRef{Conv: conv, Relation: relation})
 		}
 	}
 	for _, s := range b.sends {
-		want(s.Conv, s.relation)
+		want(s.Conv, s.relation, false)
 	}
 	for _, r := range b.reads {
 		// Whoever has read more than is known here was shown it by another owner.
 		if st := l.states.get(r.Conv); st != nil && (r.Upto == 0 || r.Upto > st.last) {
 			l.states.forget(r.Conv)
 		}
-		want(r.Conv, r.relation)
+		// What was sent meanwhile over another owner is not read yet.
+		want(r.Conv, r.relation, true)
 	}
 	if len(cold) == 0 {
 		return nil
@@ -223,7 +226,11 @@ func (l *lane) recall(ctx context.Context, b *batch) error {
 		return err
 	}
 	for _, ref := range cold {
-		st := &state{last: last[ref.Conv].ID, sessions: map[im.UserID]bool{}, unread: map[im.UserID]uint32{}}
+		if st := l.states.get(ref.Conv); st != nil && st.last == last[ref.Conv].ID {
+			st.seen = now
+			continue
+		}
+		st := &state{seen: now, last: last[ref.Conv].ID, sessions: map[im.UserID]bool{}, unread: map[im.UserID]uint32{}}
 		if st.last != 0 {
 			st.lastAt = time.Unix(int64(last[ref.Conv].Created), 0)
 		}
@@ -339,7 +346,7 @@ func (l *lane) complete(b *batch) {
 		if s.since = NoPrevious; !st.lastAt.IsZero() {
 			s.since = max(now.Sub(st.lastAt), 0)
 		}
-		st.last, st.lastAt = max(st.last, s.id), now
+		st.last, st.lastAt, st.seen = max(st.last, s.id), now, now
 		l.recent.add(sendKey{from: s.From, op: s.Op}, s.id)
 		l.note(s, trace.Committed, now, uint32(len(b.sends)))
 	}
