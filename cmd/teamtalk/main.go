@@ -42,7 +42,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	root.SetVersionTemplate("teamtalk {{.Version}}\n")
 	root.AddCommand(serve.Command(), chat.Command(), admin.UserCommand(), admin.GroupCommand(),
-		admin.RecountCommand(), admin.APIKeyCommand(), bench.Command(), migrate.Command(), version())
+		admin.TraceCommand(), admin.RecountCommand(), admin.APIKeyCommand(), bench.Command(), migrate.Command(), version())
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)

@@ -41,7 +41,9 @@ func OpenAdmin(ctx context.Context, cfg Config, log *slog.Logger) (*Admin, error
 
 // Admin returns the operators' side of a running db_proxy. It is valid until
 // Run returns.
-func (s *Server) Admin() *Admin { return &Admin{store: s.store, cache: s.cache, forget: s.lanes.Forget} }
+func (s *Server) Admin() *Admin {
+	return &Admin{store: s.store, cache: s.cache, forget: s.lanes.Forget}
+}
 
 // Close closes the database if OpenAdmin opened it.
 func (a *Admin) Close() error {

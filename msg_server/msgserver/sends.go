@@ -4,11 +4,8 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -283,11 +280,7 @@ func (s *sends) count() int {
 // rises with time where there is none.
 func operationID(clientMsgID string, now time.Time) (id im.OperationID) {
 	if clientMsgID != "" {
-		if raw, err := hex.DecodeString(strings.ReplaceAll(clientMsgID, "-", "")); err == nil && len(raw) == len(id) {
-			return im.OperationID(raw)
-		}
-		sum := sha256.Sum256([]byte(clientMsgID))
-		return im.OperationID(sum[:len(id)])
+		return im.OperationOf(clientMsgID)
 	}
 	_, _ = rand.Read(id[6:]) // never fails
 	var ms [8]byte

@@ -30,7 +30,7 @@ type result struct {
 func run(t *testing.T, args ...string) result {
 	t.Helper()
 	root := &cobra.Command{Use: "teamtalk", SilenceErrors: true, SilenceUsage: true}
-	root.AddCommand(UserCommand(), GroupCommand())
+	root.AddCommand(UserCommand(), GroupCommand(), TraceCommand(), RecountCommand())
 	var out bytes.Buffer
 	root.SetArgs(args)
 	root.SetOut(&out)

@@ -33,11 +33,22 @@ type Backend interface { //nolint:interfacebloat // one method per deed
 	SetPassword(ctx context.Context, name, password string) error
 	SetEnabled(ctx context.Context, name string, enabled bool) error
 	AddGroup(ctx context.Context, spec dbproxy.GroupSpec) (id uint32, existed bool, err error)
-	Recount(ctx context.Context, spec dbproxy.RecountSpec) (dbproxy.RecountReport, error)
+	Keys
+	Inspector
+}
+
+// Keys are the keys of those who send over HTTP.
+type Keys interface {
 	AddAPIKey(ctx context.Context, spec dbproxy.KeySpec) (dbproxy.Key, error)
 	APIKeys(ctx context.Context) ([]dbproxy.Key, error)
 	RevokeAPIKey(ctx context.Context, id string) error
 	RotateAPIKey(ctx context.Context, id string, grace time.Duration) (dbproxy.Key, error)
+}
+
+// Inspector looks into messages and counts.
+type Inspector interface {
+	Recount(ctx context.Context, spec dbproxy.RecountSpec) (dbproxy.RecountReport, error)
+	Message(ctx context.Context, ref dbproxy.MessageRef) (dbproxy.MessageFacts, error)
 }
 
 // target says which accounts a command is about.

@@ -118,6 +118,7 @@ func Serve(ctx context.Context, l net.Listener, b Backend, log *slog.Logger) err
 	handle(mux, "/apikeys/rotate", log, func(ctx context.Context, r rotateKey) (dbproxy.Key, error) {
 		return b.RotateAPIKey(ctx, r.ID, r.Grace)
 	})
+	handle(mux, "/message", log, b.Message)
 	server := &http.Server{
 		Handler: mux, ReadHeaderTimeout: dialTimeout, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
@@ -277,4 +278,10 @@ func (r *remote) RevokeAPIKey(ctx context.Context, id string) error {
 func (r *remote) RotateAPIKey(ctx context.Context, id string, grace time.Duration) (made dbproxy.Key, err error) {
 	err = r.call(ctx, "/apikeys/rotate", rotateKey{id, grace}, &made)
 	return made, err
+}
+
+// Message implements Backend.
+func (r *remote) Message(ctx context.Context, ref dbproxy.MessageRef) (facts dbproxy.MessageFacts, err error) {
+	err = r.call(ctx, "/message", ref, &facts)
+	return facts, err
 }

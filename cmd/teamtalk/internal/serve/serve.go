@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
@@ -52,6 +53,7 @@ type server struct {
 	parts  []*part      // in the order of their start
 	failed chan error   // why a part ended by itself
 	ready  []func() error
+	health []string // lines of the file of addresses
 	cache  *miniredis.Miniredis
 	clock  *clock.Clock
 }
@@ -223,6 +225,20 @@ func (s *server) startAdmin(ctx context.Context, db *dbproxy.Server) error {
 	s.start(ctx, "operators' socket", func(ctx context.Context) error {
 		return admin.Serve(ctx, l, db.Admin(), s.own)
 	})
+	return s.writeAddrs(ctx)
+}
+
+// writeAddrs keeps the addresses of the health ports in the data folder, for
+// "teamtalk trace", as long as the roles run.
+func (s *server) writeAddrs(ctx context.Context) error {
+	file := filepath.Join(s.cfg.Data, admin.AddrsFile)
+	if err := os.WriteFile(file, []byte(strings.Join(s.health, "\n")+"\n"), 0o600); err != nil {
+		return fmt.Errorf("write addresses: %w", err)
+	}
+	s.start(ctx, "addresses", func(ctx context.Context) error {
+		<-ctx.Done()
+		return os.Remove(file)
+	})
 	return nil
 }
 
@@ -252,6 +268,7 @@ func startRole(ctx context.Context, s *server, name string, cfg process, open fu
 		}
 		return nil
 	})
+	s.health = append(s.health, name+"_1.http="+o.Addr())
 	s.start(ctx, name+" health", o.Run)
 	s.start(ctx, name, r.Run)
 	return nil
