@@ -39,7 +39,7 @@ const (
 
 // TestChaos runs a plan against real servers, and then shows that the checker
 // would have noticed: it is given the same logs with one thing changed.
-func TestChaos(t *testing.T) {
+func TestChaos(t *testing.T) { //nolint:paralleltest // a whole cluster at a time
 	if testing.Short() {
 		t.Skip("takes three minutes")
 	}
@@ -76,14 +76,14 @@ func TestChaos(t *testing.T) {
 	if len(r.Kinds) != len(schedule.Kinds()) || r.Acked == 0 || r.Violations == nil || len(r.Violations) != 0 {
 		t.Errorf("%d kinds of faults, %d acknowledged, %d violations", len(r.Kinds), r.Acked, len(r.Violations))
 	}
-	for _, name := range []string{"cluster", "serve"} {
+	for _, name := range []string{"cluster", "serve"} { //nolint:paralleltest // as above
 		t.Run(name, func(t *testing.T) { plantAll(t, filepath.Join(dir, name)) })
 	}
 }
 
 // TestOverload offers five times what a throttled MariaDB can take, for a
 // moment.
-func TestOverload(t *testing.T) {
+func TestOverload(t *testing.T) { //nolint:paralleltest // a whole cluster at a time
 	if testing.Short() {
 		t.Skip("takes a minute")
 	}
@@ -112,6 +112,7 @@ func TestOverload(t *testing.T) {
 
 // plantAll changes one thing at a time in the logs of a run.
 func plantAll(t *testing.T, dir string) {
+	t.Helper()
 	events, sql := readLog(t, filepath.Join(dir, eventFile)), readLog(t, filepath.Join(dir, sqlFile))
 	acked := find(t, events, func(e *event.Event) bool { return e.Name == event.Acked })
 	row := slices.IndexFunc(sql, func(e event.Event) bool { return e.Name == event.Stored && e.Key == events[acked].Key })

@@ -74,7 +74,8 @@ func runCommand(args []string) error {
 	o := options{}
 	f := flag.NewFlagSet("chaos", flag.ContinueOnError)
 	minutes := f.Float64("minutes", 5, "length of the run")
-	faults := f.String("faults", "all", "kinds of faults, as kill,term,stop,flushall,cut,delay,throttle,halfopen,diskfull,readonly,clock,client")
+	faults := f.String("faults", "all",
+		"kinds of faults, as kill,term,stop,flushall,cut,delay,throttle,halfopen,diskfull,readonly,clock,client")
 	f.Uint64Var(&o.Seed, "seed", 0, "repeats the plan of another run; 0 makes one up")
 	f.StringVar(&o.Dir, "dir", "", "folder for logs and the report; default: chaos-SEED")
 	f.StringVar(&o.Bin, "bin", "bin", "folder of the binaries")
@@ -93,7 +94,8 @@ func runCommand(args []string) error {
 	if o.Kinds, err = schedule.Parse(*faults); err != nil {
 		return err
 	}
-	if !slices.Contains([]string{"cluster", "serve", "both"}, o.System) || *minutes <= 0 || o.Rate < 1 || o.Users < 4 || o.Every < time.Second {
+	if !slices.Contains([]string{"cluster", "serve", "both"}, o.System) ||
+		*minutes <= 0 || o.Rate < 1 || o.Users < 4 || o.Every < time.Second {
 		return errors.New("an argument is out of range")
 	}
 	o.Length = time.Duration(*minutes * float64(time.Minute))
@@ -145,7 +147,8 @@ func checkCommand(args []string) error {
 	f := flag.NewFlagSet("chaos check", flag.ContinueOnError)
 	var events, sql string
 	f.StringVar(&events, "events", "", "event logs of clients; more may follow as arguments")
-	f.StringVar(&sql, "sql", "", "what SQL holds; default: sql.jsonl beside the events, if it is there; none: leave SQL out")
+	f.StringVar(&sql, "sql", "",
+		"what SQL holds; default: sql.jsonl beside the events, if it is there; none: leave SQL out")
 	if err := f.Parse(args); err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -131,7 +132,8 @@ func runOverload(ctx context.Context, o overloadOptions) (r *overloadReport, err
 	r.Recovery = l.Open(ctx, recoverIn, usual*r.Sustainable)
 	r.After = l.Open(ctx, recoverIn, usual*r.Sustainable)
 	r.judge()
-	r.Rows = append(r.Rows, figure{"processes that ended by themselves", "0", fmt.Sprint(len(s.Wrong())), len(s.Wrong()) == 0})
+	wrong := len(s.Wrong())
+	r.Rows = append(r.Rows, figure{"processes that ended by themselves", "0", strconv.Itoa(wrong), wrong == 0})
 	return r, ctx.Err()
 }
 
@@ -163,21 +165,25 @@ func (r *overloadReport) judge() {
 	row(r.Sustainable > 0.8*r.Limit && r.Sustainable < 1.2*r.Limit, "messages per second that MariaDB allows",
 		fmt.Sprintf("about %.0f", r.Limit), fmt.Sprintf("%.0f", r.Sustainable))
 	offered := float64(r.During.Offered) / r.During.For.Seconds()
-	row(offered > 0.98*r.Offered, "messages per second offered, open loop", fmt.Sprintf(">= %.0f", 0.98*r.Offered), fmt.Sprintf("%.0f", offered))
+	row(offered > 0.98*r.Offered, "messages per second offered, open loop",
+		fmt.Sprintf(">= %.0f", 0.98*r.Offered), fmt.Sprintf("%.0f", offered))
 	seen := r.During.AckedPerSecond()
 	row(seen >= goodput*r.Sustainable, "acknowledged per second meanwhile",
 		fmt.Sprintf(">= %.0f", goodput*r.Sustainable), fmt.Sprintf("%.0f", seen))
 	for _, name := range slices.Sorted(maps.Keys(r.During.Growth)) {
 		bytes := r.During.Growth[name]
-		row(bytes <= growth, "growth of "+name+", MiB", fmt.Sprintf("<= %d", growth>>20), fmt.Sprintf("%.1f", float64(bytes)/(1<<20)))
+		row(bytes <= growth, "growth of "+name+", MiB",
+			fmt.Sprintf("<= %d", growth>>20), fmt.Sprintf("%.1f", float64(bytes)/(1<<20)))
 	}
 	normal := max(normalTimes*r.Before.P99, r.Before.P99+normalPlus)
 	row(r.After.P99 <= normal, "p99 five seconds after, ms", fmt.Sprintf("<= %d", normal.Milliseconds()),
 		fmt.Sprintf("%d (before %d)", r.After.P99.Milliseconds(), r.Before.P99.Milliseconds()))
 	row(r.During.Logins > 0 && r.During.LostProbes == 0, "log-ins, heartbeats unanswered", "0",
 		fmt.Sprintf("%d of %d", r.During.LostProbes, r.During.Logins))
-	row(r.During.SlowLogin < 3*time.Second, "slowest log-in, ms", "< 3000", fmt.Sprint(r.During.SlowLogin.Milliseconds()))
-	row(r.After.Refused+r.After.Failed == 0, "refused five seconds after", "0", fmt.Sprint(r.After.Refused+r.After.Failed))
+	row(r.During.SlowLogin < 3*time.Second, "slowest log-in, ms", "< 3000",
+		strconv.FormatInt(r.During.SlowLogin.Milliseconds(), 10))
+	row(r.After.Refused+r.After.Failed == 0, "refused five seconds after", "0",
+		strconv.FormatInt(r.After.Refused+r.After.Failed, 10))
 }
 
 func (r *overloadReport) kept() bool {
@@ -190,7 +196,8 @@ func (r *overloadReport) kept() bool {
 }
 
 func (r *overloadReport) print(w io.Writer) {
-	fmt.Fprintf(w, "meanwhile %d were refused, %d without an answer, %d connections closed; half of the acknowledged within %v, p99 %v\n\n",
+	fmt.Fprintf(w, "meanwhile %d were refused, %d without an answer, %d connections closed; "+
+		"half of the acknowledged within %v, p99 %v\n\n",
 		r.During.Refused, r.During.Failed, r.During.Closed, r.During.P50, r.During.P99)
 	fmt.Fprintf(w, "%-44s %-14s %-20s\n", "figure", "wanted", "seen")
 	for _, f := range r.Rows {

@@ -105,7 +105,8 @@ func (r *report) add(p *part) {
 // hit returns how many messages were under way, 0 if a fault of the network
 // found no connection.
 func (d *done) hit() int {
-	if d.Conns == 0 && slices.Contains([]schedule.Kind{schedule.Cut, schedule.Delay, schedule.Throttle, schedule.HalfOpen}, d.Kind) {
+	network := []schedule.Kind{schedule.Cut, schedule.Delay, schedule.Throttle, schedule.HalfOpen}
+	if d.Conns == 0 && slices.Contains(network, d.Kind) {
 		return 0
 	}
 	return d.InFlight
@@ -119,7 +120,7 @@ func (p *part) during(t int64) (names []string) {
 	at := time.Duration(t) * time.Microsecond
 	for _, f := range p.Faults {
 		if f.Began <= at+time.Second && at <= f.Ended+before {
-			names = append(names, fmt.Sprintf("#%d %s", f.N, f.Fault.String()))
+			names = append(names, fmt.Sprintf("#%d %s", f.N, f.String()))
 		}
 	}
 	return names
@@ -164,7 +165,8 @@ func (r *report) print(w io.Writer) {
 	for _, p := range r.Systems {
 		fmt.Fprintf(w, "%s: %d sent, %d acknowledged, %d stored, %d pushed, %d found in history only\n",
 			p.Name, p.Sent, p.Acked, p.Stored, p.Received, p.Late)
-		fmt.Fprintf(w, "  %d repeats, %d attempts failed, %d ids left out, %d answers later than 1 s, %d log-ins turned away\n",
+		fmt.Fprintf(w, "  %d repeats, %d attempts failed, %d ids left out, "+
+			"%d answers later than 1 s, %d log-ins turned away\n",
 			p.Repeats, p.Failed, p.Gaps, p.Slow, p.Turned)
 		if p.QuietFor > 0 {
 			fmt.Fprintf(w, "  %.0f acknowledged per second in the %.0f seconds between faults\n",
@@ -244,8 +246,9 @@ func (r *report) timeline(w io.Writer) {
 			for ; i < len(broken) && time.Duration(broken[i].T)*time.Microsecond < f.Began; i++ {
 				fmt.Fprintf(w, "%v\n", broken[i].Violation)
 			}
-			fmt.Fprintf(w, "%9.3fs fault #%d %s, healed at %.3fs: %d in flight, %d connections, %d refused, %d slow, %d closed\n",
-				f.Began.Seconds(), f.N, f.Fault.String(), f.Ended.Seconds(), f.InFlight, f.Conns, f.Nacked, f.Slow, f.Closed)
+			fmt.Fprintf(w, "%9.3fs fault #%d %s, healed at %.3fs: "+
+				"%d in flight, %d connections, %d refused, %d slow, %d closed\n",
+				f.Began.Seconds(), f.N, f.String(), f.Ended.Seconds(), f.InFlight, f.Conns, f.Nacked, f.Slow, f.Closed)
 		}
 		for ; i < len(broken); i++ {
 			fmt.Fprintf(w, "%v\n", broken[i].Violation)

@@ -56,7 +56,9 @@ func run(o options) error {
 	if entries, err := os.ReadDir(o.Dir); err == nil && len(entries) > 0 {
 		return fmt.Errorf("%s is not empty", o.Dir)
 	}
-	report := &report{Seed: o.Seed, Started: time.Now(), Minutes: o.Length.Minutes(), FaultsByKind: map[schedule.Kind]int{}}
+	report := &report{
+		Seed: o.Seed, Started: time.Now(), Minutes: o.Length.Minutes(), FaultsByKind: map[schedule.Kind]int{},
+	}
 	lengths := map[string]time.Duration{"cluster": o.Length, "serve": o.Length}
 	if o.System == "both" {
 		lengths["serve"] = time.Duration(float64(o.Length) * serveShare)
@@ -124,7 +126,8 @@ func runSystem(ctx context.Context, o options, name string, length time.Duration
 	}
 	p.Wrong = s.Wrong() // the last stop, too
 	say("checking %s", name)
-	if p.result, err = check.Files([]string{filepath.Join(cfg.Dir, eventFile)}, filepath.Join(cfg.Dir, sqlFile)); err != nil {
+	events, sql := filepath.Join(cfg.Dir, eventFile), filepath.Join(cfg.Dir, sqlFile)
+	if p.result, err = check.Files([]string{events}, sql); err != nil {
 		return nil, err
 	}
 	return p, nil
@@ -200,7 +203,9 @@ func (p *part) play(ctx context.Context, o options, s *system.System, l *load.Lo
 }
 
 // inject does every fault at its time and waits for the last to be healed.
-func (p *part) inject(ctx context.Context, plan []schedule.Fault, begin time.Time, s *system.System, l *load.Load) error {
+func (p *part) inject(
+	ctx context.Context, plan []schedule.Fault, begin time.Time, s *system.System, l *load.Load,
+) error {
 	var running sync.WaitGroup
 	errs := make(chan error, len(plan))
 	for i := range plan {
@@ -237,7 +242,7 @@ func (p *part) one(ctx context.Context, f *schedule.Fault, s *system.System, l *
 	nacked, slow, closed := l.Nacked.Load(), l.Slow.Load(), l.Closed.Load()
 	hit := func() {
 		for deadline := time.Now().Add(hitFor); l.InFlight() == 0 && time.Now().Before(deadline); {
-			time.Sleep(100 * time.Microsecond)
+			<-time.After(100 * time.Microsecond)
 		}
 		d.Began, d.InFlight = time.Since(p.start), l.InFlight()
 	}

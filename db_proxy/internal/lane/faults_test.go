@@ -56,7 +56,7 @@ type reporter interface {
 // story is what was done to a fixture, and what its callers were told.
 type story struct {
 	t      reporter
-	ctx    context.Context
+	ctx    context.Context //nolint:containedctx // that of the test
 	b      *fixture
 	owners []*Lanes
 	acked  map[im.Conversation]map[string]im.MsgID // by content

@@ -24,10 +24,9 @@ type story struct {
 
 const second = int64(1e6)
 
-func (s *story) add(at int64, e event.Event) *story {
+func (s *story) add(at int64, e event.Event) {
 	e.T = at
 	s.log = append(s.log, e)
-	return s
 }
 
 const pair, group = "single:1-2", "group:7"
@@ -42,7 +41,7 @@ func terminals() []event.Event {
 }
 
 // message lets a terminal send one that everybody else gets.
-func (s *story) message(at int64, from, conv string, id im.MsgID) *story {
+func (s *story) message(at int64, from, conv string, id im.MsgID) {
 	s.serial++
 	key := fmt.Sprintf("%s-%d", from, s.serial)
 	user := uint32(from[0] - '0')
@@ -54,11 +53,11 @@ func (s *story) message(at int64, from, conv string, id im.MsgID) *story {
 		}
 	}
 	s.sql = append(s.sql, event.Event{Name: event.Stored, Conv: conv, ID: id, Key: key, User: user})
-	return s
 }
 
 // tell is the story.
 func tell(t *testing.T) *story {
+	t.Helper()
 	s := &story{t: t}
 	s.add(0, event.Event{Name: event.Group, Conv: group, Users: []uint32{1, 2, 3}})
 	for _, e := range terminals() {
@@ -74,8 +73,10 @@ func tell(t *testing.T) *story {
 	s.add(7*second, event.Event{Name: event.Sent, C: "3.pc", N: 1, Conv: group, Key: "3.pc-x"})
 	s.add(8*second, event.Event{Name: event.Nacked, C: "3.pc", N: 1, Conv: group, Key: "3.pc-x", Why: "denied"})
 	s.message(9*second, "3.pc", group, 3)
-	s.add(30*second, event.Event{Name: event.History, C: "2.pc", Conv: pair, ID: 4, Count: 2, Asked: 29 * second,
-		Page: []event.Item{{ID: 4, Key: "2.pc-6"}, {ID: 3, Key: "2.pc-3"}}})
+	s.add(30*second, event.Event{
+		Name: event.History, C: "2.pc", Conv: pair, ID: 4, Count: 2, Asked: 29 * second,
+		Page: []event.Item{{ID: 4, Key: "2.pc-6"}, {ID: 3, Key: "2.pc-3"}},
+	})
 	s.add(31*second, event.Event{Name: event.Read, C: "1.pc", Conv: pair, ID: 3, Final: true})
 	s.sql = append(s.sql,
 		event.Event{Name: event.Cursor, User: 1, Conv: pair, ID: 3},
@@ -138,11 +139,12 @@ func find(events []event.Event, match func(*event.Event) bool) *event.Event {
 	return nil
 }
 
-func (s *story) event(name event.Name, client, key string) *event.Event {
+// received finds the push of a message to 1.phone.
+func (s *story) received(key string) *event.Event {
 	s.t.Helper()
-	e := find(s.log, func(e *event.Event) bool { return e.Name == name && e.C == client && e.Key == key })
+	e := find(s.log, func(e *event.Event) bool { return e.Name == event.Received && e.C == "1.phone" && e.Key == key })
 	if e == nil {
-		s.t.Fatalf("the story has no %s of %s by %s", name, key, client)
+		s.t.Fatalf("the story has no push of %s", key)
 	}
 	return e
 }
@@ -196,10 +198,10 @@ var plants = []struct {
 	}},
 	{"two rows have one id", Twice, true, func(s *story) { s.row(pair, 4).ID = 3 }},
 	{"a message was pushed under two ids", Twice, false, func(s *story) {
-		s.event(event.Received, "1.phone", "2.pc-6").ID = 5
+		s.received("2.pc-6").ID = 5
 	}},
 	{"one id stands for two messages", Twice, false, func(s *story) {
-		s.event(event.Received, "1.phone", "2.pc-6").Key = "2.pc-3"
+		s.received("2.pc-6").Key = "2.pc-3"
 	}},
 	{"a repeat is acknowledged with a new id", AckChanged, false, func(s *story) {
 		s.add(2*second+500, event.Event{Name: event.Sent, C: "1.pc", N: 1, Conv: pair, Key: "1.pc-1", Again: true})
@@ -254,11 +256,11 @@ var plants = []struct {
 		s.row(pair, 1).Key, s.row(pair, 2).Key = "1.pc-2", "1.pc-1"
 	}},
 	{"pushes change places", PushOrder, false, func(s *story) {
-		a, b := s.event(event.Received, "1.phone", "1.pc-1"), s.event(event.Received, "1.phone", "1.pc-2")
+		a, b := s.received("1.pc-1"), s.received("1.pc-2")
 		a.ID, a.Key, b.ID, b.Key = b.ID, b.Key, a.ID, a.Key
 	}},
 	{"a push comes twice", PushOrder, false, func(s *story) {
-		e := *s.event(event.Received, "1.phone", "1.pc-1")
+		e := *s.received("1.pc-1")
 		s.add(e.T+1, e)
 	}},
 	{"a terminal never gets a message", Undelivered, false, func(s *story) {

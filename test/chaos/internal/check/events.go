@@ -22,6 +22,7 @@ func (c *Checker) Event(e *event.Event) error {
 		}
 		c.clients[e.C] = &terminal{name: e.C, user: e.User, pc: e.PC, acks: e.Acks}
 		return nil
+	default:
 	}
 	visit, ok := visits[e.Name]
 	if !ok {

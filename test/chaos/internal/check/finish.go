@@ -186,7 +186,8 @@ func (c *Checker) unread(t *terminal, _ *conv, e *event.Event) {
 		sum += count.Unread
 	}
 	if sum != e.Total {
-		c.violate(Violation{Rule: UnreadDrift, T: e.T, Client: t.name}, "%s has %d unread in total and %d in the list", t.name, e.Total, sum)
+		c.violate(Violation{Rule: UnreadDrift, T: e.T, Client: t.name},
+			"%s has %d unread in total and %d in the list", t.name, e.Total, sum)
 	}
 	if e.Final {
 		t.final = true
@@ -201,12 +202,14 @@ func (c *Checker) finishReads() {
 	}
 	for r, id := range c.finalReads {
 		if c.cursors[r] < id {
-			c.violate(Violation{Rule: ReadLost, Conv: r.conv, ID: id}, "user %d has read %s up to #%d; the cursor is #%d", r.user, r.conv, id, c.cursors[r])
+			c.violate(Violation{Rule: ReadLost, Conv: r.conv, ID: id},
+				"user %d has read %s up to #%d; the cursor is #%d", r.user, r.conv, id, c.cursors[r])
 		}
 	}
 	for r, cursor := range c.cursors {
 		if highest := c.highestRead(r); cursor > highest {
-			c.violate(Violation{Rule: CursorAhead, Conv: r.conv, ID: cursor}, "the cursor of user %d in %s is #%d; he has read up to #%d", r.user, r.conv, cursor, highest)
+			c.violate(Violation{Rule: CursorAhead, Conv: r.conv, ID: cursor},
+				"the cursor of user %d in %s is #%d; he has read up to #%d", r.user, r.conv, cursor, highest)
 		}
 	}
 }

@@ -61,7 +61,9 @@ func (l *Load) newPlayer(i int, phone bool, rng *rand.Rand) *player {
 		p.profile = []client.Profile{client.Android(), client.IOS()}[i%2]
 		p.acks = i%4 == 0
 	} else {
-		p.profile = []client.Profile{client.Native(), client.Native(), client.Windows(), client.Native(), client.Mac(), client.Web()}[i%6]
+		p.profile = []client.Profile{
+			client.Native(), client.Native(), client.Windows(), client.Native(), client.Mac(), client.Web(),
+		}[i%6]
 		p.acks = p.profile.Name == "native"
 	}
 	p.name = p.login + "." + kind
@@ -235,7 +237,7 @@ const (
 // play sends and reads until the connection ends, now and then by its own
 // choice.
 func (p *player) play(ctx context.Context, l *link) {
-	next, read, ask, change := p.soon(p.pace()), p.soon(readEvery), p.soon(askEvery), p.soon(switchEvery)
+	d := due{p.soon(p.pace()), p.soon(readEvery), p.soon(askEvery), p.soon(switchEvery)}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -249,34 +251,37 @@ func (p *player) play(ctx context.Context, l *link) {
 		now := time.Now()
 		p.obey(l)
 		p.resend(l)
-		if !p.load.quiet.Load() {
-			if now.After(next) {
-				// What a moment of being late cost is made up for, not more.
-				next = next.Add(time.Until(p.soon(p.pace())))
-				if late := now.Add(-catchUpFor); next.Before(late) {
-					next = late
-				}
-				p.sendNew(ctx, l)
-			}
-			if now.After(read) {
-				read = p.soon(readEvery)
-				p.readSome(l)
-			}
-			if now.After(ask) {
-				ask = p.soon(askEvery)
-				if p.catchUp(ctx, l, false) != nil {
-					return
-				}
-			}
-			if now.After(change) {
-				return
-			}
-		}
-		if p.switching() {
+		if !p.load.quiet.Load() && !p.act(ctx, l, now, &d) || p.switching() {
 			return
 		}
-		timer.Reset(min(max(time.Until(next), time.Millisecond), tickEvery))
+		timer.Reset(min(max(time.Until(d.send), time.Millisecond), tickEvery))
 	}
+}
+
+// due is when a terminal does what next.
+type due struct{ send, read, ask, change time.Time }
+
+// act does what is due; false when the connection is to be left.
+func (p *player) act(ctx context.Context, l *link, now time.Time, d *due) bool {
+	if now.After(d.send) {
+		// What a moment of being late cost is made up for, not more.
+		d.send = d.send.Add(time.Until(p.soon(p.pace())))
+		if late := now.Add(-catchUpFor); d.send.Before(late) {
+			d.send = late
+		}
+		p.sendNew(ctx, l)
+	}
+	if now.After(d.read) {
+		d.read = p.soon(readEvery)
+		p.readSome(l)
+	}
+	if now.After(d.ask) {
+		d.ask = p.soon(askEvery)
+		if p.catchUp(ctx, l, false) != nil {
+			return false
+		}
+	}
+	return !now.After(d.change)
 }
 
 // switching reports that the terminal is to go to another server, or for good.

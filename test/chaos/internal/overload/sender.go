@@ -113,7 +113,7 @@ func (s *sender) answered(token uint64, _ im.MsgID, err error) {
 		}
 	}
 	if s.again.Load() && err == nil {
-		s.send(context.Background(), now) //nolint:forbidigo // nobody waits for it
+		s.send(context.Background(), now)
 	}
 }
 

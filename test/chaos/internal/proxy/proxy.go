@@ -174,7 +174,7 @@ func (p *Proxy) accept() {
 			return
 		}
 		if err != nil {
-			time.Sleep(10 * time.Millisecond) // no descriptors left: others will be closed
+			<-time.After(10 * time.Millisecond) // no descriptors left: others will be closed
 			continue
 		}
 		p.running.Go(func() { p.serve(nc) })

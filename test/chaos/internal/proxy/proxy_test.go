@@ -100,7 +100,7 @@ func TestPassesOn(t *testing.T) {
 	if err := c.(*net.TCPConn).CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Read(got); err != io.EOF {
+	if _, err := c.Read(got); !errors.Is(err, io.EOF) {
 		t.Error(err)
 	}
 }

@@ -79,8 +79,9 @@ func (s *System) Supports(k Kind) bool {
 		return s.Redis != ""
 	case Clock:
 		return len(s.Clocks) > 0
+	default:
+		return true
 	}
-	return true
 }
 
 // Fault is one planned fault.

@@ -122,7 +122,8 @@ func (s *System) createDatabase(ctx context.Context) error {
 		return err
 	}
 	defer server.Close()
-	if _, err := server.ExecContext(ctx, "CREATE DATABASE teamtalk CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"); err != nil {
+	const create = "CREATE DATABASE teamtalk CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+	if _, err := server.ExecContext(ctx, create); err != nil {
 		return fmt.Errorf("create database: %w", err)
 	}
 	return nil

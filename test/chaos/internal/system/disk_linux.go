@@ -1,6 +1,7 @@
 package system
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -31,7 +32,7 @@ func mountDisk(path string, size int64) (*disk, error) {
 	}
 	d := &disk{path: path, size: size}
 	if _, err := os.Stat(aside); err == nil {
-		if out, err := exec.Command("cp", "-a", aside+"/.", path).CombinedOutput(); err != nil {
+		if out, err := exec.CommandContext(context.Background(), "cp", "-a", aside+"/.", path).CombinedOutput(); err != nil {
 			return nil, errors.Join(fmt.Errorf("fill %s: %w: %s", path, err, out), d.unmount())
 		}
 		if err := os.RemoveAll(aside); err != nil {

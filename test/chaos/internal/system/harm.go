@@ -4,6 +4,7 @@ package system
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -26,6 +27,7 @@ func (s *System) Inject(ctx context.Context, f *schedule.Fault, begin func(), hi
 		return s.weather(ctx, f, begin, hit)
 	case schedule.Client:
 		return fmt.Errorf("%s is what clients do", f)
+	default:
 	}
 	p, err := s.part(f.Target)
 	if err != nil {
@@ -59,8 +61,9 @@ func (s *System) Inject(ctx context.Context, f *schedule.Fault, begin func(), hi
 		return s.diskFull(ctx, f.For)
 	case schedule.ReadOnly:
 		return s.readOnly(ctx, p, f.For)
+	default:
+		return fmt.Errorf("nobody knows how to %s", f)
 	}
-	return fmt.Errorf("nobody knows how to %s", f)
 }
 
 // pause waits, less if ctx ends.
@@ -138,14 +141,14 @@ func (s *System) Term(ctx context.Context, name string) error {
 func (s *System) flush(ctx context.Context) error {
 	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", s.redis.Addr())
 	if err != nil {
-		return nil //nolint:nilerr // it is down, and has nothing to forget
+		return nil // it is down, and has nothing to forget
 	}
 	defer conn.Close()
 	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		return err
 	}
 	if _, err := conn.Write([]byte("FLUSHALL\r\n")); err != nil {
-		return nil //nolint:nilerr // as above
+		return nil // as above
 	}
 	_, _ = conn.Read(make([]byte, 16)) // +OK, or a server that just ended
 	return nil
@@ -176,6 +179,7 @@ func (s *System) weather(ctx context.Context, f *schedule.Fault, begin func(), h
 	case schedule.Throttle:
 		hit(p.Set(from, proxy.Weather{Rate: f.Rate}))
 		defer p.Set(from, proxy.Weather{})
+	default:
 	}
 	pause(ctx, f.For)
 	return nil
@@ -229,7 +233,7 @@ func (s *System) diskFull(ctx context.Context, d time.Duration) error {
 	return s.disk.full(false)
 }
 
-var errNoDisk = fmt.Errorf("the data has no file system of its own")
+var errNoDisk = errors.New("the data has no file system of its own")
 
 // readOnly ends a process and lets it come back to data that it may not write.
 // It may start or not; in the end it gets its data back.

@@ -90,7 +90,8 @@ func newSystem(name string, cfg Config) (*System, error) {
 		return nil, fmt.Errorf("make folder: %w", err)
 	}
 	return &System{
-		Name: name, cfg: cfg, parts: map[string]*part{}, pidFiles: map[string]string{}, proxies: map[string]*proxy.Proxy{}, Seen: map[string]string{},
+		Name: name, cfg: cfg, parts: map[string]*part{}, pidFiles: map[string]string{},
+		proxies: map[string]*proxy.Proxy{}, Seen: map[string]string{},
 	}, nil
 }
 
@@ -121,7 +122,7 @@ func (s *System) front(ctx context.Context, name string, port int) error {
 }
 
 // proxyOffset is the distance from the port of a server to that of its proxy.
-const proxyOffset = 400
+const proxyOffset = 1200
 
 func local(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
@@ -197,7 +198,8 @@ func (s *System) watch(p *part, process *procs.Process) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p.ending != process {
-		s.wrong = append(s.wrong, fmt.Sprintf("%s ended by itself with %d: %s", p.name, process.ExitCode(), lastLine(process.LogTail())))
+		s.wrong = append(s.wrong,
+			fmt.Sprintf("%s ended by itself with %d: %s", p.name, process.ExitCode(), lastLine(process.LogTail())))
 	}
 }
 
