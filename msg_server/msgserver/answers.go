@@ -131,16 +131,6 @@ func (s *Server) signatureChanged(_ *link.Link, pdu wire.PDU) {
 	})
 }
 
-// avatarChanged answers every terminal of the user, 020D. The answer does not
-// say which avatar, so nobody else can be told. Source: flows.md §11.
-func (s *Server) avatarChanged(_ *link.Link, pdu wire.PDU) {
-	if c := s.passTo(pdu); c != nil {
-		_, body, _ := pdubody.TakeAttach(pdu.Body)
-		frame := wire.Append(nil, wire.ChangeAvatarRes, 0, body)
-		s.push([]uint32{uint32(c.user())}, c.conn.ID(), frame)
-	}
-}
-
 // tellAll pushes to every connection of every server.
 func (s *Server) tellAll(command wire.Command, m proto.Message) {
 	frame := mustFrame(command, m)

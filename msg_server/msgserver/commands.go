@@ -35,7 +35,7 @@ func (s *Server) clientCommands() map[wire.Command]*clientCommand {
 		{id: wire.RemoveSessionReq, handle: s.removeSession},
 		{id: wire.AllUsersReq, handle: s.allUsers},
 		{id: wire.UsersStatusReq, handle: s.usersStatus},
-		{id: wire.ChangeAvatarReq, handle: forward[buddy.IMChangeAvatarReq](s, general)},
+		{id: wire.ChangeAvatarReq, handle: s.changeAvatar},
 		{id: wire.DepartmentsReq, handle: forward[buddy.IMDepartmentReq](s, general)},
 		{id: wire.ChangeSignInfoReq, handle: forward[buddy.IMChangeSignInfoReq](s, general)},
 

@@ -303,11 +303,11 @@ func (s *Server) heartbeat(c *client, pdu wire.PDU) {
 // The kinds of our attach_data: a kind, then a number that is never used
 // again. Source: wire.md §8.
 const (
-	attachKindConn byte = 1 // a client connection
-	attachKindSend byte = 2 // a message being stored
-	attachKindAsk  byte = 3 // a question of this server's own
-
-	attachKindRound byte = 4 // a question that another one waits for
+	attachKindConn   byte = 1 // a client connection
+	attachKindSend   byte = 2 // a message being stored
+	attachKindAsk    byte = 3 // a question of this server's own
+	attachKindRound  byte = 4 // a question that another one waits for
+	attachKindAvatar byte = 5 // a client connection; the new avatar follows
 )
 
 const attachSize = 12

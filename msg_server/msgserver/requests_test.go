@@ -150,8 +150,10 @@ func TestRequestsPassThrough(t *testing.T) {
 		if pdu := asker.want(q.answer, res); pdu.Seq != seq || !proto.Equal(res, q.res) {
 			t.Errorf("%v: seq %d, %v", q.answer, pdu.Seq, res)
 		}
-		if q.command == wire.ChangeAvatarReq { // all terminals of the user
+		if q.command == wire.ChangeAvatarReq { // see TestAvatar
 			phone.push(q.answer, res)
+			phone.push(wire.AvatarChangedNotify, nil)
+			asker.push(wire.AvatarChangedNotify, nil)
 		}
 		asker.sendBody(q.command, seq, []byte{0xff})
 		asker.quiet()
@@ -483,6 +485,58 @@ func TestSignature(t *testing.T) {
 			}
 			u.quiet()
 			other.quiet()
+		})
+	}
+}
+
+// A new avatar is told to the user's terminals and to everybody, on every
+// server of ours. Originals know neither between servers. Source: flows.md §11,
+// defect F4.
+func TestAvatar(t *testing.T) {
+	t.Parallel()
+	for name, route := range map[string]*neighbour{"ours": ourRoute(t), "original": originalRoute(t)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorldOf(t, setup{routes: []*neighbour{route}})
+			u, own, other := w.login(7, im.Mac), w.login(7, im.Android), w.login(8, im.Windows)
+			ask := func(result uint32) {
+				u.send(wire.ChangeAvatarReq, 3, &buddy.IMChangeAvatarReq{UserId: n(0), AvatarUrl: proto.String("g0/new.png")})
+				r := w.db1.want(wire.ChangeAvatarReq)
+				req := decode(t, r.Body, new(buddy.IMChangeAvatarReq))
+				if req.GetUserId() != 7 || req.GetAvatarUrl() != "g0/new.png" {
+					t.Errorf("020C: %v", req)
+				}
+				r.answer(t, wire.ChangeAvatarRes, &buddy.IMChangeAvatarRsp{
+					UserId: n(7), ResultCode: n(result), AttachData: req.GetAttachData(),
+				})
+				res := new(buddy.IMChangeAvatarRsp)
+				if pdu := u.want(wire.ChangeAvatarRes, res); pdu.Seq != 3 || res.GetResultCode() != result || res.AttachData != nil {
+					t.Errorf("020D: seq %d, %v", pdu.Seq, res)
+				}
+			}
+			ask(1)
+			own.quiet()
+			ask(0)
+			own.push(wire.ChangeAvatarRes, nil)
+			for _, c := range []*user{u, own, other} {
+				note := new(buddy.IMAvatarChangedNotify)
+				if c.push(wire.AvatarChangedNotify, note); note.GetChangedUserId() != 7 || note.GetAvatarUrl() != "g0/new.png" {
+					t.Errorf("0212: %v", note)
+				}
+				c.quiet()
+			}
+			if name == "ours" {
+				for _, want := range []struct {
+					command wire.Command
+					targets []uint32
+				}{{wire.ChangeAvatarRes, []uint32{7}}, {wire.AvatarChangedNotify, nil}} {
+					m := decode(t, route.want(wire.Relay).Body, new(extension.IMRelay))
+					if wire.Command(m.GetCommand()) != want.command || !slices.Equal(m.GetTargets(), want.targets) {
+						t.Errorf("0783: %v", m)
+					}
+				}
+			}
+			route.quiet()
 		})
 	}
 }

@@ -161,6 +161,12 @@ func (r *routes) relay(targets []uint32, command wire.Command, body []byte, orde
 	return len(live)
 }
 
+// capable reports whether the master is one of ours, which relays anything.
+func (r *routes) capable() bool {
+	live := r.links()
+	return len(live) > 0 && live[0].Has(link.CapRelay)
+}
+
 // toAll sends the body of a push to every connection of every other server,
 // and reports whether it comes back to this one, too.
 func (r *routes) toAll(command wire.Command, body []byte) (returns bool) {
@@ -168,7 +174,7 @@ func (r *routes) toAll(command wire.Command, body []byte) (returns bool) {
 	if len(live) == 0 {
 		return false
 	}
-	if live[0].Has(link.CapRelay) {
+	if r.capable() {
 		r.relay(nil, command, body, nil)
 		return false
 	}

@@ -57,7 +57,7 @@ func (s *Server) relay(from *link.Link, pdu wire.PDU) {
 			if len(w.relay.Targets) == 0 {
 				s.sent(l.SendPDU(wire.Relay, 0, pdu.Body))
 			}
-		case !isExtension(w.relay.Command):
+		case original(w.relay.Command):
 			s.sent(l.SendPDU(w.relay.Command, 0, w.relay.Body))
 		}
 	}
@@ -70,6 +70,13 @@ func (s *Server) release(w *workspace) {
 	}
 }
 
-// isExtension reports whether a command is one that originals do not have: in
-// the upper half of its service.
-func isExtension(command wire.Command) bool { return command&0x80 != 0 }
+// original reports whether original msg_servers take a command from a
+// route_server. Source: commands.md.
+func original(command wire.Command) bool {
+	switch command {
+	case wire.MsgData, wire.P2PCommand, wire.MsgReadNotify, wire.ServerKickUser, wire.GroupChangeMemberNotify,
+		wire.FileNotify, wire.RemoveSessionNotify, wire.SignInfoChangedNotify:
+		return true
+	}
+	return false
+}

@@ -97,6 +97,7 @@ func TestRelay(t *testing.T) {
 		"at the original":    {[]uint32{12, 10}, wire.MsgReadNotify, []uint32{10}, nil, true},
 		"everybody":          {nil, wire.MsgData, []uint32{}, []uint32{}, true},
 		"an extension":       {[]uint32{10}, wire.MsgDelivered, []uint32{10}, nil, false},
+		"not between them":   {nil, wire.AvatarChangedNotify, []uint32{}, []uint32{}, false},
 	}
 	for name, tc := range cases {
 		m := relayOf(tc.command, tc.targets...)
