@@ -169,6 +169,12 @@ func parse[C any](t *testing.T, as func(r io.Reader, name string) (C, error), te
 
 func openLogin(t *testing.T, reg *recorder) {
 	t.Helper()
+	s, err := newLogin(t, reg)
+	runOnce(t, s, err)
+}
+
+func newLogin(t *testing.T, reg *recorder) (*loginserver.Server, error) {
+	t.Helper()
 	cfg := parse(t, loginserver.ParseConfig, `
 ClientListenIP=127.0.0.1
 ClientPort=%d
@@ -179,11 +185,16 @@ MsgServerPort=%d
 msfs=http://127.0.0.1:8700
 discovery=http://127.0.0.1/api/discovery
 `)
-	s, err := loginserver.New(cfg, loginserver.Deps{Log: discard, Reg: reg, Clock: time.Now})
-	runOnce(t, s, err)
+	return loginserver.New(cfg, loginserver.Deps{Log: discard, Reg: reg, Clock: time.Now})
 }
 
 func openMsg(t *testing.T, reg *recorder) {
+	t.Helper()
+	s, err := newMsg(t, reg)
+	runOnce(t, s, err)
+}
+
+func newMsg(t *testing.T, reg *recorder) (*msgserver.Server, error) {
 	t.Helper()
 	trace.NewHandler("msg_server", nil, nil, reg)
 	cfg := parse(t, msgserver.ParseConfig, `
@@ -198,8 +209,7 @@ LoginServerPort1=%d
 RouteServerIP1=127.0.0.1
 RouteServerPort1=%d
 `)
-	s, err := msgserver.New(cfg, msgserver.Deps{Log: discard, Reg: reg, Clock: time.Now})
-	runOnce(t, s, err)
+	return msgserver.New(cfg, msgserver.Deps{Log: discard, Reg: reg, Clock: time.Now})
 }
 
 func openHTTP(t *testing.T, reg *recorder) {
@@ -218,13 +228,24 @@ RouteServerPort1=%d
 
 func openRoute(t *testing.T, reg *recorder) {
 	t.Helper()
-	trace.NewHandler("route_server", nil, nil, reg)
-	cfg := parse(t, routeserver.ParseConfig, "ListenIP=127.0.0.1\nListenMsgPort=%d\n")
-	s, err := routeserver.New(cfg, routeserver.Deps{Log: discard, Reg: reg})
+	s, err := newRoute(t, reg)
 	runOnce(t, s, err)
 }
 
+func newRoute(t *testing.T, reg *recorder) (*routeserver.Server, error) {
+	t.Helper()
+	trace.NewHandler("route_server", nil, nil, reg)
+	cfg := parse(t, routeserver.ParseConfig, "ListenIP=127.0.0.1\nListenMsgPort=%d\n")
+	return routeserver.New(cfg, routeserver.Deps{Log: discard, Reg: reg})
+}
+
 func openDB(t *testing.T, reg *recorder) {
+	t.Helper()
+	s, err := newDB(t, reg)
+	runOnce(t, s, err)
+}
+
+func newDB(t *testing.T, reg *recorder) (*dbproxy.Server, error) {
 	t.Helper()
 	trace.NewHandler("db_proxy", nil, nil, reg)
 	cfg := parse(t, dbproxy.ParseConfig, `
@@ -234,8 +255,7 @@ StoreDriver=sqlite
 StorePath=`+filepath.Join(t.TempDir(), "teamtalk.db")+`
 aesKey=`+textcrypt.StandardKey+`
 `)
-	s, err := dbproxy.New(t.Context(), cfg, dbproxy.Deps{Log: discard, Reg: reg, Clock: time.Now})
-	runOnce(t, s, err)
+	return dbproxy.New(t.Context(), cfg, dbproxy.Deps{Log: discard, Reg: reg, Clock: time.Now})
 }
 
 func openFile(t *testing.T, reg *recorder) {

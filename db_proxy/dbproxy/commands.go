@@ -2,6 +2,8 @@ package dbproxy
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"teamtalk/client/textcrypt"
 	"teamtalk/db_proxy/internal/auth"
@@ -39,4 +41,10 @@ func (s *Server) table(deps Deps) error {
 		s.commands[c.ID] = &row{Command: c, succeeded: s.metrics.commands.WithLabelValues(c.ID.String(), im.OK.String())}
 	}
 	return nil
+}
+
+// Commands returns what this server handles, by who sends it, for
+// docs/protocol.md.
+func (s *Server) Commands() map[string][]wire.Command {
+	return map[string][]wire.Command{"msg_server": slices.Collect(maps.Keys(s.commands))}
 }

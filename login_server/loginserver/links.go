@@ -1,6 +1,8 @@
 package loginserver
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -31,17 +33,25 @@ func (m *msgServers) LinkDown(l *link.Link) { m.table.Remove(balance.Server(l.ID
 
 // LinkPDU is link.Handler's.
 func (m *msgServers) LinkPDU(l *link.Link, pdu wire.PDU) {
-	switch pdu.Command {
-	case wire.MsgServerInfo:
-		m.register(l, pdu.Body)
-	case wire.UserCountUpdate:
-		m.count(l, pdu.Body)
-	case wire.MsgServerReq: // a client at this port; the original answers here only
-		l.SendMessage(wire.MsgServerRes, pdu.Seq, m.answerTCP())
-		l.Close(reasonAnswered)
-	default:
+	handle := m.ofServers[pdu.Command]
+	if handle == nil {
 		m.metrics.unknownCommand.Inc()
 		m.log.Debug("unknown command", "peer", l.Addr(), "cmd", uint16(pdu.Command))
+		return
+	}
+	handle(l, pdu)
+}
+
+// commands is the table of what comes to the port for msg_servers.
+// Source: commands.md.
+func (m *msgServers) commands() map[wire.Command]func(*link.Link, wire.PDU) {
+	return map[wire.Command]func(*link.Link, wire.PDU){
+		wire.MsgServerInfo:   func(l *link.Link, pdu wire.PDU) { m.register(l, pdu.Body) },
+		wire.UserCountUpdate: func(l *link.Link, pdu wire.PDU) { m.count(l, pdu.Body) },
+		wire.MsgServerReq: func(l *link.Link, pdu wire.PDU) { // a client here; the original answers at this port only
+			l.SendMessage(wire.MsgServerRes, pdu.Seq, m.answerTCP())
+			l.Close(reasonAnswered)
+		},
 	}
 }
 
@@ -101,13 +111,31 @@ func (c *clients) OnOpen(*transport.Conn) {}
 
 // OnPDU is transport.Handler's.
 func (c *clients) OnPDU(conn *transport.Conn, pdu wire.PDU) {
-	switch pdu.Command {
-	case wire.MsgServerReq:
-		conn.SendMessage(wire.MsgServerRes, pdu.Seq, c.answerTCP())
-		conn.Close(reasonAnswered)
-	case wire.Heartbeat:
-	default:
+	handle := c.ofClients[pdu.Command]
+	if handle == nil {
 		c.metrics.unknownCommand.Inc()
+		return
+	}
+	handle(conn, pdu)
+}
+
+// commands is the table of what comes to the TCP port for clients.
+func (c *clients) commands() map[wire.Command]func(*transport.Conn, wire.PDU) {
+	return map[wire.Command]func(*transport.Conn, wire.PDU){
+		wire.MsgServerReq: func(conn *transport.Conn, pdu wire.PDU) {
+			conn.SendMessage(wire.MsgServerRes, pdu.Seq, c.answerTCP())
+			conn.Close(reasonAnswered)
+		},
+		wire.Heartbeat: func(*transport.Conn, wire.PDU) {}, // never answered here
+	}
+}
+
+// Commands returns what this server handles, by who sends it, for
+// docs/protocol.md.
+func (s *Server) Commands() map[string][]wire.Command {
+	return map[string][]wire.Command{
+		"client":     slices.Collect(maps.Keys(s.ofClients)),
+		"msg_server": slices.Collect(maps.Keys(s.ofServers)),
 	}
 }
 

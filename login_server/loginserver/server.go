@@ -20,6 +20,7 @@ import (
 
 	"teamtalk/internal/link"
 	"teamtalk/internal/transport"
+	"teamtalk/internal/wire"
 	"teamtalk/login_server/internal/balance"
 	"teamtalk/login_server/internal/locate"
 )
@@ -45,6 +46,9 @@ type Server struct {
 	table   *balance.Table
 	metrics *metrics
 
+	ofServers map[wire.Command]func(*link.Link, wire.PDU)
+	ofClients map[wire.Command]func(*transport.Conn, wire.PDU)
+
 	stopping atomic.Bool
 }
 
@@ -55,6 +59,8 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, log: deps.Log, clock: deps.Clock, table: new(balance.Table)}
 	s.metrics = newMetrics(deps.Reg, s.table)
+	s.ofServers = (&msgServers{s}).commands()
+	s.ofClients = (&clients{s}).commands()
 	var err error
 	s.engine, err = transport.New(
 		transport.Config{Listeners: s.listeners(deps)}, transport.Deps{Log: deps.Log, Reg: deps.Reg, Clock: deps.Clock})

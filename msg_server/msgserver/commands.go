@@ -1,6 +1,9 @@
 package msgserver
 
 import (
+	"maps"
+	"slices"
+
 	"google.golang.org/protobuf/proto"
 
 	"teamtalk/internal/link"
@@ -63,6 +66,16 @@ func (s *Server) clientCommands() map[wire.Command]*clientCommand {
 		table[rows[i].id] = &rows[i]
 	}
 	return table
+}
+
+// Commands returns what this server handles, by who sends it, for
+// docs/protocol.md.
+func (s *Server) Commands() map[string][]wire.Command {
+	return map[string][]wire.Command{
+		"client":       slices.Collect(maps.Keys(s.commands)),
+		"db_proxy":     append(slices.Collect(maps.Keys(s.answers)), wire.StopReceive), // which package dblink takes
+		"route_server": slices.Collect(maps.Keys(s.relayed)),
+	}
 }
 
 // request is a message of a client that a db_proxy answers.

@@ -1,6 +1,9 @@
 package routeserver
 
 import (
+	"maps"
+	"slices"
+
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
@@ -35,6 +38,12 @@ func (s *Server) table() map[wire.Command]func(*link.Link, wire.PDU) {
 
 		wire.APIPresenceReq: s.whoIsOnline,
 	}
+}
+
+// Commands returns what this server handles, by who sends it, for
+// docs/protocol.md.
+func (s *Server) Commands() map[string][]wire.Command {
+	return map[string][]wire.Command{"msg_server": slices.Collect(maps.Keys(s.commands))}
 }
 
 // announce takes the list of all log-ins of a msg_server (0708), which
