@@ -42,6 +42,7 @@ func (s *Server) dbAnswers() map[wire.Command]answer {
 		wire.GroupCreateRes:       s.pass,
 		wire.GroupChangeMemberRes: s.membersChanged,
 		wire.GroupShieldRes:       s.pass,
+		wire.FileHasOfflineRes:    s.offlineAnswer,
 		wire.TerminalRes:          s.terminalAnswer,
 		wire.BacklogRes:           s.backlogAnswer,
 	}

@@ -9,6 +9,7 @@ import (
 	"teamtalk/internal/link"
 	"teamtalk/internal/wire"
 	"teamtalk/pb/buddy"
+	"teamtalk/pb/file"
 	"teamtalk/pb/login"
 	"teamtalk/pb/message"
 )
@@ -57,6 +58,11 @@ func (s *Server) clientCommands() map[wire.Command]*clientCommand {
 		{id: wire.GroupCreateReq, handle: s.groupCreate},
 		{id: wire.GroupChangeMemberReq, handle: s.groupChangeMember},
 		{id: wire.GroupShieldReq, handle: s.groupShield},
+
+		{id: wire.FileReq, handle: s.fileRequest},
+		{id: wire.FileHasOfflineReq, handle: forward[file.IMFileHasOfflineReq](s, general)},
+		{id: wire.FileAddOfflineReq, handle: s.addOffline},
+		{id: wire.FileDelOfflineReq, handle: s.delOffline},
 
 		{id: wire.P2PCommand, handle: s.p2pCommand},
 		{id: wire.Heartbeat, anybody: true, handle: s.heartbeat},

@@ -308,6 +308,7 @@ const (
 	attachKindAsk    byte = 3 // a question of this server's own
 	attachKindRound  byte = 4 // a question that another one waits for
 	attachKindAvatar byte = 5 // a client connection; the new avatar follows
+	attachKindFile   byte = 6 // a question about a file
 )
 
 const attachSize = 12

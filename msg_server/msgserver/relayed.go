@@ -11,6 +11,7 @@ import (
 	"teamtalk/internal/trace"
 	"teamtalk/internal/wire"
 	"teamtalk/msg_server/internal/deliver"
+	"teamtalk/msg_server/internal/pdubody"
 	"teamtalk/pb/basedefine"
 	"teamtalk/pb/buddy"
 	"teamtalk/pb/extension"
@@ -34,6 +35,7 @@ func (s *Server) relayHandlers() map[wire.Command]relayHandler {
 		wire.RemoveSessionNotify:     plain(s, wire.RemoveSessionNotify, ownTerminals[*buddy.IMRemoveSessionNotify]),
 		wire.MsgReadNotify:           plain(s, wire.MsgReadNotify, ownTerminals[*message.IMMsgDataReadNotify]),
 		wire.P2PCommand:              plain(s, wire.P2PCommand, bothSides),
+		wire.FileNotify:              plain(s, wire.FileNotify, fileReceiver),
 		wire.GroupChangeMemberNotify: plain(s, wire.GroupChangeMemberNotify, membersOf),
 		wire.SignInfoChangedNotify:   s.toEverybody(wire.SignInfoChangedNotify),
 		wire.AvatarChangedNotify:     s.toEverybody(wire.AvatarChangedNotify),
@@ -141,8 +143,15 @@ func (s *Server) plainMessage(body []byte, _ uint16) {
 	s.deliver(o)
 }
 
-// statusAnswer passes 020B to the client who asked.
+// statusAnswer passes 020B to the client who asked, or it is the answer to a
+// question of our own.
 func (s *Server) statusAnswer(body []byte, seq uint16) {
+	if note, _, ok := pdubody.TakeAttach(body); ok {
+		if id := attached(attachKindFile, note); id != 0 {
+			s.fileStatus(id, body)
+			return
+		}
+	}
 	s.passTo(wire.PDU{Header: wire.Header{Command: wire.UsersStatusRes, Seq: seq}, Body: body})
 }
 

@@ -64,6 +64,9 @@ type Server struct {
 	routes   *routes
 	logins   *loginServers
 
+	fileServers *fileServers
+	files       *fileAsks
+
 	sessions *session.Registry[*client]
 	clients  sync.Map // connection id → *client
 	sends    *sends
@@ -98,6 +101,8 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	s.db = dblink.New(cfg.DBServers, cfg.ConcurrentDBConnCnt, s.node, s)
 	s.routes = newRoutes(s, cfg.RouteServers)
 	s.logins = newLoginServers(s, cfg.LoginServers)
+	s.fileServers = newFileServers(s, cfg.FileServers)
+	s.files = newFileAsks(s)
 	s.commands = s.clientCommands()
 	s.answers = s.dbAnswers()
 	s.relayed = s.relayHandlers()
@@ -135,6 +140,7 @@ func (s *Server) Run(ctx context.Context) error {
 	links.Go(func() { s.db.Run(linksCtx, s.engine) })
 	links.Go(func() { s.routes.run(linksCtx, s.engine) })
 	links.Go(func() { s.logins.run(linksCtx, s.engine) })
+	links.Go(func() { s.fileServers.run(linksCtx, s.engine) })
 	links.Go(func() { s.sweep(linksCtx) })
 
 	var err error
@@ -197,6 +203,7 @@ func (s *Server) sweep(ctx context.Context) {
 			for _, q := range s.rounds.overdue(s.clock()) {
 				s.askUnread(q)
 			}
+			s.files.sweep()
 		}
 	}
 }

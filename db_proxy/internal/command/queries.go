@@ -33,6 +33,7 @@ type QueryStore interface { //nolint:interfacebloat // each query asks for its o
 	groupShieldStore
 	deviceTokenStore
 	pushTargetStore
+	offlineFileStore
 	terminalStore
 	apiStore
 }
@@ -106,6 +107,7 @@ func Queries(d QueryDeps) []Command {
 		deviceTokenCommands(&deviceToken{store: d.Store, mirror: d.Cache}),
 		apiCommands(&api{store: d.Store, users: d.Directory, relations: d.Directory, slow: d.Slow}),
 		pushTargetCommands(&pushTargets{store: d.Store, counts: counts, clock: d.Clock}),
+		offlineFileCommands(&offlineFiles{store: d.Store}),
 	)
 	slices.SortFunc(rows, func(a, b Command) int { return cmp.Compare(a.ID, b.ID) })
 	return rows

@@ -1,0 +1,162 @@
+package msgserver
+
+import (
+	"context"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"sync"
+
+	"google.golang.org/protobuf/proto"
+
+	"teamtalk/internal/link"
+	"teamtalk/internal/transport"
+	"teamtalk/internal/wire"
+	"teamtalk/pb/basedefine"
+	"teamtalk/pb/extension"
+	"teamtalk/pb/server"
+)
+
+// fileServers are the links to the file_servers, and the addresses under which
+// clients reach them. Safe from any goroutine.
+type fileServers struct {
+	server *Server
+	addrs  []string
+
+	mu   sync.RWMutex // guards the field below; a leaf
+	live []*fileServer
+}
+
+// fileServer is one of them. addrs is replaced, never appended to: a
+// file_server that comes back may have moved. Source: defects.md G7.
+type fileServer struct {
+	link  *link.Link
+	addrs []*basedefine.IpAddr // for clients; empty until it said so
+}
+
+func newFileServers(s *Server, addrs []string) *fileServers {
+	addrs = slices.Clone(addrs)
+	slices.Sort(addrs)
+	return &fileServers{server: s, addrs: slices.Compact(addrs)}
+}
+
+func (fs *fileServers) run(ctx context.Context, engine *transport.Engine) {
+	var keepers sync.WaitGroup
+	for _, addr := range fs.addrs {
+		keepers.Go(func() { fs.server.node.Keep(ctx, engine, addr, fs) })
+	}
+	keepers.Wait()
+}
+
+// LinkUp is link.Handler's: it asks for the addresses, 0733.
+func (fs *fileServers) LinkUp(l *link.Link) {
+	l.SendMessage(wire.FileServerAddrsReq, 0, &server.IMFileServerIPReq{})
+}
+
+// LinkDown is link.Handler's: whoever waits for this file_server is refused.
+func (fs *fileServers) LinkDown(l *link.Link) {
+	fs.mu.Lock()
+	fs.live = slices.DeleteFunc(slices.Clone(fs.live), func(f *fileServer) bool { return f.link == l })
+	fs.mu.Unlock()
+	fs.server.files.lost(l)
+}
+
+// LinkPDU is link.Handler's.
+func (fs *fileServers) LinkPDU(l *link.Link, pdu wire.PDU) {
+	switch pdu.Command {
+	case wire.FileServerAddrsRes:
+		fs.announced(l, pdu.Body)
+	case wire.FileTransferRes:
+		fs.server.taskMade(l, pdu.Body)
+	case wire.FileTaskRes:
+		fs.server.fileKnown(l, pdu.Body)
+	default:
+		fs.server.metrics.dropped("unknown_command")
+	}
+}
+
+// announced takes the addresses of a file_server, 0734. From then on it gets
+// tasks.
+func (fs *fileServers) announced(l *link.Link, body []byte) {
+	m := new(server.IMFileServerIPRsp)
+	if err := proto.Unmarshal(body, m); err != nil || len(m.GetIpAddrList()) == 0 {
+		fs.server.metrics.dropped("bad_body")
+		return
+	}
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	fs.live = append(slices.DeleteFunc(slices.Clone(fs.live), func(f *fileServer) bool { return f.link == l }),
+		&fileServer{link: l, addrs: m.GetIpAddrList()})
+}
+
+// all returns those that are ready. The slice must not be changed.
+func (fs *fileServers) all() []*fileServer {
+	fs.mu.RLock()
+	defer fs.mu.RUnlock()
+	return fs.live
+}
+
+// any returns one of them at random; nil if there is none.
+func (fs *fileServers) any() *fileServer {
+	live := fs.all()
+	if len(live) == 0 {
+		return nil
+	}
+	return live[rand.IntN(len(live))]
+}
+
+// by returns the one behind a link; nil if it is gone.
+func (fs *fileServers) by(l *link.Link) *fileServer {
+	for _, f := range fs.all() {
+		if f.link == l {
+			return f
+		}
+	}
+	return nil
+}
+
+// ours returns those that answer questions about files.
+func (fs *fileServers) ours() (capable []*fileServer) {
+	for _, f := range fs.all() {
+		if f.link.Has(link.CapFiles) {
+			capable = append(capable, f)
+		}
+	}
+	return capable
+}
+
+// forget tells them that nobody wants a file any more, 058C.
+func (fs *fileServers) forget(task string, user uint32) {
+	for _, f := range fs.ours() {
+		f.link.SendMessage(wire.FileTaskDelete, 0, &extension.IMFileTaskDelete{
+			TaskId: proto.String(task), UserId: proto.Uint32(user),
+		})
+	}
+}
+
+// name is how a file_server is recorded: its first address.
+func (f *fileServer) name() string { return addrText(f.addrs[0]) }
+
+func addrText(a *basedefine.IpAddr) string {
+	return net.JoinHostPort(a.GetIp(), strconv.Itoa(int(a.GetPort())))
+}
+
+// locate returns the addresses of the file_server of that name. One that is
+// not linked is where it was; without a name, or behind a shared store, any
+// will do.
+func (fs *fileServers) locate(name string) []*basedefine.IpAddr {
+	for _, f := range fs.all() {
+		if slices.ContainsFunc(f.addrs, func(a *basedefine.IpAddr) bool { return addrText(a) == name }) {
+			return f.addrs
+		}
+	}
+	if at, err := netip.ParseAddrPort(name); err == nil {
+		return []*basedefine.IpAddr{{Ip: proto.String(at.Addr().String()), Port: proto.Uint32(uint32(at.Port()))}}
+	}
+	if f := fs.any(); f != nil {
+		return f.addrs
+	}
+	return nil
+}
