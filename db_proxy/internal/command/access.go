@@ -24,27 +24,27 @@ type access struct {
 	relations relationFinder
 }
 
-// of finds the messages behind a line of user's recent list and the time from
-// which on he may read them. ok is false when there is nothing for him to
+// of finds the messages behind a line of user's recent list and where the
+// part begins that he may read. ok is false when there is nothing for him to
 // read: the pair never spoke, or he is no member of the group.
-func (a access) of(ctx context.Context, k store.SessionKey) (ref store.ConvRef, since uint32, ok bool, err error) {
+func (a access) of(ctx context.Context, k store.SessionKey) (ref store.ConvRef, since store.Since, ok bool, err error) {
 	ref.Conv = im.ConversationOf(k.User, k.Kind, k.Peer)
 	switch {
 	case k.User == 0 || k.Peer == 0:
-		return ref, 0, false, nil
+		return ref, since, false, nil
 	case k.Kind == im.Single:
 		ref.Relation, ok, err = a.relations.Relation(ctx, ref.Conv.Pair)
-		return ref, 0, ok && err == nil, err
+		return ref, since, ok && err == nil, err
 	}
 	info, err := a.groups.Group(ctx, ref.Conv.Group)
 	if im.CodeOf(err) == im.NotFound {
-		return ref, 0, false, nil
+		return ref, since, false, nil
 	}
 	if err != nil {
-		return ref, 0, false, err
+		return ref, since, false, err
 	}
 	member, ok := memberOf(info, k.User)
-	return ref, member.Joined, ok, nil
+	return ref, member.Since, ok, nil
 }
 
 // memberOf finds a member of a group; Members ascend by user.
@@ -71,7 +71,7 @@ func (a access) previews(
 	ctx context.Context, s previewStore, keys []store.SessionKey,
 ) (map[store.SessionKey]store.Message, error) {
 	refs := make([]store.ConvRef, 0, len(keys))
-	since := make(map[im.Conversation]uint32, len(keys))
+	since := make(map[im.Conversation]store.Since, len(keys))
 	for _, k := range keys {
 		ref, joined, ok, err := a.of(ctx, k)
 		if err != nil {
@@ -89,7 +89,7 @@ func (a access) previews(
 	found := make(map[store.SessionKey]store.Message, len(latest))
 	for _, k := range keys {
 		conv := im.ConversationOf(k.User, k.Kind, k.Peer)
-		if m, ok := latest[conv]; ok && m.Created >= since[conv] {
+		if m, ok := latest[conv]; ok && since[conv].Shows(&m) {
 			found[k] = m
 		}
 	}

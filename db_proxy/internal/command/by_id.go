@@ -14,8 +14,8 @@ import (
 // messageStore reads single messages.
 type messageStore interface {
 	// ByIDs returns those that exist, newest first; of a group only those
-	// stored at since or later.
-	ByIDs(ctx context.Context, ref store.ConvRef, ids []im.MsgID, since uint32) ([]store.Message, error)
+	// that a member may see.
+	ByIDs(ctx context.Context, ref store.ConvRef, ids []im.MsgID, since store.Since) ([]store.Message, error)
 }
 
 // byID answers 030D.

@@ -15,9 +15,9 @@ import (
 // historyStore reads a page of a conversation.
 type historyStore interface {
 	// History returns at most count messages with an id of at most begin,
-	// 0 meaning the newest, newest first; of a group only those stored at
-	// since or later.
-	History(ctx context.Context, ref store.ConvRef, begin im.MsgID, count int, since uint32) ([]store.Message, error)
+	// 0 meaning the newest, newest first; of a group only those
+	// that a member may see.
+	History(ctx context.Context, ref store.ConvRef, begin im.MsgID, count int, since store.Since) ([]store.Message, error)
 }
 
 // history answers 0309.

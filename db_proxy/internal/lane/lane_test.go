@@ -364,7 +364,7 @@ func TestLostAnswerOfACommit(t *testing.T) {
 	if got := send(t, b.Lanes, text(1, 2)); got.err != nil || got.ID != 2 {
 		t.Fatalf("after two failed commits: %+v, %v", got.Sent, got.err)
 	}
-	last, err := b.store.History(t.Context(), store.ConvRef{Conv: im.SingleOf(1, 2), Relation: 1}, 0, 10, 0)
+	last, err := b.store.History(t.Context(), store.ConvRef{Conv: im.SingleOf(1, 2), Relation: 1}, 0, 10, store.Since{})
 	if err != nil || len(last) != 2 {
 		t.Fatalf("%d rows, %v; want 2", len(last), err)
 	}

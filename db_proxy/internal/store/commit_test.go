@@ -146,7 +146,7 @@ func TestTwoWriters(t *testing.T) {
 		if l := must(f.LastMessages(ctx, []ConvRef{r}))(t)[r.Conv]; l.ID != total {
 			t.Errorf("last id %d, want %d without gaps", l.ID, total)
 		}
-		if got := must(f.History(ctx, r, 0, total+10, 0))(t); len(got) != total {
+		if got := must(f.History(ctx, r, 0, total+10, Since{}))(t); len(got) != total {
 			t.Errorf("%d messages stored, want %d", len(got), total)
 		}
 	})
@@ -191,7 +191,7 @@ func TestContent(t *testing.T) {
 			b.Messages = append(b.Messages, f.text(r, im.MsgID(i+1), u[0], c))
 		}
 		check(t, f.Commit(ctx, &b))
-		for i, m := range must(f.History(ctx, r, 0, 100, 0))(t) {
+		for i, m := range must(f.History(ctx, r, 0, 100, Since{}))(t) {
 			if want := contents[len(contents)-1-i]; m.Content != want {
 				t.Errorf("message %d: %.40q, want %.40q", m.ID, m.Content, want)
 			}

@@ -37,14 +37,17 @@ func loadGroups(ctx context.Context, q querier, ids []im.GroupID, lock string) (
 		group im.GroupID
 		Member
 	}
-	scan := func(r scanner) (m row, err error) { return m, r.Scan(&m.group, &m.User, &m.Joined) }
+	scan := func(r scanner) (m row, err error) {
+		return m, r.Scan(&m.group, &m.User, &m.Joined, &m.Since.Time, &m.Since.After)
+	}
 
 	st := nums(q.stmt("SELECT "+groupColumns+" FROM IMGroup g WHERE g.id IN "), ids).add(" ORDER BY g.id")
 	all, err := listStmt(ctx, q, scanGroup, st.add(lock))
 	if err != nil {
 		return nil, err
 	}
-	st = nums(q.stmt("SELECT groupId, userId, joined FROM IMGroupMember WHERE status = 0 AND groupId IN "), ids)
+	st = nums(q.stmt("SELECT groupId, userId, joined, "+sinceTime+", "+sinceID+
+		" FROM IMGroupMember m WHERE status = 0 AND groupId IN "), ids)
 	members, err := listStmt(ctx, q, scan, st.add(" ORDER BY groupId, userId"))
 	if err != nil {
 		return nil, err
@@ -160,10 +163,14 @@ func (s *Store) ChangeMembers(
 		if info = all[0]; len(changed) == 0 {
 			return nil
 		}
-		if err := s.join(ctx, q, group, come); err != nil {
+		newest, err := newestID(ctx, q, ConvRef{Conv: im.GroupOf(group)})
+		if err != nil {
 			return err
 		}
-		if err := s.leave(ctx, q, group, gone); err != nil {
+		if err := s.join(ctx, q, group, newest, come); err != nil {
+			return err
+		}
+		if err := s.leave(ctx, q, group, newest, gone); err != nil {
 			return err
 		}
 		if _, err := q.exec(ctx, `UPDATE IMGroup SET version = version + 1, userCnt = ?, updated = ? WHERE id = ?`,
@@ -193,22 +200,17 @@ func realChanges(members []Member, add, remove []im.UserID) (come, leave []im.Us
 	return come, slices.DeleteFunc(remove, func(u im.UserID) bool { return !is[u] })
 }
 
-func (s *Store) join(ctx context.Context, q querier, group im.GroupID, users []im.UserID) error {
+func (s *Store) join(ctx context.Context, q querier, group im.GroupID, newest im.MsgID, users []im.UserID) error {
 	if len(users) == 0 {
 		return nil
-	}
-	ref := ConvRef{Conv: im.GroupOf(group)}
-	newest, err := newestID(ctx, q, ref)
-	if err != nil {
-		return err
 	}
 	if err := s.addMembers(ctx, q, group, newest, users); err != nil {
 		return err
 	}
-	return s.readUpto(ctx, q, ref.Conv, newest, users...)
+	return s.readUpto(ctx, q, im.GroupOf(group), newest, users...)
 }
 
-func (s *Store) leave(ctx context.Context, q querier, group im.GroupID, users []im.UserID) error {
+func (s *Store) leave(ctx context.Context, q querier, group im.GroupID, newest im.MsgID, users []im.UserID) error {
 	if len(users) == 0 {
 		return nil
 	}
@@ -216,7 +218,7 @@ func (s *Store) leave(ctx context.Context, q querier, group im.GroupID, users []
 	for _, st := range []*stmt{
 		q.stmt("UPDATE IMGroupMember SET status = 1, updated = ").num(now).
 			add(" WHERE groupId = ").num(uint64(group)).add(" AND userId IN "),
-		q.stmt("UPDATE IMRecentSession SET status = 1, updated = ").num(now).
+		q.stmt("UPDATE IMRecentSession SET status = 1, removedId = ").num(uint64(newest)).add(", updated = ").num(now).
 			add(" WHERE type = 2 AND peerId = ").num(uint64(group)).add(" AND userId IN "),
 	} {
 		if err := q.run(ctx, nums(st, users)); err != nil {

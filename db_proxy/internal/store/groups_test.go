@@ -20,7 +20,7 @@ func TestGroups(t *testing.T) {
 		start := f.clock.seconds()
 		want := GroupInfo{
 			ID: id, Name: "名 🎉", Avatar: "a", Creator: u[0], Type: 2, Version: 1, Updated: start,
-			Members: []Member{{u[0], start}, {u[2], start}},
+			Members: []Member{{User: u[0], Joined: start}, {User: u[2], Joined: start}},
 		}
 		same := func(got GroupInfo) {
 			t.Helper()
@@ -37,7 +37,7 @@ func TestGroups(t *testing.T) {
 		if fmt.Sprint(changed) != fmt.Sprint([]im.UserID{u[1], u[2]}) {
 			t.Errorf("changed %v", changed)
 		}
-		want.Version, want.Updated, want.Members = 2, now, []Member{{u[0], start}, {u[1], now}}
+		want.Version, want.Updated, want.Members = 2, now, []Member{{User: u[0], Joined: start}, {User: u[1], Joined: now}}
 		same(info)
 		changed, info, err = f.ChangeMembers(ctx, id, []im.UserID{u[0]}, []im.UserID{u[3]})
 		check(t, err)
@@ -47,7 +47,7 @@ func TestGroups(t *testing.T) {
 		same(info)
 		again := f.clock.add(5)
 		_, info = must2(f.ChangeMembers(ctx, id, []im.UserID{u[2]}, nil))(t)
-		want.Version, want.Updated, want.Members = 3, again, []Member{{u[0], start}, {u[1], now}, {u[2], again}}
+		want.Version, want.Updated, want.Members = 3, again, []Member{{User: u[0], Joined: start}, {User: u[1], Joined: now}, {User: u[2], Joined: again}}
 		same(info)
 		same(must(f.Groups(ctx, []im.GroupID{id}))(t)[0])
 

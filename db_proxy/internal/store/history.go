@@ -12,10 +12,10 @@ const MaxPage = 1000
 
 // History returns at most count messages of a conversation that clients may
 // see, newest first: those with an id of at most begin, 0 meaning the newest.
-// Of a group only what was stored at joinedSince or later. It may lag only
+// Of a group only what a member may see who joined there. It may lag only
 // when begin proves that it does not. Source: flows.md §9.1.
 func (s *Store) History(
-	ctx context.Context, ref ConvRef, begin im.MsgID, count int, joinedSince uint32,
+	ctx context.Context, ref ConvRef, begin im.MsgID, count int, since Since,
 ) ([]Message, error) {
 	if ref.key() == 0 || count <= 0 {
 		return nil, nil
@@ -29,28 +29,28 @@ func (s *Store) History(
 	}
 	// Ids are committed in their order, so a slave that has the first message
 	// of the page has all of it.
-	return s.page(ctx, ref, joinedSince, build, func(all []Message) bool {
+	return s.page(ctx, ref, since, build, func(all []Message) bool {
 		return begin != 0 && len(all) > 0 && all[0].ID == begin
 	})
 }
 
 // ByIDs returns the messages with the given ids that clients may see, newest
 // first; at most im.MaxHistory ids are looked at. Source: flows.md §9.2.
-func (s *Store) ByIDs(ctx context.Context, ref ConvRef, ids []im.MsgID, joinedSince uint32) ([]Message, error) {
+func (s *Store) ByIDs(ctx context.Context, ref ConvRef, ids []im.MsgID, since Since) ([]Message, error) {
 	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
 	ids = ids[max(0, len(ids)-im.MaxHistory):]
 	if ref.key() == 0 || len(ids) == 0 {
 		return nil, nil
 	}
 	build := func(st *stmt) { nums(st.add(" AND m.msgId IN "), ids).add(" ORDER BY m.msgId DESC") }
-	return s.page(ctx, ref, joinedSince, build, func(all []Message) bool { return len(all) == len(ids) })
+	return s.page(ctx, ref, since, build, func(all []Message) bool { return len(all) == len(ids) })
 }
 
 // page reads messages from the slave if what it has is proven complete, else
 // from the master. What was stored before a member joined is cut off here, not
 // in SQL: there the limit would not be reached, and the whole group be read.
 func (s *Store) page(
-	ctx context.Context, ref ConvRef, joinedSince uint32, build func(*stmt), complete func([]Message) bool,
+	ctx context.Context, ref ConvRef, since Since, build func(*stmt), complete func([]Message) bool,
 ) ([]Message, error) {
 	f := familyOf(ref.Conv.Kind)
 	read := func(p *pool) (all []Message, err error) {
@@ -75,10 +75,7 @@ func (s *Store) page(
 			return nil, err
 		}
 	}
-	if ref.Conv.Kind == im.Group && joinedSince > 0 {
-		all = slices.DeleteFunc(all, func(m Message) bool { return m.Created < joinedSince })
-	}
-	return all, nil
+	return slices.DeleteFunc(all, func(m Message) bool { return !since.Shows(&m) }), nil
 }
 
 // messageColumns appends the columns that scan reads, of a table called m.

@@ -278,13 +278,13 @@ func TestSlave(t *testing.T) {
 		got  []Message
 		want string
 	}{
-		"newest":               {must(f.History(ctx, r, 0, 9, 0))(t), "master master master"},
-		"the slave has it":     {must(f.History(ctx, r, 2, 9, 0))(t), "slave slave"},
-		"the slave lags":       {must(f.History(ctx, r, 3, 9, 0))(t), "master master master"},
-		"by id":                {must(f.ByIDs(ctx, r, []im.MsgID{1, 2}, 0))(t), "slave slave"},
-		"by id, slave lags":    {must(f.ByIDs(ctx, r, []im.MsgID{2, 3}, 0))(t), "master master"},
-		"one page from an id":  {must(f.History(ctx, r, 2, 1, 0))(t), "slave"},
-		"no such relation yet": {must(f.History(ctx, ConvRef{r.Conv, 99}, 4, 1, 0))(t), ""},
+		"newest":               {must(f.History(ctx, r, 0, 9, Since{}))(t), "master master master"},
+		"the slave has it":     {must(f.History(ctx, r, 2, 9, Since{}))(t), "slave slave"},
+		"the slave lags":       {must(f.History(ctx, r, 3, 9, Since{}))(t), "master master master"},
+		"by id":                {must(f.ByIDs(ctx, r, []im.MsgID{1, 2}, Since{}))(t), "slave slave"},
+		"by id, slave lags":    {must(f.ByIDs(ctx, r, []im.MsgID{2, 3}, Since{}))(t), "master master"},
+		"one page from an id":  {must(f.History(ctx, r, 2, 1, Since{}))(t), "slave"},
+		"no such relation yet": {must(f.History(ctx, ConvRef{r.Conv, 99}, 4, 1, Since{}))(t), ""},
 	} {
 		var got []string
 		for _, m := range c.got {
@@ -296,7 +296,7 @@ func TestSlave(t *testing.T) {
 	}
 	cfg.Slave.Port = 1 // away
 	f = open(t, cfg)
-	if got := must(f.History(ctx, r, 2, 9, 0))(t); len(got) != 2 {
+	if got := must(f.History(ctx, r, 2, 9, Since{}))(t); len(got) != 2 {
 		t.Errorf("without a slave %v", got)
 	}
 }

@@ -10,32 +10,70 @@ import (
 // line follows from the membership and the time of the last message, so that a
 // message writes nothing per member; a row says when the user himself was
 // active, or removed the line. What is later wins: a message after the removal
-// brings the line back.
+// brings the line back. Times are only good to find those it may have brought
+// back, since clocks differ; the id at the removal decides, where it is known.
 const (
-	recentSingles = `SELECT s.peerId AS peerId, 1 AS type, s.updated AS updated, COALESCE(r.id, 0) AS relation
+	recentSingles = `SELECT s.peerId AS peerId, 1 AS type, s.updated AS updated, COALESCE(r.id, 0) AS relation,
+			0 AS removed
 		FROM IMRecentSession s
 		LEFT JOIN IMRelationShip r ON r.smallId = LEAST(s.userId, s.peerId) AND r.bigId = GREATEST(s.userId, s.peerId)
 		WHERE s.userId = ? AND s.type = 1 AND s.status = 0 AND s.updated > ?`
 	recentGroups = `SELECT m.groupId, 2,
-			GREATEST(COALESCE(s.updated, 0), CASE WHEN g.lastChated >= m.joined THEN g.lastChated ELSE 0 END), 0
+			GREATEST(COALESCE(s.updated, 0), CASE WHEN g.lastChated >= m.joined THEN g.lastChated ELSE 0 END), 0,
+			CASE WHEN s.status = 1 THEN GREATEST(COALESCE(s.removedId, 0), COALESCE(m.joinedId, 0)) ELSE 0 END
 		FROM IMGroupMember m
 		JOIN IMGroup g ON g.id = m.groupId AND g.status = 0
 		LEFT JOIN IMRecentSession s ON s.userId = m.userId AND s.peerId = m.groupId AND s.type = 2
 		WHERE m.userId = ? AND m.status = 0
-			AND (s.status = 0 OR (g.lastChated >= m.joined AND g.lastChated > COALESCE(s.updated, 0)))`
+			AND (s.status = 0 OR (g.lastChated >= m.joined AND (g.lastChated > COALESCE(s.updated, 0)
+				OR (s.removedId IS NOT NULL AND g.lastChated + 60 >= s.updated))))`
 )
+
+// line is a line of the recent list that may be shown.
+type line struct {
+	Session
+	removed im.MsgID // of a group: shown only for a message behind it
+}
+
+func scanLine(user im.UserID) func(scanner) (line, error) {
+	return func(r scanner) (v line, err error) {
+		v.User = user
+		return v, r.Scan(&v.Peer, &v.Kind, &v.Updated, &v.Relation, &v.removed)
+	}
+}
+
+// shown returns the lines that were not removed, or brought back since.
+func shown(ctx context.Context, q querier, lines []line) ([]Session, error) {
+	var refs []ConvRef
+	for _, l := range lines {
+		if l.removed > 0 {
+			refs = append(refs, ConvRef{Conv: im.GroupOf(im.GroupID(l.Peer))})
+		}
+	}
+	newest, err := lastMessages(ctx, q, refs)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]Session, 0, len(lines))
+	for _, l := range lines {
+		if l.removed == 0 || newest[im.GroupOf(im.GroupID(l.Peer))].ID > l.removed {
+			all = append(all, l.Session)
+		}
+	}
+	return all, nil
+}
 
 // Sessions returns at most limit lines of a user's recent list with activity
 // after since, newest first; removed ones are not among them.
 func (s *Store) Sessions(ctx context.Context, user im.UserID, since uint32, limit int) (all []Session, err error) {
-	scan := func(r scanner) (v Session, err error) {
-		v.User = user
-		return v, r.Scan(&v.Peer, &v.Kind, &v.Updated, &v.Relation)
-	}
 	err = s.read(ctx, "sessions", s.exact, func(q querier) error {
-		all, err = list(ctx, q, scan, "SELECT peerId, type, updated, relation FROM ("+
+		lines, err := list(ctx, q, scanLine(user), "SELECT peerId, type, updated, relation, removed FROM ("+
 			recentSingles+" UNION ALL "+recentGroups+") AS recent"+
 			" WHERE updated > ? ORDER BY updated DESC, type, peerId LIMIT ?", user, since, user, since, max(limit, 0))
+		if err != nil {
+			return err
+		}
+		all, err = shown(ctx, q, lines)
 		return err
 	})
 	return all, err
@@ -49,15 +87,15 @@ func (s *Store) RemoveSession(ctx context.Context, k SessionKey) (found bool, er
 		if _, err := lockLog(ctx, q); err != nil {
 			return err
 		}
-		if found, err = s.hide(ctx, q, k); err != nil || !found {
-			return err
-		}
 		ref, err := refOf(ctx, q, k)
 		if err != nil {
 			return err
 		}
 		newest, err := newestID(ctx, q, ref)
 		if err != nil {
+			return err
+		}
+		if found, err = s.hide(ctx, q, k, newest); err != nil || !found {
 			return err
 		}
 		if err := s.readUpto(ctx, q, ref.Conv, newest, k.User); err != nil {
@@ -70,25 +108,26 @@ func (s *Store) RemoveSession(ctx context.Context, k SessionKey) (found bool, er
 
 // hide sets the row of a line to removed, creating it for a group that had
 // none, and reports whether the line was shown.
-func (s *Store) hide(ctx context.Context, q querier, k SessionKey) (bool, error) {
+func (s *Store) hide(ctx context.Context, q querier, k SessionKey, newest im.MsgID) (bool, error) {
 	if k.Kind == im.Single {
 		n, err := q.exec(ctx, `UPDATE IMRecentSession SET status = 1, updated = ?
 			WHERE userId = ? AND peerId = ? AND type = 1 AND status = 0`, s.now(), k.User, k.Peer)
 		return n > 0, err
 	}
-	scan := func(r scanner) (updated uint32, err error) {
-		var skip uint32
-		return updated, r.Scan(&skip, &skip, &updated, &skip)
-	}
-	lines, err := list(ctx, q, scan, recentGroups+" AND m.groupId = ?", k.User, k.Peer)
-	if err != nil || len(lines) == 0 {
+	lines, err := list(ctx, q, scanLine(k.User), recentGroups+" AND m.groupId = ?", k.User, k.Peer)
+	if err != nil {
 		return false, err
 	}
-	// Not before the last message, or that would bring the line back.
-	at := max(s.now(), lines[0])
-	_, err = q.exec(ctx, `INSERT INTO IMRecentSession (userId, peerId, type, status, created, updated)
-		VALUES (?, ?, 2, 1, ?, ?)
-		ON DUPLICATE KEY UPDATE status = 1, updated = VALUES(updated)`, k.User, k.Peer, at, at)
+	was, err := shown(ctx, q, lines)
+	if err != nil || len(was) == 0 {
+		return false, err
+	}
+	// Not before the last message: an original goes by the time.
+	at := max(s.now(), was[0].Updated)
+	_, err = q.exec(ctx, `INSERT INTO IMRecentSession (userId, peerId, type, status, created, updated, removedId)
+		VALUES (?, ?, 2, 1, ?, ?, ?)
+		ON DUPLICATE KEY UPDATE status = 1, updated = VALUES(updated), removedId = VALUES(removedId)`,
+		k.User, k.Peer, at, at, newest)
 	return true, err
 }
 

@@ -71,7 +71,18 @@ type GroupInfo struct {
 type Member struct {
 	User   im.UserID
 	Joined uint32
+	Since  Since
 }
+
+// Since is where the part of a conversation begins that a user may see. The
+// zero value: at its first message.
+type Since struct {
+	After im.MsgID // the newest message when he joined
+	Time  uint32   // Unix seconds; where that is not known: who joined through an original, or long ago
+}
+
+// Shows reports whether a message is in that part.
+func (s Since) Shows(m *Message) bool { return m.ID > s.After && m.Created >= s.Time }
 
 // Message is a row of a message table.
 type Message struct {

@@ -29,6 +29,12 @@ type followed struct {
 	joined uint32
 }
 
+// Where the part of a group begins that member m may see, as in Since.
+const (
+	sinceID   = "COALESCE(m.joinedId, 0)"
+	sinceTime = "CASE WHEN m.joinedId IS NULL THEN m.joined ELSE 0 END"
+)
+
 // The conversations a user follows: pairs he has a session with, shown or
 // removed, and groups he is a member of.
 const (
@@ -37,7 +43,7 @@ const (
 		JOIN IMRelationShip r ON r.smallId = LEAST(s.userId, s.peerId) AND r.bigId = GREATEST(s.userId, s.peerId)
 		LEFT JOIN IMReadCursor c ON c.userId = s.userId AND c.type = 1 AND c.peerId = s.peerId
 		WHERE s.userId = ? AND s.type = 1`
-	followedGroups = `SELECT m.groupId, m.groupId, COALESCE(c.msgId, 0), m.joined
+	followedGroups = "SELECT m.groupId, m.groupId, GREATEST(COALESCE(c.msgId, 0), " + sinceID + "), " + sinceTime + `
 		FROM IMGroupMember m
 		JOIN IMGroup g ON g.id = m.groupId AND g.status = 0
 		LEFT JOIN IMReadCursor c ON c.userId = m.userId AND c.type = 2 AND c.peerId = m.groupId

@@ -257,24 +257,24 @@ func TestHistory(t *testing.T) {
 			}
 			return fmt.Sprint(out)
 		}
-		joined := f.clock.seconds() - 3
+		joined := Since{Time: f.clock.seconds() - 3}
 		f.exec(t, fmt.Sprintf("UPDATE IMMessage_%d SET status = 1 WHERE relateId = %d AND msgId = 9", pair.Relation%8, pair.Relation))
 		f.exec(t, fmt.Sprintf("UPDATE IMMessage_%d SET type = 99 WHERE relateId = %d AND msgId = 10", pair.Relation%8, pair.Relation))
 		f.exec(t, fmt.Sprintf("UPDATE IMMessage_%d SET content = NULL WHERE relateId = %d AND msgId = 8", pair.Relation%8, pair.Relation))
 		for name, c := range map[string]struct{ got, want string }{
-			"newest":          {ids(f.History(ctx, pair, 0, 3, 0)), "[8 7 6]"},
-			"from an id":      {ids(f.History(ctx, pair, 4, 2, 0)), "[4 3]"},
-			"past the start":  {ids(f.History(ctx, pair, 2, 100, 0)), "[2 1]"},
-			"nothing asked":   {ids(f.History(ctx, pair, 0, 0, 0)), "[]"},
-			"no messages":     {ids(f.History(ctx, empty, 0, 9, 0)), "[]"},
-			"no relation":     {ids(f.History(ctx, ConvRef{Conv: pair.Conv}, 0, 9, 0)), "[]"},
-			"group":           {ids(f.History(ctx, group, 0, 2, 0)), "[10 9]"},
+			"newest":          {ids(f.History(ctx, pair, 0, 3, Since{})), "[8 7 6]"},
+			"from an id":      {ids(f.History(ctx, pair, 4, 2, Since{})), "[4 3]"},
+			"past the start":  {ids(f.History(ctx, pair, 2, 100, Since{})), "[2 1]"},
+			"nothing asked":   {ids(f.History(ctx, pair, 0, 0, Since{})), "[]"},
+			"no messages":     {ids(f.History(ctx, empty, 0, 9, Since{})), "[]"},
+			"no relation":     {ids(f.History(ctx, ConvRef{Conv: pair.Conv}, 0, 9, Since{})), "[]"},
+			"group":           {ids(f.History(ctx, group, 0, 2, Since{})), "[10 9]"},
 			"since joined":    {ids(f.History(ctx, group, 0, 100, joined)), "[10 9 8 7]"},
 			"before joined":   {ids(f.History(ctx, group, 5, 100, joined)), "[]"},
-			"by id":           {ids(f.ByIDs(ctx, pair, []im.MsgID{3, 99, 1, 9, 3}, 0)), "[3 1]"},
+			"by id":           {ids(f.ByIDs(ctx, pair, []im.MsgID{3, 99, 1, 9, 3}, Since{})), "[3 1]"},
 			"by id in group":  {ids(f.ByIDs(ctx, group, []im.MsgID{1, 8}, joined)), "[8]"},
-			"by id, no ids":   {ids(f.ByIDs(ctx, group, nil, 0)), "[]"},
-			"by id, too many": {ids(f.ByIDs(ctx, pair, make([]im.MsgID, 5000), 0)), "[]"},
+			"by id, no ids":   {ids(f.ByIDs(ctx, group, nil, Since{})), "[]"},
+			"by id, too many": {ids(f.ByIDs(ctx, pair, make([]im.MsgID, 5000), Since{})), "[]"},
 		} {
 			if c.got != c.want {
 				t.Errorf("%s: %s, want %s", name, c.got, c.want)
