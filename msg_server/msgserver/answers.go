@@ -79,6 +79,7 @@ func (s *Server) passTo(pdu wire.PDU) *client {
 		s.metrics.dropped("client_gone")
 		return nil
 	}
+	c.queries.end()
 	s.answerClient(c, pdu.Command, pdu.Seq, body)
 	return c
 }

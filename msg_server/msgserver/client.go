@@ -61,6 +61,7 @@ type client struct {
 	// before the session is known; nil for all others.
 	terminal *terminal.Terminal
 
+	queries   queries
 	session   atomic.Pointer[Session]
 	inFlight  atomic.Int32 // sends without an answer
 	nack      atomic.Bool  // 0381 was granted

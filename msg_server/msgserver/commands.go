@@ -113,10 +113,14 @@ func forward[M any, R requestOf[M]](s *Server, pick func(uint64) *link.Link) fun
 }
 
 // ask sends a parsed request on and reports whether there was a link for it.
+// A client that asks too much is closed.
 func (s *Server) ask(c *client, l *link.Link, pdu wire.PDU, m request) bool {
 	if l == nil {
 		s.metrics.dropped("no_db_proxy")
 		return false
+	}
+	if !c.mayAsk() {
+		return true
 	}
 	identify(m, c)
 	return l.SendMessage(pdu.Command, pdu.Seq, m)

@@ -80,6 +80,11 @@ var Keys = config.Join(config.Keys{
 		Help: "Most messages of one connection that may be waiting for their acknowledgement; one more closes it.",
 	},
 	{
+		Name: "MaxQueries", Kind: config.Int, Default: "256", Min: 1, Max: 1_000_000,
+		Help: "Most questions of one connection, such as for history, that may be waiting for their answer; one more " +
+			"closes it.",
+	},
+	{
 		Name: "SlowConsumerBytes", Kind: config.Bytes, Default: "16MiB", Min: 64 << 10, Max: 1 << 30,
 		Help: "Most bytes that may wait to be sent to one client; more closes the connection. Not less than MaxClientPDU.",
 	},
@@ -121,6 +126,7 @@ type Config struct {
 	MaxTextBytes      int
 	MaxMsgsPerSec     int // per connection; 0 = no limit
 	MaxInFlight       int // messages per connection
+	MaxQueries        int // unanswered questions per connection
 	SlowConsumerBytes int
 	SlowConsumerTime  time.Duration
 }
@@ -165,6 +171,7 @@ func bind(f *config.File) (Config, error) {
 		MaxTextBytes:        f.Int("MaxTextBytes"),
 		MaxMsgsPerSec:       f.Int("MaxMsgsPerSec"),
 		MaxInFlight:         f.Int("MaxInFlight"),
+		MaxQueries:          f.Int("MaxQueries"),
 		SlowConsumerBytes:   f.Int("SlowConsumerBytes"),
 		SlowConsumerTime:    f.Duration("SlowConsumerTime"),
 	}

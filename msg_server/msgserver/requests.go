@@ -70,6 +70,9 @@ func (s *Server) usersStatus(c *client, pdu wire.PDU) {
 		return
 	}
 	identify(req, c)
+	if !c.mayAsk() {
+		return
+	}
 	if !s.routes.ask(wire.UsersStatusReq, pdu.Seq, req) {
 		s.metrics.dropped("no_route_server")
 	}

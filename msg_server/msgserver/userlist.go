@@ -69,7 +69,9 @@ func (s *Server) allUsers(c *client, pdu wire.PDU) {
 		s.ask(c, l, pdu, req)
 		return
 	}
-	s.users.answer(listAsker{client: c, seq: pdu.Seq}, l)
+	if c.mayAsk() {
+		s.users.answer(listAsker{client: c, seq: pdu.Seq}, l)
+	}
 }
 
 // answer sends the list at once if it is fresh, or once l, a db_proxy of ours,
@@ -194,6 +196,7 @@ func appendUsers(chunks [][]byte, res *buddy.IMAllUserRsp) [][]byte {
 // send queues the list: for Android in PDUs it can take, for all others in
 // one. The chunks are shared by all connections.
 func (a listAsker) send(latest uint32, chunks [][]byte) {
+	a.client.queries.end()
 	session := a.client.session.Load()
 	if session == nil {
 		return

@@ -1,0 +1,50 @@
+package msgserver
+
+import (
+	"testing"
+	"time"
+
+	"teamtalk/internal/im"
+	"teamtalk/internal/wire"
+	"teamtalk/pb/basedefine"
+	"teamtalk/pb/buddy"
+	"teamtalk/pb/message"
+)
+
+// A client that asks more than it waits for is closed, and nobody else.
+func TestFloodOfQuestions(t *testing.T) {
+	t.Parallel()
+	w := newWorldOf(t, setup{conf: "MaxQueries=3"})
+	patient, flooding := w.login(7, im.Mac), w.login(8, im.Mac)
+	for seq := uint16(1); seq <= 10; seq++ {
+		patient.asksUnread(seq)
+		answerUnread(t, w.db1.want(wire.UnreadCountReq), 1)
+		patient.toldUnread(seq, 1)
+	}
+	// What is never answered counts for a while only.
+	for range 3 {
+		patient.asksUnread(20)
+		w.db1.want(wire.UnreadCountReq)
+	}
+	w.skip(queryFor + time.Second)
+	for range 3 {
+		patient.asksUnread(21)
+		w.db1.want(wire.UnreadCountReq)
+	}
+	patient.quiet()
+
+	flooding.asksUnread(1)
+	flooding.send(wire.UsersStatusReq, 2, &buddy.IMUsersStatReq{UserId: n(8), UserIdList: []uint32{7}})
+	flooding.send(wire.RecentSessionsReq, 3, &buddy.IMRecentContactSessionReq{UserId: n(8), LatestUpdateTime: n(0)})
+	flooding.send(wire.LatestMsgIDReq, 4, &message.IMGetLatestMsgIdReq{
+		UserId: n(8), SessionType: basedefine.SessionType_SESSION_TYPE_SINGLE.Enum(), SessionId: n(7),
+	})
+	flooding.closed()
+	w.db1.want(wire.UnreadCountReq)
+	w.db1.want(wire.RecentSessionsReq)
+	w.route1.want(wire.UsersStatusReq)
+	if w.dropped("too_many_queries") != 1 {
+		t.Errorf("%v questions dropped", w.dropped("too_many_queries"))
+	}
+	patient.quiet()
+}
