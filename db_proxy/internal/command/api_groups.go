@@ -120,7 +120,7 @@ func (a *api) page(ctx context.Context, req *extension.IMApiHistoryReq) (found [
 		begin = im.MsgID(before - 1)
 	}
 	limit := min(pageLimit(req.GetLimit()), im.MaxHistory)
-	found, err = a.store.History(ctx, ref, begin, limit+1, 0)
+	found, err = a.store.History(ctx, ref, begin, limit+1, store.Since{})
 	if len(found) > limit {
 		return found[:limit], true, err
 	}

@@ -181,7 +181,7 @@ func (s *story) check() {
 			}
 			ref.Relation = relations[conv.Pair]
 		}
-		rows, err := s.b.store.History(ctx, ref, 0, store.MaxPage, 0)
+		rows, err := s.b.store.History(ctx, ref, 0, store.MaxPage, store.Since{})
 		if err != nil {
 			s.t.Fatalf("%v", err)
 		}

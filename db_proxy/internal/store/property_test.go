@@ -59,7 +59,7 @@ func TestCommitModel(t *testing.T) {
 // compare reads everything back.
 func compare(t *rapid.T, f fixture, r ConvRef, stored map[im.MsgID]Message, ops map[Operation]im.MsgID, read im.MsgID) {
 	ctx := t.Context()
-	page, err := f.History(ctx, r, 0, MaxPage, 0)
+	page, err := f.History(ctx, r, 0, MaxPage, Since{})
 	if err != nil {
 		t.Fatal(err)
 	}
