@@ -156,6 +156,7 @@ func (c *client) finishLogin(res *server.IMValidateRsp) {
 	}
 	session := &Session{
 		ConnID: c.conn.ID(), User: im.UserID(user.GetUserId()), Client: c.clientType, Status: c.status, Conn: c,
+		Opened: s.clock().UnixMilli(),
 	}
 	granted := c.grant()
 	if c.delivers.Load() {
@@ -215,11 +216,7 @@ func (c *client) grant() (granted []string) {
 // hears anything, so that a message to him finds him. Source: flows.md §3.
 func (s *Server) announceOpened(session *Session) {
 	s.metrics.online.Inc()
-	s.routes.one(wire.ServerKickUser, &server.IMServerKickUser{
-		UserId:     proto.Uint32(uint32(session.User)),
-		ClientType: basedefine.ClientType(session.Client).Enum(),
-		Reason:     proto.Uint32(uint32(basedefine.KickReasonType_KICK_REASON_DUPLICATE_USER)),
-	})
+	s.routes.displace(session)
 	s.logins.counted(session.User, 1)
 	s.routes.status(session, basedefine.UserStatType_USER_STATUS_ONLINE)
 }

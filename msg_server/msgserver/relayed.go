@@ -164,10 +164,29 @@ func (s *Server) serverKick(body []byte, _ uint16) {
 		return
 	}
 	for _, session := range s.sessions.Of(im.UserID(m.GetUserId())) {
-		if session.Client.SameClass(im.ClientType(m.GetClientType())) {
+		switch {
+		case !session.Client.SameClass(im.ClientType(m.GetClientType())):
+		case s.crossed(session, m):
+			s.routes.displace(session) // it may have come there before the other one did
+		default:
 			s.kick(session, basedefine.KickReasonType(m.GetReason()))
 		}
 	}
+}
+
+// crossFor is how far apart two log-ins may be that crossed on their way
+// between the servers, the difference of their clocks included.
+const crossFor = 2 * time.Second
+
+// crossed reports whether a session came at the same time as the log-in that
+// is to displace it, and counts as the later one: of two log-ins that cross,
+// one stays.
+func (s *Server) crossed(session *Session, m *server.IMServerKickUser) bool {
+	if m.LoginMs == nil || session.Conn.displaced.Load() {
+		return false
+	}
+	later := time.Duration(session.Opened-int64(m.GetLoginMs())) * time.Millisecond
+	return later > 0 && later < crossFor || later == 0 && s.node.ServerID() > m.GetServerId()
 }
 
 // pcLoginStatus tells a user's phones whether his PC is on, 070E to 020E.

@@ -120,6 +120,24 @@ func (r *routes) all(command wire.Command, m proto.Message) {
 	}
 }
 
+// displace tells the other servers of a log-in, 070D: older ones of its class
+// give way.
+func (r *routes) displace(session *Session) {
+	live := r.links()
+	if len(live) == 0 {
+		return
+	}
+	m := &server.IMServerKickUser{
+		UserId:     proto.Uint32(uint32(session.User)),
+		ClientType: basedefine.ClientType(session.Client).Enum(),
+		Reason:     proto.Uint32(uint32(basedefine.KickReasonType_KICK_REASON_DUPLICATE_USER)),
+	}
+	if live[0].Has(link.CapRelay) {
+		m.LoginMs, m.ServerId = proto.Uint64(uint64(session.Opened)), proto.String(r.server.node.ServerID())
+	}
+	live[0].SendMessage(wire.ServerKickUser, 0, m)
+}
+
 // one sends to the master.
 func (r *routes) one(command wire.Command, m proto.Message) {
 	if live := r.links(); len(live) > 0 {

@@ -615,10 +615,13 @@ func (x *IMUserCntUpdate) GetUserId() uint32 {
 
 // Command 0x070D.
 type IMServerKickUser struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	UserId        *uint32                `protobuf:"varint,1,req,name=user_id,json=userId" json:"user_id,omitempty"`
-	ClientType    *basedefine.ClientType `protobuf:"varint,2,req,name=client_type,json=clientType,enum=IM.BaseDefine.ClientType" json:"client_type,omitempty"`
-	Reason        *uint32                `protobuf:"varint,3,req,name=reason" json:"reason,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	UserId     *uint32                `protobuf:"varint,1,req,name=user_id,json=userId" json:"user_id,omitempty"`
+	ClientType *basedefine.ClientType `protobuf:"varint,2,req,name=client_type,json=clientType,enum=IM.BaseDefine.ClientType" json:"client_type,omitempty"`
+	Reason     *uint32                `protobuf:"varint,3,req,name=reason" json:"reason,omitempty"`
+	// Ours: when and where the log-in was that displaces others.
+	LoginMs       *uint64 `protobuf:"varint,100,opt,name=login_ms,json=loginMs" json:"login_ms,omitempty"`
+	ServerId      *string `protobuf:"bytes,101,opt,name=server_id,json=serverId" json:"server_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -672,6 +675,20 @@ func (x *IMServerKickUser) GetReason() uint32 {
 		return *x.Reason
 	}
 	return 0
+}
+
+func (x *IMServerKickUser) GetLoginMs() uint64 {
+	if x != nil && x.LoginMs != nil {
+		return *x.LoginMs
+	}
+	return 0
+}
+
+func (x *IMServerKickUser) GetServerId() string {
+	if x != nil && x.ServerId != nil {
+		return *x.ServerId
+	}
+	return ""
 }
 
 // Command 0x070E.
@@ -1275,12 +1292,14 @@ const file_IM_Server_proto_rawDesc = "" +
 	"\x0fIMUserCntUpdate\x12\x1f\n" +
 	"\vuser_action\x18\x01 \x02(\rR\n" +
 	"userAction\x12\x17\n" +
-	"\auser_id\x18\x02 \x02(\rR\x06userId\"\x7f\n" +
+	"\auser_id\x18\x02 \x02(\rR\x06userId\"\xb7\x01\n" +
 	"\x10IMServerKickUser\x12\x17\n" +
 	"\auser_id\x18\x01 \x02(\rR\x06userId\x12:\n" +
 	"\vclient_type\x18\x02 \x02(\x0e2\x19.IM.BaseDefine.ClientTypeR\n" +
 	"clientType\x12\x16\n" +
-	"\x06reason\x18\x03 \x02(\rR\x06reason\"Y\n" +
+	"\x06reason\x18\x03 \x02(\rR\x06reason\x12\x19\n" +
+	"\blogin_ms\x18d \x01(\x04R\aloginMs\x12\x1b\n" +
+	"\tserver_id\x18e \x01(\tR\bserverId\"Y\n" +
 	"\x1bIMServerPCLoginStatusNotify\x12\x17\n" +
 	"\auser_id\x18\x01 \x02(\rR\x06userId\x12!\n" +
 	"\flogin_status\x18\x02 \x02(\rR\vloginStatus\"\x81\x01\n" +

@@ -16,6 +16,7 @@ type Session[C any] struct {
 	User   im.UserID
 	Client im.ClientType
 	Status uint8 // online_status as the client sent it
+	Opened int64 // Unix milliseconds
 	Conn   C
 }
 
