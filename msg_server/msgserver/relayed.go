@@ -112,7 +112,7 @@ func (s *Server) relayArrived(body []byte, _ uint16) {
 			conv = im.SingleOf(im.UserID(order.GetFirst()), im.UserID(order.GetSecond()))
 		}
 		id := im.MsgID(order.GetMsgId())
-		s.traceMessage(trace.Arrived, conv, id, 0)
+		s.traceMessage(trace.Arrived, conv, id)
 		s.offer(&deliver.Message{Conv: conv, ID: id, SincePrevious: since}, envelope.GetTargets(), 0, frame)
 	}
 }

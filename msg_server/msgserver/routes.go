@@ -213,5 +213,7 @@ func (s *Server) publish(o *outgoing) {
 		order.SincePreviousMs = proto.Uint32(uint32(o.since.Milliseconds()))
 	}
 	links := s.routes.relay(o.targets(), wire.MsgData, o.encode(), order)
-	s.traceMessage(trace.Relayed, o.conv, im.MsgID(o.msg.GetMsgId()), uint32(links))
+	s.trace.Note(&trace.Record{
+		At: o.at, Event: trace.Relayed, Conv: o.conv, Msg: im.MsgID(o.msg.GetMsgId()), Detail: uint32(links),
+	})
 }

@@ -163,7 +163,8 @@ func (s *Server) stored(l *link.Link, pdu wire.PDU) {
 	}
 	repeat := ours && m.GetSincePreviousMs() == storedBefore
 	s.acknowledge(p, m.GetMsgId())
-	s.traceSender(p, trace.Acknowledged, im.MsgID(m.GetMsgId()), s.clock(), 0)
+	now := s.clock()
+	s.traceSender(p, trace.Acknowledged, im.MsgID(m.GetMsgId()), now, 0)
 	if repeat && p.tries == 1 {
 		return // the sender's own repeat: everybody was sent it the first time
 	}
@@ -171,7 +172,7 @@ func (s *Server) stored(l *link.Link, pdu wire.PDU) {
 	p.msg.CreateTime = proto.Uint32(m.GetCreateTime())
 	out := &outgoing{
 		msg: p.msg, conv: p.conv, from: p.user, except: p.connID,
-		since: deliver.Unknown, members: m.GetMembers(),
+		since: deliver.Unknown, members: m.GetMembers(), at: now.UnixNano(),
 	}
 	if ours && !repeat && m.SincePreviousMs != nil {
 		out.since = time.Duration(m.GetSincePreviousMs()) * time.Millisecond
@@ -229,6 +230,7 @@ type outgoing struct {
 	except  uint64 // the connection it came from
 	since   time.Duration
 	members []uint32 // of a group
+	at      int64    // when it was acknowledged, Unix nanoseconds; 0: not here
 	body    []byte   // encoded once, by encode
 }
 

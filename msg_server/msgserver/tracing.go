@@ -22,19 +22,19 @@ func (s *Server) traceSender(p *pending, event trace.Event, id im.MsgID, at time
 }
 
 // traceMessage notes an event of a message without a terminal.
-func (s *Server) traceMessage(event trace.Event, conv im.Conversation, id im.MsgID, detail uint32) {
-	s.trace.Note(&trace.Record{Event: event, Conv: conv, Msg: id, Detail: detail})
+func (s *Server) traceMessage(event trace.Event, conv im.Conversation, id im.MsgID) {
+	s.trace.Note(&trace.Record{Event: event, Conv: conv, Msg: id})
 }
 
 // traceOutcome notes what became of a message that was not pushed at once.
 func (s *Server) traceOutcome(m *deliver.Message, outcome deliver.Outcome) {
 	switch outcome {
 	case deliver.Held:
-		s.traceMessage(trace.Held, m.Conv, m.ID, 0)
+		s.traceMessage(trace.Held, m.Conv, m.ID)
 	case deliver.Late:
-		s.traceMessage(trace.Late, m.Conv, m.ID, 0)
+		s.traceMessage(trace.Late, m.Conv, m.ID)
 	case deliver.Duplicate:
-		s.traceMessage(trace.Duplicate, m.Conv, m.ID, 0)
+		s.traceMessage(trace.Duplicate, m.Conv, m.ID)
 	case deliver.Pushed: // at each terminal
 	}
 }

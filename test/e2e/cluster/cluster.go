@@ -14,6 +14,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -262,6 +263,15 @@ func (c *Cluster) Folder(name string) string { return filepath.Join(c.dir, name)
 
 // Addr returns where a server listens, by its name and number.
 func (c *Cluster) Addr(name string) string { return c.servers[name].Addr() }
+
+// Health returns the addresses of the health ports by the names of their roles.
+func (c *Cluster) Health() map[string]string {
+	all := make(map[string]string, len(c.health))
+	for name, port := range c.health {
+		all[name] = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	}
+	return all
+}
 
 // LoginURL returns where clients ask for a msg_server.
 func (c *Cluster) LoginURL() string { return c.loginURL }
