@@ -109,7 +109,7 @@ func TestNoRecorder(t *testing.T) {
 	}
 }
 
-func TestNoteAllocatesNothing(t *testing.T) {
+func TestNoteAllocatesNothing(t *testing.T) { //nolint:paralleltest // AllocsPerRun counts those of all
 	r := New(1000)
 	e := Record{Event: Delivered, Conv: im.SingleOf(1, 2)}
 	if n := testing.AllocsPerRun(100, func() { r.Note(&e) }); n != 0 {

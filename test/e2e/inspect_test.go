@@ -36,7 +36,7 @@ func TestFlushUnderLoad(t *testing.T) {
 		t.Fatal(err)
 	}
 	bench := exec.CommandContext(ctx, filepath.Join(bin, "teamtalk"), "bench", "single", "--login", c.LoginURL(),
-		"--prefix", "f", "--count", "8", "--password", "x", "--window", "4", "--warmup", "0s", "--duration", "4s", "--quiet")
+		"--prefix", "f", "--count", "8", "--password", "x", "--window", "4", "--warm-up", "0s", "--duration", "4s", "--quiet")
 	var out strings.Builder
 	bench.Stdout, bench.Stderr = &out, &out
 	if err := bench.Start(); err != nil {

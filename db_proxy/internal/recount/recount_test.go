@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -159,7 +160,7 @@ func (f *fixture) differ(t *testing.T, want ...string) Report {
 func text(all []Difference) string {
 	var parts []string
 	for _, d := range all {
-		cached := fmt.Sprint(d.Cached)
+		cached := strconv.FormatUint(uint64(d.Cached), 10)
 		if d.Broken {
 			cached = "broken"
 		}

@@ -81,7 +81,8 @@ func (s *Store) ByOperation(ctx context.Context, op im.OperationID) (all []Place
 				if shard > 0 {
 					st.add(" UNION ALL ")
 				}
-				st.add("SELECT /*! STRAIGHT_JOIN */ m.").add(f.key).add(", m.").add(f.sender).add(", ").add(f.to).add(", m.msgId FROM IMUser u JOIN ").
+				st.add("SELECT /*! STRAIGHT_JOIN */ m.").add(f.key).add(", m.").add(f.sender).add(", ").add(f.to).
+					add(", m.msgId FROM IMUser u JOIN ").
 					table(f.table, shard).add(" m ON m.").add(f.sender).add(" = u.id AND m.opId = ").op(op)
 			}
 			some, err := listStmt(ctx, q, scanOf(f.kind), st)

@@ -27,7 +27,7 @@ const DefaultData = "data"
 
 // Backend does what operators ask for. dbproxy.Admin is one; its methods are
 // described there.
-type Backend interface { //nolint:interfacebloat // one method per deed
+type Backend interface {
 	AddUsers(ctx context.Context, specs []dbproxy.AccountSpec) ([]dbproxy.Account, error)
 	ListUsers(ctx context.Context) ([]dbproxy.Account, error)
 	SetPassword(ctx context.Context, name, password string) error

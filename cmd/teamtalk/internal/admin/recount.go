@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -93,7 +94,7 @@ func printRecount(out io.Writer, r *dbproxy.RecountReport, repaired bool) error 
 func printDifference(b *strings.Builder, still string, d dbproxy.CountDifference) {
 	cached := "no number"
 	if d.Cached != nil {
-		cached = fmt.Sprint(*d.Cached)
+		cached = strconv.FormatUint(uint64(*d.Cached), 10)
 	}
 	peer := fmt.Sprintf("%s %s (%d)", d.Kind, orUnknown(d.PeerName), d.Peer)
 	if d.Peer == 0 {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -94,7 +93,7 @@ The exit code is 1 if nothing at all is known of the message.`,
 	flags.at.flags(cmd)
 	f := cmd.Flags()
 	f.StringVar(&flags.addrs, "addrs", "", "file with the addresses of the servers' health ports")
-	f.StringArrayVar(&flags.roles, "role", nil, "NAME=HOST:PORT of one more health port, such as msg_server_3=10.0.0.7:8050")
+	f.StringArrayVar(&flags.roles, "role", nil, "NAME=HOST:PORT of one more health port: msg_server_3=10.0.0.7:8050")
 	f.BoolVar(&flags.asJSON, "json", false, "print JSON")
 	return cmd
 }
@@ -131,7 +130,8 @@ func (f *traceFlags) facts(ctx context.Context, ref dbproxy.MessageRef) (facts d
 // queryOf is what the roles are asked. Without the database a message can be
 // named by numbers, or by its client's id.
 func queryOf(ref dbproxy.MessageRef, facts *dbproxy.MessageFacts, dbErr error) (q trace.Query, err error) {
-	if code := im.CodeOf(dbErr); dbErr != nil && (code == im.NotFound || code == im.Invalid || exit.Code(dbErr) == exit.Usage) {
+	code := im.CodeOf(dbErr)
+	if dbErr != nil && (code == im.NotFound || code == im.Invalid || exit.Code(dbErr) == exit.Usage) {
 		return q, dbErr
 	}
 	if dbErr != nil {
@@ -201,27 +201,24 @@ func passes(name string) bool {
 // servers finds the health ports, and the secret to ask them with.
 func (f *traceFlags) servers() (all []server, secret []byte, err error) {
 	file := f.addrs
-	switch {
-	case f.at.config != "":
+	guesses := []string{filepath.Join(f.at.data, AddrsFile)}
+	if f.at.config != "" {
 		cfg, err := dbproxy.LoadConfig(f.at.config)
 		if err != nil {
 			return nil, nil, exit.Usagef("%w", err)
 		}
 		secret = []byte(cfg.LinkSecret.Reveal())
 		folder := filepath.Dir(f.at.config)
-		for _, guess := range []string{filepath.Join(folder, AddrsFile), filepath.Join(folder, "..", AddrsFile)} {
-			if _, err := os.Stat(guess); file == "" && err == nil {
-				file = guess
-			}
+		guesses = []string{filepath.Join(folder, AddrsFile), filepath.Join(folder, "..", AddrsFile)}
+		all = append(all, server{"db_proxy", cfg.HealthListen})
+	}
+	for _, guess := range guesses {
+		if _, err := os.Stat(guess); file == "" && err == nil {
+			file = guess
 		}
-		if file == "" && len(f.roles) == 0 {
-			all = append(all, server{"db_proxy", cfg.HealthListen})
-		}
-	case file == "":
-		file = filepath.Join(f.at.data, AddrsFile)
-		if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
-			file = "" // it does not run: the database alone
-		}
+	}
+	if len(f.roles) > 0 {
+		all = nil
 	}
 	if file != "" {
 		if all, err = readAddrs(file); err != nil {

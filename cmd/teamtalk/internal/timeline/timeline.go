@@ -167,7 +167,7 @@ func note(e *trace.Entry, role string) string {
 		return fmt.Sprintf("to a db_proxy, attempt %d", e.Detail)
 	case trace.Committed:
 		if e.Detail > 1 {
-			return fmt.Sprintf("with %s", count(int(e.Detail)-1, "other"))
+			return "with " + count(int(e.Detail)-1, "other")
 		}
 		return "alone"
 	case trace.Repeated:
@@ -293,21 +293,26 @@ func (t *Timeline) addPeople(sources []Source, dbErr error) {
 				p.take(&e)
 			}
 		}
-		for _, c := range m.Delivered {
-			if c.User == user && c.Upto >= m.ID {
-				p.Delivered, p.Confirmed = Yes, Yes
-				p.at(c.Terminal)
-			}
-		}
-		for _, c := range m.Read {
-			if c.User != user {
-				continue
-			}
-			if p.ReadUpto = c.Upto; c.Upto >= m.ID {
-				p.Read = Yes
-			}
-		}
+		p.follow(m)
 		t.People = append(t.People, p)
+	}
+}
+
+// follow takes what the cursors say of a person.
+func (p *Person) follow(m *dbproxy.MessageFacts) {
+	for _, c := range m.Delivered {
+		if c.User == p.User && c.Upto >= m.ID {
+			p.Delivered, p.Confirmed = Yes, Yes
+			p.at(c.Terminal)
+		}
+	}
+	for _, c := range m.Read {
+		if c.User != p.User {
+			continue
+		}
+		if p.ReadUpto = c.Upto; c.Upto >= m.ID {
+			p.Read = Yes
+		}
 	}
 }
 
