@@ -1,7 +1,6 @@
 package takeover
 
 import (
-	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -214,5 +213,3 @@ func TestKilledAnywhere(t *testing.T) {
 		t.Errorf("only %d and %d kills", kills, back)
 	}
 }
-
-var _ = context.Background
