@@ -25,7 +25,7 @@ usage() {
                            offer much more than a throttled MariaDB can take
 ./build.sh chaos check --events FILE… [--sql FILE]
                            only compare what clients logged with what SQL holds
-./build.sh accept NAME     the full sizes of an acceptance run: chat
+./build.sh accept NAME     the full sizes of an acceptance run: chat, fast, chaos, dropin
 ./build.sh fuzz [SECONDS]  the fuzz targets, 60 seconds each
 TEXT
 }
