@@ -10,11 +10,11 @@ import (
 	"teamtalk/internal/im"
 )
 
-// What a takeover tells; see package takeover.
-type (
-	TakeoverReport   = takeover.Report
-	TakeoverProgress = takeover.Progress
-)
+// TakeoverReport is what a takeover found and did.
+type TakeoverReport = takeover.Report
+
+// TakeoverProgress says how far a takeover came.
+type TakeoverProgress = takeover.Progress
 
 // Takeover converts the database of a configuration from the original's
 // tables to ours, and back. No server may use the database meanwhile, except

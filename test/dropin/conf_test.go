@@ -17,11 +17,11 @@ func conf(role string) string {
 ListenMsgPort={route}			# Listening Port for MsgServer
 `
 	case "login_server":
-		return `ClientListenIP=0.0.0.0   #can use multiple ip, seperate by ';'
+		return `ClientListenIP=0.0.0.0   #can use multiple ip, separate by ';'
 ClientPort={client}
 HttpListenIP=0.0.0.0
 HttpPort={login}
-MsgServerListenIP=0.0.0.0   #can use multiple ip, seperate by ';'
+MsgServerListenIP=0.0.0.0   #can use multiple ip, separate by ';'
 MsgServerPort={register}
 msfs=http://127.0.0.1:8700/
 discovery=http://127.0.0.1/api/discovery

@@ -69,7 +69,7 @@ func check(t *testing.T, err error) {
 }
 
 // row prints a line of the table of figures.
-func row(what, wanted, seen string) { fmt.Printf("%-50s %-24s %s\n", what, wanted, seen) } //nolint:forbidigo // a table
+func row(what, wanted, seen string) { fmt.Printf("%-50s %-24s %s\n", what, wanted, seen) }
 
 // house is one installation.
 type house struct {
@@ -253,6 +253,7 @@ func (h *house) verify() legacy.Seen {
 }
 
 func TestDropIn(t *testing.T) {
+	t.Parallel()
 	h := move(t)
 	before := h.dump()
 	row("figure", "wanted", "seen")
@@ -287,11 +288,11 @@ func TestDropIn(t *testing.T) {
 	}
 
 	h.start()
-	new := h.goOn()
+	since := h.goOn()
 	h.stop()
-	row("a client goes on: log-in, unread, history, sends", "ids above the old ones", fmt.Sprintf("%d messages", len(new)))
+	row("a client goes on: log-in, unread, history, sends", "ids above the old ones", fmt.Sprintf("%d messages", len(since)))
 	kills = h.killed(took/20, "--undo")
-	h.keptAll(new)
+	h.keptAll(since)
 	row("undo after that, killed", "old and new messages", fmt.Sprintf("%d kills", kills))
 }
 
@@ -419,7 +420,7 @@ func (h *house) history(ctx context.Context, c *client.Client, kind, peer uint32
 
 // keptAll looks for every message of before and after in the original's
 // tables.
-func (h *house) keptAll(new []sent) {
+func (h *house) keptAll(since []sent) {
 	h.t.Helper()
 	total := 0
 	for k := range 8 {
@@ -429,10 +430,10 @@ func (h *house) keptAll(new []sent) {
 			total += n
 		}
 	}
-	if want := *messages + h.world.LeftOut + len(new); total != want {
+	if want := *messages + h.world.LeftOut + len(since); total != want {
 		h.t.Errorf("%d messages, want %d", total, want)
 	}
-	for _, s := range new {
+	for _, s := range since {
 		if err := h.kept(s); err != nil {
 			h.t.Errorf("message %d of user %d to %d %d: %v", s.id, s.user, s.kind, s.peer, err)
 		}

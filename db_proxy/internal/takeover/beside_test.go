@@ -32,7 +32,7 @@ var originalStatements = []string{
 	"SELECT * FROM IMRecentSession WHERE userId = 1 AND status = 0 AND updated > 0 ORDER BY updated DESC LIMIT 100",
 	"INSERT INTO IMMessage_1 (relateId, fromId, toId, msgId, content, status, type, created, updated)" +
 		" VALUES (100001, 1, 2, 1, 'x', 0, 1, 5, 5)",
-	"SELECT * FROM IMMessage_1 FORCE INDEX (idx_relateId_status_created) WHERE relateId = 100001 AND status = 0" +
+	"SELECT id, content FROM IMMessage_1 FORCE INDEX (idx_relateId_status_created) WHERE relateId = 100001 AND status = 0" +
 		" AND msgId <= 10 ORDER BY created DESC, id DESC LIMIT 10",
 	"SELECT content, type, msgId FROM IMMessage_1 FORCE INDEX (idx_relateId_status_created) WHERE relateId = 100001" +
 		" AND status = 0 ORDER BY created DESC, id DESC LIMIT 1",
@@ -74,12 +74,10 @@ func TestOriginalBeside(t *testing.T) {
 				t.Logf("no table for %.50s", text) // it had none, either
 				continue
 			}
-			r, err := tx.QueryContext(t.Context(), text)
-			if err != nil {
+			// Also the queries: their rows are thrown away.
+			if _, err := tx.ExecContext(t.Context(), text); err != nil {
 				t.Errorf("%.80s: %v", text, err)
-				continue
 			}
-			check(t, r.Close())
 		}
 		check(t, tx.Rollback())
 	}
@@ -88,7 +86,7 @@ func TestOriginalBeside(t *testing.T) {
 		var k sql.NullString
 		err = r.Scan(&skip, &skip, &skip, &skip, &skip, &k, &skip, &skip, &skip, &skip)
 		return k.String, err
-	}, "EXPLAIN "+"SELECT * FROM IMMessage_1 FORCE INDEX (idx_relateId_status_created) WHERE relateId = 1 AND status = 0"+
+	}, "EXPLAIN "+"SELECT id, content FROM IMMessage_1 FORCE INDEX (idx_relateId_status_created) WHERE relateId = 1 AND status = 0"+
 		" ORDER BY created DESC, id DESC LIMIT 10"))(t)
 	if len(plan) != 1 || plan[0] != originalIndex {
 		t.Errorf("the original's history reads by %v", plan)
@@ -105,7 +103,7 @@ func must[T any](v T, err error) func(*testing.T) T {
 
 // tableOf returns the table that a statement is about.
 func tableOf(text string) string {
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		if strings.HasPrefix(word, "IM") {
 			return word
 		}

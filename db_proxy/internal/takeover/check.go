@@ -27,11 +27,12 @@ var needed = map[string][]columnFact{
 		{"id", 0}, {"name", 32}, {"password", 32}, {"salt", 4}, {"status", 0}, {"domain", 32}, {"nick", 32}, {"phone", 11},
 		{"email", 64}, {"avatar", 255}, {"updated", 0},
 	},
-	"IMDepart":        {{"id", 0}, {"departName", 64}},
-	"IMRelationShip":  {{"id", 0}, {"smallId", 0}, {"bigId", 0}, {"status", 0}, {"created", 0}, {"updated", 0}},
-	"IMGroup":         {{"id", 0}, {"name", 256}, {"avatar", 256}, {"status", 0}},
-	"IMGroupMember":   {{"id", 0}, {"groupId", 0}, {"userId", 0}, {"status", 0}, {"created", 0}, {"updated", 0}},
-	"IMRecentSession": {{"id", 0}, {"userId", 0}, {"peerId", 0}, {"type", 0}, {"status", 0}, {"created", 0}, {"updated", 0}},
+	"IMDepart":       {{"id", 0}, {"departName", 64}},
+	"IMRelationShip": {{"id", 0}, {"smallId", 0}, {"bigId", 0}, {"status", 0}, {"created", 0}, {"updated", 0}},
+	"IMGroup":        {{"id", 0}, {"name", 256}, {"avatar", 256}, {"status", 0}},
+	"IMGroupMember":  {{"id", 0}, {"groupId", 0}, {"userId", 0}, {"status", 0}, {"created", 0}, {"updated", 0}},
+	"IMRecentSession": {{"id", 0}, {"userId", 0}, {"peerId", 0}, {"type", 0}, {"status", 0}, {"created", 0}, {"updated",
+		0}},
 	"IMMessage_": {
 		{"id", 0}, {"relateId", 0}, {"fromId", 0}, {"toId", 0}, {"msgId", 0}, {"content", 4096}, {"type", 0}, {"status", 0},
 		{"updated", 0}, {"created", 0},
@@ -46,10 +47,12 @@ var needed = map[string][]columnFact{
 // standard are the columns of IMUser and IMGroup, which sites like to extend.
 var standard = map[string][]string{
 	"IMUser": {
-		"id", "sex", "name", "domain", "nick", "password", "salt", "phone", "email", "avatar", "departId", "status", "created",
+		"id", "sex", "name", "domain", "nick", "password", "salt", "phone", "email", "avatar", "departId", "status",
+		"created",
 		"updated", "push_shield_status", "sign_info",
 	},
-	"IMGroup": {"id", "name", "avatar", "creator", "type", "userCnt", "status", "version", "lastChated", "updated", "created"},
+	"IMGroup": {"id", "name", "avatar", "creator", "type", "userCnt", "status", "version", "lastChated", "updated",
+		"created"},
 }
 
 // Check says what Run would do, and how long it would take. It changes
@@ -209,7 +212,8 @@ func (t *Takeover) misfits(ctx context.Context, table string) (found []Finding, 
 // groups or messages.
 func (t *Takeover) redisEmpty(ctx context.Context) (bool, error) {
 	const some = 1000
-	groups, err := column[uint32](ctx, t.db, fmt.Sprintf("SELECT id FROM %s ORDER BY id DESC LIMIT %d", t.source("IMGroup"), some))
+	groups, err := column[uint32](ctx, t.db, fmt.Sprintf("SELECT id FROM %s ORDER BY id DESC LIMIT %d",
+		t.source("IMGroup"), some))
 	if err != nil {
 		return false, err
 	}

@@ -75,8 +75,14 @@ func (t *Takeover) planGroups(ctx context.Context, c chunk) ([]groupPlan, []Find
 	plans := make([]groupPlan, len(groups))
 	var found []Finding
 	for i, g := range groups {
-		start, _ := slices.BinarySearchFunc(members, g.id, func(m memberRow, id uint32) int { return cmp.Compare(m.group, id) })
-		end, _ := slices.BinarySearchFunc(members, g.id+1, func(m memberRow, id uint32) int { return cmp.Compare(m.group, id) })
+		start, _ := slices.BinarySearchFunc(members, g.id, func(m memberRow, id uint32) int {
+			return cmp.Compare(m.group,
+				id)
+		})
+		end, _ := slices.BinarySearchFunc(members, g.id+1, func(m memberRow, id uint32) int {
+			return cmp.Compare(m.group,
+				id)
+		})
 		var f []Finding
 		plans[i], f = planGroup(g.id, g.status, members[start:end], joined[i], accounts)
 		plans[i].muted = mutedBy(shields[i])
@@ -85,9 +91,12 @@ func (t *Takeover) planGroups(ctx context.Context, c chunk) ([]groupPlan, []Find
 	return plans, found, nil
 }
 
-// planGroup decides about one group. sql is sorted so that of several rows of
-// a user the one that counts is the last; redis are the join times by user.
-func planGroup(id uint32, status uint8, sql []memberRow, redis map[string]string, accounts []uint32) (groupPlan, []Finding) {
+// planGroup decides about one group. listed, the rows of SQL, is sorted so that of several rows of
+// a user the one that counts is the last; redis
+// are the join times by user.
+func planGroup(
+	id uint32, status uint8, listed []memberRow, redis map[string]string, accounts []uint32,
+) (groupPlan, []Finding) {
 	g := groupPlan{id: id}
 	subject := fmt.Sprintf("group %d", id)
 	var found []Finding
@@ -95,7 +104,7 @@ func planGroup(id uint32, status uint8, sql []memberRow, redis map[string]string
 		found = append(found, Finding{kind, subject, fmt.Sprintf(format, args...), 1})
 	}
 	all := map[uint32]membership{}
-	for _, m := range sql {
+	for _, m := range listed {
 		if _, twice := all[m.user]; twice {
 			tell(MemberMerged, "user %d had several rows", m.user)
 		}
@@ -156,7 +165,8 @@ func mergeRedis(id uint32, all map[uint32]membership, redis map[string]string) (
 	}
 	for _, user := range slices.Sorted(maps.Keys(all)) {
 		if m := all[user]; m.status == 0 && !in[user] {
-			found = append(found, Finding{MemberOnlySQL, subject, fmt.Sprintf("user %d is a member in SQL only: he left", user), 1})
+			found = append(found, Finding{MemberOnlySQL, subject, fmt.Sprintf("user %d is a member in SQL only: he left",
+				user), 1})
 			m.status = 1
 			all[user] = m
 		}
@@ -222,11 +232,12 @@ func (t *Takeover) copyMembers(ctx context.Context, s *stepState) error {
 				shields = append(shields, user, g.id, t.now())
 			}
 			n += int64(len(g.members))
-			if _, err := exec(ctx, tx, "UPDATE IMGroup SET status = ?, userCnt = ? WHERE id = ?", g.deleted, here, g.id); err != nil {
+			if _, err := exec(ctx, tx, "UPDATE IMGroup SET status = ?, userCnt = ? WHERE id = ?", g.deleted, here,
+				g.id); err != nil {
 				return 0, err
 			}
 		}
-		if err := insert(ctx, tx, "INSERT INTO IMGroupMember (groupId, userId, status, created, updated, joined)", "", 6,
+		if err := insert(ctx, tx, "INSERT INTO IMGroupMember (groupId, userId, status, created, updated, joined)", 6,
 			members); err != nil {
 			return 0, err
 		}

@@ -106,7 +106,8 @@ func (t *Takeover) singlePlots(ctx context.Context) ([]plot, []Finding, error) {
 	var plots []plot
 	for _, relation := range slices.Sorted(maps.Keys(origins)) {
 		own := origin{shard: relation % im.Shards, key: relation}
-		others := slices.DeleteFunc(origins[relation], func(o origin) bool { return o.shard == own.shard && o.key == own.key })
+		others := slices.DeleteFunc(origins[relation],
+			func(o origin) bool { return o.shard == own.shard && o.key == own.key })
 		plots = append(plots, plot{im.Single, relation, append(others, own)})
 	}
 	return plots, found, nil
@@ -161,7 +162,8 @@ func (t *Takeover) number(ctx context.Context, p plot) ([]Finding, error) {
 	for _, m := range all {
 		values = append(values, p.kind, p.origins[m.origin].shard, m.id, p.key, m.msgID)
 	}
-	if err := insert(ctx, t.db, "INSERT INTO tt_takeover_message (kind, shard, id, relation, msgId)", "", 5, values); err != nil {
+	if err := insert(ctx, t.db, "INSERT INTO tt_takeover_message (kind, shard, id, relation, msgId)", 5,
+		values); err != nil {
 		return nil, err
 	}
 	if changed == 0 {

@@ -64,23 +64,14 @@ func marks(n, columns int) string {
 }
 
 // insert adds rows of the given columns, a bounded number at a time.
-func insert(ctx context.Context, q queryer, head, tail string, columns int, values []any) error {
+func insert(ctx context.Context, q queryer, head string, columns int, values []any) error {
 	const most = 1000
 	for len(values) > 0 {
 		n := min(most, len(values)/columns)
-		if _, err := exec(ctx, q, head+" VALUES "+marks(n, columns)+tail, values[:n*columns]...); err != nil {
+		if _, err := exec(ctx, q, head+" VALUES "+marks(n, columns), values[:n*columns]...); err != nil {
 			return err
 		}
 		values = values[n*columns:]
 	}
 	return nil
-}
-
-// in returns "(1,2,3)" of numbers.
-func in[T ~uint32](ids []T) (list string, args []any) {
-	args = make([]any, len(ids))
-	for i, id := range ids {
-		args[i] = uint32(id)
-	}
-	return marks(1, max(1, len(ids))), args
 }

@@ -181,7 +181,8 @@ func (t *Takeover) adopt(ctx context.Context, all []stray) (map[uint32][]stray, 
 			}
 			found = append(found, Finding{
 				RelationMade, fmt.Sprintf("relation %d", id),
-				fmt.Sprintf("of users %d and %d, for %d messages of relation %d", s.pair.Small, s.pair.Big, s.rows, s.relation), s.rows,
+				fmt.Sprintf("of users %d and %d, for %d messages of relation %d", s.pair.Small, s.pair.Big, s.rows, s.relation),
+				s.rows,
 			})
 		}
 		adopted[uint32(id)] = append(adopted[uint32(id)], s)

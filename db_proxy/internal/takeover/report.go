@@ -82,7 +82,7 @@ func note(ctx context.Context, q queryer, stepName string, found []Finding) erro
 	for _, f := range found {
 		values = append(values, stepName, f.Kind, f.Subject, f.Detail, f.Number)
 	}
-	return insert(ctx, q, "INSERT INTO tt_takeover_finding (step, kind, subject, detail, number)", "", 5, values)
+	return insert(ctx, q, "INSERT INTO tt_takeover_finding (step, kind, subject, detail, number)", 5, values)
 }
 
 // noteAlone keeps the findings of a step as a whole, in the place of those of

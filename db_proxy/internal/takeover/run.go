@@ -72,7 +72,8 @@ func (t *Takeover) takeOver(ctx context.Context) error {
 	if err := t.createState(ctx); err != nil {
 		return err
 	}
-	if err := t.runSteps(ctx, []step{{"plan", t.plan}, {"set aside", t.setAside}, {"make tables", t.makeTables}}); err != nil {
+	if err := t.runSteps(ctx, []step{{"plan", t.plan}, {"set aside", t.setAside}, {"make tables",
+		t.makeTables}}); err != nil {
 		return err
 	}
 	total, err := number(ctx, t.db, "SELECT SUM(row_count) FROM tt_takeover WHERE step LIKE 'count:%'")
@@ -218,7 +219,8 @@ func (t *Takeover) makeTables(ctx context.Context, _ *stepState) error {
 		if err != nil || n {
 			return err
 		}
-		if _, err := exec(ctx, t.db, "ALTER TABLE "+table+" ADD INDEX "+originalIndex+" (relateId, status, created)"); err != nil {
+		if _, err := exec(ctx, t.db,
+			"ALTER TABLE "+table+" ADD INDEX "+originalIndex+" (relateId, status, created)"); err != nil {
 			return err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -45,14 +46,15 @@ var stateTables = []string{
 	`CREATE TABLE IF NOT EXISTS tt_takeover_message (
 		kind tinyint unsigned NOT NULL, shard tinyint unsigned NOT NULL, id int unsigned NOT NULL,
 		relation int unsigned NOT NULL, msgId int unsigned NOT NULL, PRIMARY KEY (kind, shard, id))`,
-	`CREATE TABLE IF NOT EXISTS tt_takeover_redis (name varchar(191) NOT NULL PRIMARY KEY, value varchar(255) DEFAULT NULL)`,
+	`CREATE TABLE IF NOT EXISTS tt_takeover_redis (name varchar(191) NOT NULL PRIMARY KEY,
+		value varchar(255) DEFAULT NULL)`,
 }
 
 func (t *Takeover) createState(ctx context.Context) error {
 	// The state table last: while it is missing, nothing has begun.
-	for i := len(stateTables) - 1; i >= 0; i-- {
+	for _, text := range slices.Backward(stateTables) {
 		const shape = " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"
-		if _, err := exec(ctx, t.db, stateTables[i]+shape); err != nil {
+		if _, err := exec(ctx, t.db, text+shape); err != nil {
 			return fmt.Errorf("make the tables of the takeover: %w", err)
 		}
 	}
@@ -132,7 +134,7 @@ func (t *Takeover) transaction(ctx context.Context, s *stepState, fn func(tx *sq
 	if err != nil {
 		return err
 	}
-	defer tx.Rollback() //nolint:errcheck // without effect after Commit
+	defer tx.Rollback()
 	if err := fn(tx); err != nil {
 		return err
 	}

@@ -95,7 +95,8 @@ type columnInfo struct {
 }
 
 func (t *Takeover) columns(ctx context.Context, table string) ([]columnInfo, error) {
-	const text = `SELECT COLUMN_NAME, IS_NULLABLE = 'YES', DATA_TYPE IN ('varchar', 'char', 'text', 'mediumtext', 'longtext'),
+	const text = `SELECT COLUMN_NAME, IS_NULLABLE = 'YES', DATA_TYPE IN ('varchar', 'char', 'text', 'mediumtext',
+		'longtext'),
 			COALESCE(CHARACTER_MAXIMUM_LENGTH, 0), EXTRA LIKE '%auto_increment%',
 			COLUMN_DEFAULT IS NOT NULL OR IS_NULLABLE = 'YES' OR EXTRA LIKE '%auto_increment%'
 		FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? ORDER BY ORDINAL_POSITION`

@@ -181,8 +181,9 @@ func (t *Takeover) quiet(ctx context.Context, force bool) error {
 	if err != nil || n == 0 || force {
 		return err
 	}
-	return im.Errorf(im.Unavailable, "%d other connections use the database: stop the db_proxies and the admin site first "+
-		"(--force goes on all the same)", n)
+	return im.Errorf(im.Unavailable,
+		"%d other connections use the database: stop the db_proxies and the admin site first "+
+			"(--force goes on all the same)", n)
 }
 
 func (t *Takeover) fault(point string) error {

@@ -194,7 +194,7 @@ func (t *Takeover) raise(ctx context.Context, all []counter) (ahead []Finding, e
 	if len(behind) == 0 {
 		return ahead, nil
 	}
-	if err := insert(ctx, t.db, "INSERT IGNORE INTO tt_takeover_redis (name, value)", "", 2, old); err != nil {
+	if err := insert(ctx, t.db, "INSERT IGNORE INTO tt_takeover_redis (name, value)", 2, old); err != nil {
 		return nil, err
 	}
 	return ahead, pipeline(ctx, t.redis.unread, func(p redis.Pipeliner) {

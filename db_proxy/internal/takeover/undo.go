@@ -84,7 +84,8 @@ func (t *Takeover) backSteps() []step {
 		{"undo: IMGroupMember", t.backMembers},
 		{"undo: IMRecentSession", t.backSessions},
 	}
-	for _, table := range slices.Concat(shards("IMMessage_"), shards("IMGroupMessage_"), []string{"IMAudio", "IMTransmitFile"}) {
+	for _, table := range slices.Concat(shards("IMMessage_"), shards("IMGroupMessage_"), []string{"IMAudio",
+		"IMTransmitFile"}) {
 		steps = append(steps, step{"undo: " + table, t.backRows(table)})
 	}
 	return append(steps, step{"undo: Redis", t.backRedis})
@@ -195,7 +196,8 @@ func (t *Takeover) backUsers(ctx context.Context, s *stepState) error {
 			{`UPDATE ` + aside + `IMUser c JOIN IMUser o ON o.id = c.id LEFT JOIN tt_takeover_name n ON n.id = c.id
 				SET ` + strings.Join(set, ", ") + ` WHERE o.updated > c.updated`, nil},
 			{fmt.Sprintf("INSERT INTO %sIMUser (%s) SELECT %s FROM IMUser o LEFT JOIN %sIMUser c ON c.id = o.id "+
-				"WHERE o.id > ? AND c.id IS NULL", aside, strings.Join(names, ", "), strings.Join(values, ", "), aside), []any{mark}},
+				"WHERE o.id > ? AND c.id IS NULL", aside, strings.Join(names, ", "), strings.Join(values, ", "), aside),
+				[]any{mark}},
 		} {
 			if _, err := exec(ctx, tx, st.text, st.args...); err != nil {
 				return err
@@ -250,7 +252,8 @@ func (t *Takeover) backRelations(ctx context.Context, s *stepState) error {
 func (t *Takeover) backGroups(ctx context.Context, s *stepState) error {
 	return t.all(ctx, s,
 		statement{`UPDATE ` + aside + `IMGroup c JOIN IMGroup o ON o.id = c.id
-			SET c.userCnt = IF(c.version <> o.version, o.userCnt, c.userCnt), c.status = IF(c.version <> o.version, o.status, c.status),
+			SET c.userCnt = IF(c.version <> o.version, o.userCnt, c.userCnt), c.status = IF(c.version <> o.version, o.status,
+				c.status),
 				c.name = o.name, c.avatar = o.avatar, c.version = o.version, c.updated = o.updated, c.lastChated = o.lastChated
 			WHERE c.version <> o.version OR c.updated <> o.updated OR c.lastChated <> o.lastChated`, nil},
 		statement{`INSERT INTO ` + aside + `IMGroup

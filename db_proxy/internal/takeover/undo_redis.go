@@ -81,7 +81,8 @@ func (t *Takeover) backGroupKeys(ctx context.Context) error {
 		if err != nil || !more {
 			return err
 		}
-		ids, err := column[uint32](ctx, t.db, "SELECT id FROM IMGroup WHERE id > ? AND id <= ? AND status = 0", c.after, c.last)
+		ids, err := column[uint32](ctx, t.db, "SELECT id FROM IMGroup WHERE id > ? AND id <= ? AND status = 0", c.after,
+			c.last)
 		if err != nil {
 			return err
 		}

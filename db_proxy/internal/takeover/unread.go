@@ -210,7 +210,8 @@ func (t *Takeover) readGroup(ctx context.Context, tx *sql.Tx, group uint32, tota
 		return nil, err
 	}
 	if _, err := exec(ctx, tx, `INSERT INTO IMReadCursor (userId, type, peerId, msgId, updated)
-		SELECT userId, 2, groupId, ?, ? FROM IMGroupMember WHERE groupId = ? AND status = 0`, last, t.now(), group); err != nil {
+		SELECT userId, 2, groupId, ?, ? FROM IMGroupMember WHERE groupId = ? AND status = 0`, last, t.now(),
+		group); err != nil {
 		return nil, err
 	}
 	if total <= 0 {

@@ -21,12 +21,16 @@ const (
 		status tinyint(2) unsigned DEFAULT 0, created int(11) unsigned NOT NULL, updated int(11) unsigned NOT NULL,
 		push_shield_status tinyint(1) unsigned NOT NULL DEFAULT 0, sign_info varchar(128) NOT NULL DEFAULT '',
 		PRIMARY KEY (id), KEY idx_domain (domain), KEY idx_name (name), KEY idx_phone (phone))`
-	depart = `CREATE TABLE IMDepart (id int(11) unsigned NOT NULL AUTO_INCREMENT, departName varchar(64) NOT NULL DEFAULT '',
-		priority int(11) unsigned NOT NULL DEFAULT 0, parentId int(11) unsigned NOT NULL, status int(11) unsigned NOT NULL DEFAULT 0,
+	depart = `CREATE TABLE IMDepart (id int(11) unsigned NOT NULL AUTO_INCREMENT,
+		departName varchar(64) NOT NULL DEFAULT '',
+		priority int(11) unsigned NOT NULL DEFAULT 0, parentId int(11) unsigned NOT NULL,
+			status int(11) unsigned NOT NULL DEFAULT 0,
 		created int(11) unsigned NOT NULL, updated int(11) unsigned NOT NULL, PRIMARY KEY (id),
 		KEY idx_departName (departName), KEY idx_priority_status (priority, status))`
-	discovery = `CREATE TABLE IMDiscovery (id int(11) unsigned NOT NULL AUTO_INCREMENT, itemName varchar(64) NOT NULL DEFAULT '',
-		itemUrl varchar(64) NOT NULL DEFAULT '', itemPriority int(11) unsigned NOT NULL, status int(11) unsigned NOT NULL DEFAULT 0,
+	discovery = `CREATE TABLE IMDiscovery (id int(11) unsigned NOT NULL AUTO_INCREMENT,
+		itemName varchar(64) NOT NULL DEFAULT '',
+		itemUrl varchar(64) NOT NULL DEFAULT '', itemPriority int(11) unsigned NOT NULL,
+			status int(11) unsigned NOT NULL DEFAULT 0,
 		created int(11) unsigned NOT NULL, updated int(11) unsigned NOT NULL, PRIMARY KEY (id), KEY idx_itemName (itemName))`
 	admin = `CREATE TABLE IMAdmin (id mediumint(6) unsigned NOT NULL AUTO_INCREMENT, uname varchar(40) NOT NULL,
 		pwd char(32) NOT NULL, status tinyint(2) unsigned NOT NULL DEFAULT 0, created int(11) unsigned NOT NULL DEFAULT 0,
@@ -38,12 +42,15 @@ const (
 		lastChated int(11) unsigned NOT NULL DEFAULT 0, updated int(11) unsigned NOT NULL DEFAULT 0,
 		created int(11) unsigned NOT NULL DEFAULT 0, PRIMARY KEY (id), KEY idx_name (name(191)), KEY idx_creator (creator))`
 	member = `CREATE TABLE IMGroupMember (id int(11) NOT NULL AUTO_INCREMENT, groupId int(11) unsigned NOT NULL,
-		userId int(11) unsigned NOT NULL, status tinyint(4) unsigned NOT NULL DEFAULT 1, created int(11) unsigned NOT NULL DEFAULT 0,
-		updated int(11) unsigned NOT NULL DEFAULT 0, PRIMARY KEY (id), KEY idx_groupId_userId_status (groupId, userId, status),
+		userId int(11) unsigned NOT NULL, status tinyint(4) unsigned NOT NULL DEFAULT 1,
+			created int(11) unsigned NOT NULL DEFAULT 0,
+		updated int(11) unsigned NOT NULL DEFAULT 0, PRIMARY KEY (id), KEY idx_groupId_userId_status (groupId, userId,
+			status),
 		KEY idx_userId_status_updated (userId, status, updated), KEY idx_groupId_updated (groupId, updated))`
 	single = `CREATE TABLE IMMessage_%d (id int(11) NOT NULL AUTO_INCREMENT, relateId int(11) unsigned NOT NULL,
 		fromId int(11) unsigned NOT NULL, toId int(11) unsigned NOT NULL, msgId int(11) unsigned NOT NULL,
-		content varchar(4096) DEFAULT '', type tinyint(2) unsigned NOT NULL DEFAULT 1, status tinyint(1) unsigned NOT NULL DEFAULT 0,
+		content varchar(4096) DEFAULT '', type tinyint(2) unsigned NOT NULL DEFAULT 1,
+			status tinyint(1) unsigned NOT NULL DEFAULT 0,
 		updated int(11) unsigned NOT NULL, created int(11) unsigned NOT NULL, PRIMARY KEY (id),
 		KEY idx_relateId_status_created (relateId, status, created),
 		KEY idx_relateId_status_msgId_created (relateId, status, msgId, created),
@@ -57,7 +64,8 @@ const (
 	session = `CREATE TABLE IMRecentSession (id int(11) NOT NULL AUTO_INCREMENT, userId int(11) unsigned NOT NULL,
 		peerId int(11) unsigned NOT NULL, type tinyint(1) unsigned DEFAULT 0, status tinyint(1) unsigned DEFAULT 0,
 		created int(11) unsigned NOT NULL DEFAULT 0, updated int(11) unsigned NOT NULL DEFAULT 0, PRIMARY KEY (id),
-		KEY idx_userId_peerId_status_updated (userId, peerId, status, updated), KEY idx_userId_peerId_type (userId, peerId, type))`
+		KEY idx_userId_peerId_status_updated (userId, peerId, status, updated), KEY idx_userId_peerId_type (userId, peerId,
+			type))`
 	relation = `CREATE TABLE IMRelationShip (id int(11) NOT NULL AUTO_INCREMENT, smallId int(11) unsigned NOT NULL,
 		bigId int(11) unsigned NOT NULL, status tinyint(1) unsigned DEFAULT 0, created int(11) unsigned NOT NULL DEFAULT 0,
 		updated int(11) unsigned NOT NULL DEFAULT 0, PRIMARY KEY (id),
@@ -77,7 +85,8 @@ const (
 // IMTransmitFile.
 func Names() []string {
 	names := []string{
-		"IMUser", "IMDepart", "IMDiscovery", "IMAdmin", "IMGroup", "IMGroupMember", "IMRecentSession", "IMRelationShip", "IMAudio",
+		"IMUser", "IMDepart", "IMDiscovery", "IMAdmin", "IMGroup", "IMGroupMember", "IMRecentSession", "IMRelationShip",
+		"IMAudio",
 	}
 	for k := range 8 {
 		names = append(names, fmt.Sprintf("IMMessage_%d", k), fmt.Sprintf("IMGroupMessage_%d", k))

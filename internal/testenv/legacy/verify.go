@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -50,8 +51,8 @@ func (w *World) Verify(ctx context.Context, db *sql.DB) (Seen, error) {
 }
 
 // each runs a query and calls fn for every row.
-func each(ctx context.Context, db *sql.DB, fn func(scan func(...any) error) error, text string, args ...any) error {
-	r, err := db.QueryContext(ctx, text, args...)
+func each(ctx context.Context, db *sql.DB, fn func(scan func(...any) error) error, text string) error {
+	r, err := db.QueryContext(ctx, text)
 	if err != nil {
 		return err
 	}
@@ -338,31 +339,36 @@ func Dump(ctx context.Context, db *sql.DB) (map[string]string, error) {
 		}
 		h := sha256.New()
 		h.Write([]byte(definition))
-		r, err := db.QueryContext(ctx, "SELECT * FROM "+name+" ORDER BY id") //nolint:unqueryvet // all there is
-		if err != nil {
-			return nil, err
-		}
-		columns, err := r.Columns()
-		if err != nil {
-			return nil, err
-		}
-		values := make([]sql.RawBytes, len(columns))
-		dest := make([]any, len(columns))
-		for i := range values {
-			dest[i] = &values[i]
-		}
-		for r.Next() {
-			if err := r.Scan(dest...); err != nil {
-				return nil, err
-			}
-			for _, v := range values {
-				fmt.Fprintf(h, "%t%d:%s", v == nil, len(v), v)
-			}
-		}
-		if err := r.Err(); err != nil {
+		if err := dumpRows(ctx, db, name, h); err != nil {
 			return nil, err
 		}
 		sums[name] = hex.EncodeToString(h.Sum(nil))
 	}
 	return sums, nil
+}
+
+func dumpRows(ctx context.Context, db *sql.DB, table string, to io.Writer) error {
+	r, err := db.QueryContext(ctx, "SELECT * FROM "+table+" ORDER BY id") //nolint:unqueryvet // all there is
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	columns, err := r.Columns()
+	if err != nil {
+		return err
+	}
+	values := make([]sql.RawBytes, len(columns))
+	dest := make([]any, len(columns))
+	for i := range values {
+		dest[i] = &values[i]
+	}
+	for r.Next() {
+		if err := r.Scan(dest...); err != nil {
+			return err
+		}
+		for _, v := range values {
+			fmt.Fprintf(to, "%t%d:%s", v == nil, len(v), v)
+		}
+	}
+	return r.Err()
 }

@@ -137,11 +137,11 @@ func (w *World) gather(rng *rand.Rand) {
 			g.members = append(g.members, uint32(u+1))
 		}
 		slices.Sort(g.members)
-		switch {
-		case id%8 == 2: // made by hand: the default of the column
+		switch id % 8 {
+		case 2: // made by hand: the default of the column
 			g.status = 1
 			g.inRedis = true
-		case id%8 == 5: // removed: everybody is out
+		case 5: // removed: everybody is out
 			g.Dead = true
 			g.members, g.inRedis = nil, false
 		}
