@@ -14,7 +14,7 @@ usage() {
 ./build.sh test            every test, with what it needs installed first (apt) or named
 ./build.sh lint            formatting, vet and golangci-lint
 ./build.sh bench [PKG…]    Go benchmarks, ten runs each, for benchstat
-./build.sh cluster up --dir D --base-port N [--msg 2 --db 1 --route 1 --http 0]
+./build.sh cluster up --dir D --base-port N [--msg 2 --db 1 --route 1 --http 0 --file 0]
                            one process per role, on a MariaDB and a Redis of its own
 ./build.sh cluster status|down|down --purge --dir D
 ./build.sh cluster restart --dir D --name mariadb [--down SECONDS]
@@ -97,7 +97,7 @@ fuzz() {
 # ---- cluster ---------------------------------------------------------------
 
 # The arguments of the cluster commands.
-DIR= BASE=8000 MSG=2 DB=1 ROUTE=1 HTTP=0 PURGE= NAME= DOWN=0
+DIR= BASE=8000 MSG=2 DB=1 ROUTE=1 HTTP=0 FILE=0 PURGE= NAME= DOWN=0
 
 parse_cluster() {
 	while [ $# -gt 0 ]; do
@@ -108,6 +108,7 @@ parse_cluster() {
 		--db) DB=$2; shift ;;
 		--route) ROUTE=$2; shift ;;
 		--http) HTTP=$2; shift ;;
+		--file) FILE=$2; shift ;;
 		--purge) PURGE=1 ;;
 		--name) NAME=$2; shift ;;
 		--down) DOWN=$2; shift ;;
@@ -197,10 +198,10 @@ start_role() {
 	note "$name" "127.0.0.1:$port" "127.0.0.1:$((port + 50))"
 }
 
-# numbered PREFIX COUNT PORT — the numbered server keys of a configuration.
+# numbered PREFIX COUNT PORT [STEP] — the numbered server keys of a configuration.
 numbered() {
 	local i
-	for i in $(seq "$2"); do printf '%sIP%d=127.0.0.1\n%sPort%d=%d\n' "$1" "$i" "$1" "$i" $(($3 + i - 1)); done
+	for i in $(seq "$2"); do printf '%sIP%d=127.0.0.1\n%sPort%d=%d\n' "$1" "$i" "$1" "$i" $(($3 + (i - 1) * ${4:-1})); done
 }
 
 db_proxy_conf() { # port
@@ -272,8 +273,22 @@ CONF
 			numbered DBServer "$DB" $((BASE + 2600))
 			numbered LoginServer 1 $((BASE + 100))
 			numbered RouteServer "$ROUTE" $((BASE + 200))
+			[ "$FILE" -eq 0 ] || numbered FileServer "$FILE" $((BASE + 601)) 2
 			printf 'IpAddr1=127.0.0.1\nIpAddr2=127.0.0.1\nMaxConnCnt=100000\naesKey=12345678901234567890123456789012\n'
 		} | start_role msg_server "$i" "$port" msgserver.conf
+	done
+	for i in $(seq "$FILE"); do
+		port=$((BASE + 600 + (i - 1) * 2)) # it has two ports, the second for msg_servers
+		start_role file_server "$i" "$port" fileserver.conf <<CONF
+FileServerIp=127.0.0.1
+ClientListenIP=127.0.0.1
+ClientListenPort=$port
+MsgServerListenIP=127.0.0.1
+MsgServerListenPort=$((port + 1))
+HttpListenIP=127.0.0.1
+HttpListenPort=$((BASE + 700 + i - 1))
+DataDir=$DIR/data/file_server_$i
+CONF
 	done
 	for i in $(seq "$HTTP"); do
 		port=$((BASE + 400 + i - 1))
@@ -313,7 +328,7 @@ wait_ready() {
 # flows, the databases last.
 stop_all() {
 	local pattern name pid
-	for pattern in '^msg_server\|^http_msg_server' '^login_server\|^route_server' '^db_proxy' '^redis\|^mariadb'; do
+	for pattern in '^msg_server\|^http_msg_server' '^login_server\|^route_server\|^file_server' '^db_proxy' '^redis\|^mariadb'; do
 		running_pids | grep "$pattern" | while read -r name pid; do kill -TERM "$pid" 2>/dev/null || true; done || true
 		for _ in $(seq 150); do
 			[ -n "$(running_pids | grep "$pattern")" ] || break

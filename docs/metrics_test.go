@@ -260,6 +260,12 @@ aesKey=`+textcrypt.StandardKey+`
 
 func openFile(t *testing.T, reg *recorder) {
 	t.Helper()
+	s, err := newFile(t, reg)
+	runOnce(t, s, err)
+}
+
+func newFile(t *testing.T, reg *recorder) (*fileserver.Server, error) {
+	t.Helper()
 	cfg := parse(t, fileserver.ParseConfig, `
 ClientListenIP=127.0.0.1
 ClientListenPort=%d
@@ -267,8 +273,7 @@ MsgServerListenIP=127.0.0.1
 MsgServerListenPort=%d
 DataDir=`+t.TempDir()+`
 `)
-	s, err := fileserver.New(t.Context(), cfg, fileserver.Deps{Log: discard, Reg: reg, Clock: time.Now})
-	runOnce(t, s, err)
+	return fileserver.New(t.Context(), cfg, fileserver.Deps{Log: discard, Reg: reg, Clock: time.Now})
 }
 
 type role interface {

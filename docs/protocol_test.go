@@ -126,5 +126,7 @@ func registered(t *testing.T) map[string][]wire.Command {
 	ask("route_server", route, err)
 	db, err := newDB(t, reg())
 	ask("db_proxy", db, err)
+	files, err := newFile(t, reg())
+	ask("file_server", files, err)
 	return all
 }

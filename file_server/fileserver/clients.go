@@ -1,6 +1,8 @@
 package fileserver
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -78,29 +80,44 @@ func (cs *clients) OnOpen(conn *transport.Conn) {
 
 // OnPDU is transport.Handler's.
 func (cs *clients) OnPDU(conn *transport.Conn, pdu wire.PDU) {
-	c := conn.State.(*client)
-	switch pdu.Command {
-	case wire.Heartbeat:
-		conn.Send(wire.Append(nil, wire.Heartbeat, pdu.Seq, nil))
-	case wire.FileLoginReq:
-		cs.login(c, pdu)
-	case wire.FilePullDataReq:
-		req := new(file.IMFilePullDataReq)
-		if cs.admit(c, pdu, req) {
-			c.transfer.pull(c, pdu, req)
-		}
-	case wire.FilePullDataRes:
-		res := new(file.IMFilePullDataRsp)
-		if cs.admit(c, pdu, res) {
-			c.transfer.block(c, pdu, res)
-		}
-	case wire.FileState:
-		state := new(file.IMFileState)
-		if cs.admit(c, pdu, state) {
-			c.transfer.state(c, pdu, state)
-		}
-	default:
-		cs.metrics.dropped("unknown_command")
+	if handle := cs.clientCommands[pdu.Command]; handle != nil {
+		handle(conn.State.(*client), pdu)
+		return
+	}
+	cs.metrics.dropped("unknown_command")
+}
+
+// ofClients is the table of what clients send. Source: commands.md.
+func (s *Server) ofClients() map[wire.Command]func(*client, wire.PDU) {
+	return map[wire.Command]func(*client, wire.PDU){
+		wire.Heartbeat: func(c *client, pdu wire.PDU) {
+			c.conn.Send(wire.Append(nil, wire.Heartbeat, pdu.Seq, nil))
+		},
+		wire.FileLoginReq: s.login,
+		wire.FilePullDataReq: func(c *client, pdu wire.PDU) {
+			if req := new(file.IMFilePullDataReq); s.admit(c, pdu, req) {
+				c.transfer.pull(c, pdu, req)
+			}
+		},
+		wire.FilePullDataRes: func(c *client, pdu wire.PDU) {
+			if res := new(file.IMFilePullDataRsp); s.admit(c, pdu, res) {
+				c.transfer.block(c, pdu, res)
+			}
+		},
+		wire.FileState: func(c *client, pdu wire.PDU) {
+			if state := new(file.IMFileState); s.admit(c, pdu, state) {
+				c.transfer.state(c, pdu, state)
+			}
+		},
+	}
+}
+
+// Commands returns what this server handles, by who sends it, for
+// docs/protocol.md.
+func (s *Server) Commands() map[string][]wire.Command {
+	return map[string][]wire.Command{
+		"client":     slices.Collect(maps.Keys(s.clientCommands)),
+		"msg_server": slices.Collect(maps.Keys(s.linkCommands)),
 	}
 }
 
@@ -113,18 +130,18 @@ type about interface {
 
 // admit parses a message and checks that it is about the transfer that its
 // sender logged in to. Anything else ends the connection.
-func (cs *clients) admit(c *client, pdu wire.PDU, m about) bool {
+func (s *Server) admit(c *client, pdu wire.PDU, m about) bool {
 	if c.transfer == nil {
-		cs.metrics.dropped("before_login")
+		s.metrics.dropped("before_login")
 		return false
 	}
 	if err := proto.Unmarshal(pdu.Body, m); err != nil {
-		cs.metrics.dropped("bad_body")
+		s.metrics.dropped("bad_body")
 		c.conn.Close(reasonBad)
 		return false
 	}
 	if m.GetTaskId() != c.taskID || m.GetUserId() != c.user {
-		cs.metrics.dropped("not_allowed")
+		s.metrics.dropped("not_allowed")
 		c.conn.Close(reasonBad)
 		return false
 	}
@@ -132,10 +149,10 @@ func (cs *clients) admit(c *client, pdu wire.PDU, m about) bool {
 }
 
 // login lets a client into a task, 0501 to 0502. Source: flows.md §16.2.
-func (cs *clients) login(c *client, pdu wire.PDU) {
+func (s *Server) login(c *client, pdu wire.PDU) {
 	req := new(file.IMFileLoginReq)
 	if err := proto.Unmarshal(pdu.Body, req); err != nil || c.asked {
-		cs.metrics.dropped("bad_body")
+		s.metrics.dropped("bad_body")
 		c.conn.Close(reasonBad)
 		return
 	}
@@ -148,11 +165,11 @@ func (cs *clients) login(c *client, pdu wire.PDU) {
 	}
 	switch c.role {
 	case task.Sender, task.Receiver:
-		cs.enterRelay(c, pdu.Seq)
+		s.enterRelay(c, pdu.Seq)
 	case task.Uploader:
-		cs.enterUpload(c, pdu.Seq)
+		s.enterUpload(c, pdu.Seq)
 	case task.Downloader:
-		cs.enterDownload(c, pdu.Seq)
+		s.enterDownload(c, pdu.Seq)
 	default:
 		c.refuse(pdu.Seq, task.ErrUser)
 	}

@@ -4,7 +4,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"strconv"
 	"strings"
 	"time"
 
@@ -270,9 +269,4 @@ func ownAddress(listen []string) netip.Addr {
 		}
 	}
 	return netip.AddrFrom4([4]byte{127, 0, 0, 1})
-}
-
-// describe is an address as msg_servers and the data base know this server.
-func describe(a netip.AddrPort) string {
-	return net.JoinHostPort(a.Addr().String(), strconv.Itoa(int(a.Port())))
 }

@@ -33,47 +33,55 @@ func (m *msgServers) LinkUp(*link.Link) {}
 // LinkDown is link.Handler's.
 func (m *msgServers) LinkDown(*link.Link) {}
 
-// LinkPDU is link.Handler's. What looks at the disk takes its turn.
-func (m *msgServers) LinkPDU(l *link.Link, pdu wire.PDU) {
-	switch pdu.Command {
-	case wire.FileServerAddrsReq:
-		l.SendMessage(wire.FileServerAddrsRes, pdu.Seq, m.addrs())
-	case wire.FileTransferReq:
-		later(m, l, pdu, m.transfer)
-	case wire.FileTaskReq:
-		later(m, l, pdu, m.lookUp)
-	case wire.FileTaskDelete:
-		later(m, l, pdu, m.remove)
-	default:
-		m.metrics.dropped("unknown_command")
+// ofMsgServers is the table of what msg_servers send. What looks at the disk
+// takes its turn. Source: commands.md.
+func (s *Server) ofMsgServers() map[wire.Command]func(*link.Link, wire.PDU) {
+	m := &msgServers{s}
+	return map[wire.Command]func(*link.Link, wire.PDU){
+		wire.FileServerAddrsReq: m.addrs,
+		wire.FileTransferReq:    later(m, m.transfer),
+		wire.FileTaskReq:        later(m, m.lookUp),
+		wire.FileTaskDelete:     later(m, m.remove),
 	}
+}
+
+// LinkPDU is link.Handler's.
+func (m *msgServers) LinkPDU(l *link.Link, pdu wire.PDU) {
+	if handle := m.linkCommands[pdu.Command]; handle != nil {
+		handle(l, pdu)
+		return
+	}
+	m.metrics.dropped("unknown_command")
 }
 
 // later parses a question and queues what answers it.
 func later[M any, P interface {
 	*M
 	proto.Message
-}](m *msgServers, l *link.Link, pdu wire.PDU, answer func(*link.Link, uint16, P)) {
-	req := P(new(M))
-	if err := proto.Unmarshal(pdu.Body, req); err != nil {
-		m.metrics.dropped("bad_body")
-		return
-	}
-	seq := pdu.Seq
-	if !m.asked[rand.IntN(askedLanes)].Submit(func() { answer(l, seq, req) }) {
-		m.metrics.dropped("too_many_questions")
+}](m *msgServers, answer func(*link.Link, uint16, P)) func(*link.Link, wire.PDU) {
+	return func(l *link.Link, pdu wire.PDU) {
+		req := P(new(M))
+		if err := proto.Unmarshal(pdu.Body, req); err != nil {
+			m.metrics.dropped("bad_body")
+			return
+		}
+		seq := pdu.Seq
+		if !m.asked[rand.IntN(askedLanes)].Submit(func() { answer(l, seq, req) }) {
+			m.metrics.dropped("too_many_questions")
+		}
 	}
 }
 
-// addrs is what clients are told, 0734. Source: flows.md §16, defects.md G7.
-func (m *msgServers) addrs() *server.IMFileServerIPRsp {
+// addrs tells what clients are to be told, 0733 to 0734. Source: flows.md §16,
+// defects.md G7.
+func (m *msgServers) addrs(l *link.Link, pdu wire.PDU) {
 	res := &server.IMFileServerIPRsp{}
 	for _, a := range m.cfg.Addrs {
 		res.IpAddrList = append(res.IpAddrList, &basedefine.IpAddr{
 			Ip: proto.String(a.Addr().String()), Port: proto.Uint32(uint32(a.Port())),
 		})
 	}
-	return res
+	l.SendMessage(wire.FileServerAddrsRes, pdu.Seq, res)
 }
 
 // transfer sets a task up, 0731 to 0732. A refusal is answered, and the link

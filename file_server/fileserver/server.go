@@ -23,6 +23,7 @@ import (
 	"teamtalk/file_server/internal/turns"
 	"teamtalk/internal/link"
 	"teamtalk/internal/transport"
+	"teamtalk/internal/wire"
 )
 
 // Role is the name of this role to its neighbours.
@@ -64,7 +65,9 @@ type Server struct {
 	finish  *turns.Pool
 	asked   []*turns.Lane // what msg_servers ask for, in no order
 	swept   *turns.Lane   // uploads whose task is over
-	name    string        // by which msg_servers know this server
+
+	clientCommands map[wire.Command]func(*client, wire.PDU)
+	linkCommands   map[wire.Command]func(*link.Link, wire.PDU)
 
 	relays   relays
 	stopping atomic.Bool
@@ -76,7 +79,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Server, error) {
 		return nil, errors.New("file_server: Log, Reg and Clock are needed")
 	}
 	s := &Server{
-		cfg: cfg, log: deps.Log, clock: deps.Clock, name: describe(cfg.Addrs[0]),
+		cfg: cfg, log: deps.Log, clock: deps.Clock,
 		blocks: turns.NewPool(blockWorkers), finish: turns.NewPool(finishWorkers),
 	}
 	s.tasks = task.NewTable(task.Limits{
@@ -90,6 +93,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Server, error) {
 		return nil, fmt.Errorf("file_server: %w", err)
 	}
 	s.metrics = newMetrics(deps.Reg, s)
+	s.clientCommands, s.linkCommands = s.ofClients(), s.ofMsgServers()
 	var err error
 	s.engine, err = transport.New(
 		transport.Config{Listeners: s.listeners(deps)}, transport.Deps{Log: deps.Log, Reg: deps.Reg})

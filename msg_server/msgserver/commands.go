@@ -81,6 +81,7 @@ func (s *Server) Commands() map[string][]wire.Command {
 		"client":       slices.Collect(maps.Keys(s.commands)),
 		"db_proxy":     append(slices.Collect(maps.Keys(s.answers)), wire.StopReceive), // which package dblink takes
 		"route_server": slices.Collect(maps.Keys(s.relayed)),
+		"file_server":  slices.Collect(maps.Keys(s.ofFiles)),
 	}
 }
 

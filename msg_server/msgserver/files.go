@@ -63,18 +63,22 @@ func (fs *fileServers) LinkDown(l *link.Link) {
 	fs.server.files.lost(l)
 }
 
+// fileAnswers is the table of what file_servers send. Source: commands.md.
+func (s *Server) fileAnswers() map[wire.Command]func(l *link.Link, body []byte) {
+	return map[wire.Command]func(*link.Link, []byte){
+		wire.FileServerAddrsRes: s.fileServers.announced,
+		wire.FileTransferRes:    s.taskMade,
+		wire.FileTaskRes:        s.fileKnown,
+	}
+}
+
 // LinkPDU is link.Handler's.
 func (fs *fileServers) LinkPDU(l *link.Link, pdu wire.PDU) {
-	switch pdu.Command {
-	case wire.FileServerAddrsRes:
-		fs.announced(l, pdu.Body)
-	case wire.FileTransferRes:
-		fs.server.taskMade(l, pdu.Body)
-	case wire.FileTaskRes:
-		fs.server.fileKnown(l, pdu.Body)
-	default:
-		fs.server.metrics.dropped("unknown_command")
+	if handle := fs.server.ofFiles[pdu.Command]; handle != nil {
+		handle(l, pdu.Body)
+		return
 	}
+	fs.server.metrics.dropped("unknown_command")
 }
 
 // announced takes the addresses of a file_server, 0734. From then on it gets

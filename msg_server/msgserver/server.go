@@ -66,6 +66,7 @@ type Server struct {
 
 	fileServers *fileServers
 	files       *fileAsks
+	ofFiles     map[wire.Command]func(*link.Link, []byte)
 
 	sessions *session.Registry[*client]
 	clients  sync.Map // connection id → *client
@@ -103,6 +104,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	s.logins = newLoginServers(s, cfg.LoginServers)
 	s.fileServers = newFileServers(s, cfg.FileServers)
 	s.files = newFileAsks(s)
+	s.ofFiles = s.fileAnswers()
 	s.commands = s.clientCommands()
 	s.answers = s.dbAnswers()
 	s.relayed = s.relayHandlers()

@@ -33,7 +33,7 @@ type embedded struct {
 }
 
 // offsets are the distances of its ports from the base port.
-var offsets = []int{0, 8, 50, 80, 100, 130, 200, 250, 400, 450, 2600, 2650, 3379} //nolint:gochecknoglobals // a table
+var offsets = []int{0, 8, 50, 80, 100, 130, 200, 250, 400, 450, 600, 601, 650, 700, 2600, 2650, 3379} //nolint:gochecknoglobals // a table
 
 // basePort finds a base port all of whose ports are free, below those that
 // other tests use.

@@ -49,7 +49,7 @@ func Build(dir string, race bool) error {
 	if race {
 		args = append(args, "-race")
 	}
-	args = append(args, "./msg_server", "./db_proxy", "./route_server", "./login_server", "./http_msg_server", "./cmd/teamtalk")
+	args = append(args, "./msg_server", "./db_proxy", "./route_server", "./login_server", "./http_msg_server", "./file_server", "./cmd/teamtalk")
 	cmd := exec.CommandContext(context.Background(), "go", args...)
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -81,6 +81,7 @@ type Options struct {
 	DB         int               // db_proxies; 0 is 1
 	Route      int               // route_servers; 0 is 1
 	HTTP       int               // http_msg_servers
+	File       int               // file_servers
 	Later      []string          // configured but not started: db_proxy_2
 	OwnMariaDB bool              // the test harms it
 	Keys       map[string]string // "msg_server.SlowConsumerTime": "1s"
@@ -107,6 +108,7 @@ type Cluster struct {
 	servers  map[string]*procs.Server // by name and number: msg_server_1
 	order    []string                 // of starting
 	health   map[string]int           // ports
+	images   []string                 // URLs of the file_servers
 	strict   map[string]bool          // played originals
 	loginURL string
 }
@@ -152,6 +154,9 @@ func Start(t testing.TB, o Options) *Cluster {
 	}
 	return c
 }
+
+// ImageURL is where the file_server of that number serves HTTP, from 1.
+func (c *Cluster) ImageURL(number int) string { return c.images[number-1] }
 
 // startAll starts servers at the same time.
 func (c *Cluster) startAll(ctx context.Context, names []string) error {

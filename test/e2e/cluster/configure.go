@@ -59,6 +59,7 @@ func (c *Cluster) configure(t testing.TB, o Options) {
 		f.set("msfs", "http://127.0.0.1:8700/")
 		f.set("discovery", "http://127.0.0.1/api/discovery")
 	})
+	files := c.fileServers(t, o)
 	for i, port := range testenv.FreePorts(t, cmp.Or(o.Msg, 2)) {
 		c.add(t, o, "msg_server", i+1, "msgserver.conf", port, func(f *conf) {
 			f.set("ListenIP", "127.0.0.1")
@@ -72,9 +73,31 @@ func (c *Cluster) configure(t testing.TB, o Options) {
 			f.servers("DBServer", db)
 			f.servers("LoginServer", login[2:])
 			f.servers("RouteServer", route)
+			f.servers("FileServer", files)
 		})
 	}
 	c.httpServers(t, o, db, route)
+}
+
+// fileServers writes the configuration of the file_servers and returns the
+// ports for msg_servers.
+func (c *Cluster) fileServers(t testing.TB, o Options) (ports []int) {
+	t.Helper()
+	for i := range o.File {
+		own := testenv.FreePorts(t, 3) // clients, msg_servers, HTTP
+		c.add(t, o, "file_server", i+1, "fileserver.conf", own[0], func(f *conf) {
+			f.set("FileServerIp", "127.0.0.1")
+			f.set("ClientListenIP", "127.0.0.1")
+			f.set("ClientListenPort", own[0])
+			f.set("MsgServerListenIP", "127.0.0.1")
+			f.set("MsgServerListenPort", own[1])
+			f.set("HttpListenIP", "127.0.0.1")
+			f.set("HttpListenPort", own[2])
+		})
+		ports = append(ports, own[1])
+		c.images = append(c.images, fmt.Sprintf("http://127.0.0.1:%d/", own[2]))
+	}
+	return ports
 }
 
 // httpServers writes the configuration of the http_msg_servers.

@@ -14,6 +14,7 @@ import (
 	"teamtalk/cmd/teamtalk/internal/admin"
 	"teamtalk/cmd/teamtalk/internal/exit"
 	"teamtalk/db_proxy/dbproxy"
+	"teamtalk/file_server/fileserver"
 	"teamtalk/http_msg_server/httpserver"
 	"teamtalk/internal/config"
 	"teamtalk/login_server/loginserver"
@@ -45,6 +46,8 @@ const (
 	loginMsg    = 100
 	route       = 200
 	httpMsg     = 400
+	files       = 600
+	filesMsg    = 601
 	images      = 700
 	dbProxy     = 2600
 	redisPort   = 3379
@@ -121,6 +124,7 @@ type roles struct {
 	login loginserver.Config
 	msg   msgserver.Config
 	http  httpserver.Config
+	file  fileserver.Config
 }
 
 // text is a configuration file in memory.
@@ -136,14 +140,16 @@ func (t *text) reader() *strings.Reader { return strings.NewReader(t.String()) }
 // this machine can reach their port.
 func (c *Config) roles(cachePassword string) (roles, error) {
 	var r roles
-	var dbErr, routeErr, loginErr, msgErr, httpErr error
+	var dbErr, routeErr, loginErr, msgErr, httpErr, fileErr error
 	r.db, dbErr = dbproxy.ParseConfig(c.dbProxy(cachePassword).reader(), dbproxy.ConfigFile)
 	r.db.StorePath = filepath.Join(c.Data, admin.DataFile) // in a file, # would begin a comment
 	r.route, routeErr = routeserver.ParseConfig(c.routeServer().reader(), routeserver.ConfigFile)
 	r.login, loginErr = loginserver.ParseConfig(c.loginServer().reader(), loginserver.ConfigFile)
 	r.msg, msgErr = msgserver.ParseConfig(c.msgServer().reader(), msgserver.ConfigFile)
 	r.http, httpErr = httpserver.ParseConfig(c.httpServer().reader(), httpserver.ConfigFile)
-	return r, errors.Join(dbErr, routeErr, loginErr, msgErr, httpErr)
+	r.file, fileErr = fileserver.ParseConfig(c.fileServer().reader(), fileserver.ConfigFile)
+	r.file.DataDir = filepath.Join(c.Data, "files") // in a file, # would begin a comment
+	return r, errors.Join(dbErr, routeErr, loginErr, msgErr, httpErr, fileErr)
 }
 
 func (c *Config) dbProxy(cachePassword string) *text {
@@ -183,6 +189,19 @@ func (c *Config) loginServer() *text {
 	return t
 }
 
+func (c *Config) fileServer() *text {
+	t := new(text)
+	t.set("FileServerIp", c.Advertise)
+	t.set("ClientListenIP", c.Listen)
+	t.set("ClientListenPort", c.port(files))
+	t.set("MsgServerListenIP", loopback)
+	t.set("MsgServerListenPort", c.port(filesMsg))
+	t.set("HttpListenIP", c.Listen)
+	t.set("HttpListenPort", c.port(images))
+	t.set("ImageURL", "http://"+join(c.Advertise, c.port(images))+"/")
+	return t
+}
+
 // httpServer is on loopback whatever clients are: it has no TLS.
 func (c *Config) httpServer() *text {
 	t := new(text)
@@ -203,7 +222,9 @@ func (c *Config) msgServer() *text {
 	t.set("ConcurrentDBConnCnt", 2)
 	t.set("IpAddr1", c.Advertise)
 	t.set("aesKey", textKey)
-	for name, distance := range map[string]int{"DBServer": dbProxy, "LoginServer": loginMsg, "RouteServer": route} {
+	for name, distance := range map[string]int{
+		"DBServer": dbProxy, "LoginServer": loginMsg, "RouteServer": route, "FileServer": filesMsg,
+	} {
 		t.set(name+"IP1", loopback)
 		t.set(name+"Port1", c.port(distance))
 	}
@@ -226,12 +247,16 @@ func (c *Config) portTaken(ctx context.Context) error {
 		{loopback, loginMsg},
 		{loopback, route},
 		{loopback, httpMsg},
+		{c.Listen, files},
+		{loopback, filesMsg},
+		{c.Listen, images},
 		{loopback, dbProxy},
 		{loopback, redisPort},
 		{loopback, health},
 		{loopback, loginHTTP + health},
 		{loopback, route + health},
 		{loopback, httpMsg + health},
+		{loopback, files + health},
 		{loopback, dbProxy + health},
 	} {
 		var lc net.ListenConfig

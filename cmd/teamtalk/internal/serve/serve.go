@@ -22,6 +22,7 @@ import (
 
 	"teamtalk/cmd/teamtalk/internal/admin"
 	"teamtalk/db_proxy/dbproxy"
+	"teamtalk/file_server/fileserver"
 	"teamtalk/http_msg_server/httpserver"
 	"teamtalk/internal/clock"
 	"teamtalk/internal/obs"
@@ -144,6 +145,12 @@ func (s *server) startAll(ctx context.Context) (demo bool, err error) {
 		return routeserver.New(r.route, routeserver.Deps{
 			Log: o.Log, Reg: o.Reg, Clock: o.Clock, Trace: o.Trace(r.route.TraceEvents, r.route.LinkSecret.Reveal()),
 		})
+	})
+	if err != nil {
+		return false, err
+	}
+	err = startRole(ctx, s, "file_server", r.file, func(o *obs.Obs) (role, error) {
+		return fileserver.New(ctx, r.file, fileserver.Deps{Log: o.Log, Reg: o.Reg, Clock: o.Clock})
 	})
 	if err != nil {
 		return false, err
