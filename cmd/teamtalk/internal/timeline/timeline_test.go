@@ -78,7 +78,8 @@ func TestStates(t *testing.T) {
 			nil, nil, quiet, "received=no committed=yes acknowledged=no relayed=no bob: no no no",
 		},
 		"a server forgot": {
-			nil, nil, []Source{source("msg_server_1", "msg_server", all), source("msg_server_2", "msg_server", at(1))},
+			nil, nil,
+			[]Source{source("msg_server_1", "msg_server", all), source("msg_server_2", "msg_server", at(1))},
 			"received=unknown committed=yes acknowledged=unknown relayed=unknown bob: unknown unknown no",
 		},
 		"a server is away": {
