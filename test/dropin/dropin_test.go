@@ -221,6 +221,8 @@ func (h *house) killed(first time.Duration, args ...string) (kills int) {
 	h.t.Helper()
 	for after := first; ; after += after / 2 {
 		cmd := h.command(append(args, "--force")...) // the one before may not have gone from the list of connections yet
+		var errs bytes.Buffer
+		cmd.Stderr = &errs
 		check(h.t, cmd.Start())
 		ended := make(chan error, 1)
 		go func() { ended <- cmd.Wait() }()
@@ -228,7 +230,9 @@ func (h *house) killed(first time.Duration, args ...string) (kills int) {
 		select {
 		case err := <-ended:
 			timer.Stop()
-			check(h.t, err)
+			if err != nil {
+				h.t.Fatalf("migrate %v after %d kills: %v\n%s", args, kills, err, &errs)
+			}
 			return kills
 		case <-timer.C:
 			check(h.t, cmd.Process.Kill())

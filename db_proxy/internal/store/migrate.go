@@ -35,11 +35,12 @@ func (s *Store) migrateMySQL(ctx context.Context, p Pool) error {
 }
 
 // Bare returns connections whose statements may take ten minutes, set up as
-// all others are, to a database of which nothing is expected. Nothing is
+// all others are, to a database of which nothing is expected. They wait for
+// the server to roll back what a killed predecessor was doing. Nothing is
 // connected yet; the caller closes it.
 func Bare(p Pool, log *slog.Logger) (*sql.DB, error) {
 	s := &Store{deps: Deps{Log: log}}
-	c, err := s.mysqlConnector(p.withDefaults(), 10*time.Minute)
+	c, err := s.mysqlConnector(p.withDefaults(), 10*time.Minute, 5*time.Minute)
 	if err != nil {
 		return nil, err
 	}

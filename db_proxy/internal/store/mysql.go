@@ -54,7 +54,7 @@ func (s *Store) openMySQL(ctx context.Context, cfg Config) error {
 
 // newPool prepares a pool; nothing is connected yet.
 func (s *Store) newPool(p Pool) (*pool, error) {
-	c, err := s.mysqlConnector(p, 30*time.Second)
+	c, err := s.mysqlConnector(p, 30*time.Second, 2*time.Second)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +70,7 @@ func (s *Store) newPool(p Pool) (*pool, error) {
 // every server: strict, so that nothing is cut silently; short lock waits, so
 // that a stopped db_proxy does not hold its successor; READ COMMITTED, so that
 // a transaction sees what was committed before it got its lock.
-func (s *Store) mysqlConnector(p Pool, readTimeout time.Duration) (driver.Connector, error) {
+func (s *Store) mysqlConnector(p Pool, readTimeout, lockWait time.Duration) (driver.Connector, error) {
 	c := mysql.NewConfig()
 	c.User, c.Passwd, c.DBName = p.User, p.Password, p.DB
 	c.Net, c.Addr = "tcp", net.JoinHostPort(p.Host, strconv.Itoa(p.Port))
@@ -84,7 +84,7 @@ func (s *Store) mysqlConnector(p Pool, readTimeout time.Duration) (driver.Connec
 	c.Timeout = p.AcquireTimeout
 	c.ReadTimeout, c.WriteTimeout = readTimeout, 10*time.Second
 	c.Params = map[string]string{
-		"innodb_lock_wait_timeout": "2",
+		"innodb_lock_wait_timeout": strconv.Itoa(int(lockWait / time.Second)),
 		"sql_mode":                 "'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'",
 	}
 	c.Logger = driverLog{s.deps.Log}
