@@ -210,7 +210,12 @@ func (t *Takeover) rename(ctx context.Context, from, to string) error {
 }
 
 // makeTables makes ours, and the index that an original names in its queries.
-func (t *Takeover) makeTables(ctx context.Context, _ *stepState) error {
+// What an attempt that was killed left behind goes first: a migration that
+// was cut off between two statements cannot be repeated. Nobody has used it.
+func (t *Takeover) makeTables(ctx context.Context, s *stepState) error {
+	if err := t.dropOurs(ctx, s); err != nil {
+		return err
+	}
 	if err := store.CreateTables(ctx, t.db, t.deps.Log); err != nil {
 		return err
 	}

@@ -213,3 +213,30 @@ func TestKilledAnywhere(t *testing.T) {
 		t.Errorf("only %d and %d kills", kills, back)
 	}
 }
+
+// A run that was killed between two statements of the migrations begins them
+// anew.
+func TestKilledInMigrations(t *testing.T) {
+	t.Parallel()
+	f, w := original(t)
+	tk := f.open(t, func(point string) error {
+		if point == "make tables" {
+			return errKilled
+		}
+		return nil
+	})
+	if _, err := tk.Run(t.Context(), false); !errors.Is(err, errKilled) {
+		t.Fatal(err)
+	}
+	check(t, tk.Close())
+	for _, text := range []string{
+		"CREATE TABLE goose_db_version (id int)", "CREATE TABLE IMGroupMember (groupId int, joinedId int)",
+	} {
+		_, err := f.db.ExecContext(t.Context(), text)
+		check(t, err)
+	}
+	f.run(t)
+	if _, err := w.Verify(t.Context(), f.db); err != nil {
+		t.Error(err)
+	}
+}
