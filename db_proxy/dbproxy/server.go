@@ -147,6 +147,7 @@ func (s *Server) assemble(deps Deps) error {
 		Refused: s.metrics.refused.WithLabelValues("hashes"), Depth: s.metrics.waiting.WithLabelValues("hashes"),
 	})
 	s.directory = directory.New(s.store, s.log, deps.Clock)
+	s.directory.OnChange(s.userChanged)
 	s.behind = behind.New(s.cache, s.store, s.log, deps.Reg)
 	s.lanes = lane.New(lane.Config{Lanes: s.cfg.CommitLanes, MaxBatch: s.cfg.MaxBatch}, lane.Deps{
 		Store: s.store, Directory: s.directory, IDs: s.cache, Behind: s.behind,

@@ -172,6 +172,7 @@ const (
 	BacklogReq      Command = 0x0792 // IM.Extension.IMBacklogReq; MS→DB
 	BacklogRes      Command = 0x0793 // IM.Extension.IMBacklogRsp; DB→MS
 	DeliveryCursors Command = 0x0794 // IM.Extension.IMDeliveryCursors; MS→DB, never answered
+	UserClosed      Command = 0x0795 // IM.Extension.IMUserClosed; DB→MS
 )
 
 // names maps every command to its name, for logs, metrics and docs/protocol.md.
@@ -300,6 +301,7 @@ var names = map[Command]string{
 	BacklogReq:              "BacklogReq",
 	BacklogRes:              "BacklogRes",
 	DeliveryCursors:         "DeliveryCursors",
+	UserClosed:              "UserClosed",
 }
 
 // String returns the name of the command, or "unknown".

@@ -45,6 +45,7 @@ func (s *Server) dbAnswers() map[wire.Command]answer {
 		wire.FileHasOfflineRes:    s.offlineAnswer,
 		wire.TerminalRes:          s.terminalAnswer,
 		wire.BacklogRes:           s.backlogAnswer,
+		wire.UserClosed:           s.userClosed,
 	}
 }
 

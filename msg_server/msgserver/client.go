@@ -29,6 +29,7 @@ const (
 	reasonIdle     transport.CloseReason = "idle"
 	reasonRefused  transport.CloseReason = "login_refused"
 	reasonKicked   transport.CloseReason = "kicked"
+	reasonDisabled transport.CloseReason = "disabled"
 	reasonLogout   transport.CloseReason = "logout"
 	reasonOverflow transport.CloseReason = "inbound_overflow"
 )

@@ -11,6 +11,7 @@ import (
 	"teamtalk/internal/transport"
 	"teamtalk/internal/wire"
 	"teamtalk/pb/basedefine"
+	"teamtalk/pb/extension"
 	"teamtalk/pb/login"
 	"teamtalk/pb/server"
 )
@@ -242,6 +243,20 @@ func (s *Server) kick(session *Session, reason basedefine.KickReasonType) {
 		UserId: proto.Uint32(uint32(session.User)), KickReason: reason.Enum(),
 	}))
 	c.conn.Do(func() { c.kicked = s.engine.Now() })
+}
+
+// userClosed ends the log-ins of an account that was disabled, 0795. No 0107:
+// its reasons say that the user is logged in elsewhere. Clients log in again
+// and are refused.
+func (s *Server) userClosed(_ *link.Link, pdu wire.PDU) {
+	m := new(extension.IMUserClosed)
+	if err := proto.Unmarshal(pdu.Body, m); err != nil {
+		s.metrics.dropped("bad_body")
+		return
+	}
+	for _, session := range s.sessions.Of(im.UserID(m.GetUserId())) {
+		session.Conn.conn.Close(reasonDisabled)
+	}
 }
 
 // kickPC lets a phone log its user's PC off, 010A to 010B. Source: flows.md §4.

@@ -1324,6 +1324,51 @@ func (x *DeliveryCursor) GetMsgId() uint32 {
 	return 0
 }
 
+// Command 0x0795, db_proxy to msg_server: the account must not log in any more.
+type IMUserClosed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	UserId        *uint32                `protobuf:"varint,1,req,name=user_id,json=userId" json:"user_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IMUserClosed) Reset() {
+	*x = IMUserClosed{}
+	mi := &file_IM_Extension_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IMUserClosed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IMUserClosed) ProtoMessage() {}
+
+func (x *IMUserClosed) ProtoReflect() protoreflect.Message {
+	mi := &file_IM_Extension_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IMUserClosed.ProtoReflect.Descriptor instead.
+func (*IMUserClosed) Descriptor() ([]byte, []int) {
+	return file_IM_Extension_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *IMUserClosed) GetUserId() uint32 {
+	if x != nil && x.UserId != nil {
+		return *x.UserId
+	}
+	return 0
+}
+
 var File_IM_Extension_proto protoreflect.FileDescriptor
 
 const file_IM_Extension_proto_rawDesc = "" +
@@ -1437,7 +1482,9 @@ const file_IM_Extension_proto_rawDesc = "" +
 	"\fsession_type\x18\x03 \x02(\x0e2\x1a.IM.BaseDefine.SessionTypeR\vsessionType\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x04 \x02(\rR\tsessionId\x12\x15\n" +
-	"\x06msg_id\x18\x05 \x02(\rR\x05msgIdB#H\x03Z\x1fteamtalk/pb/extension;extension"
+	"\x06msg_id\x18\x05 \x02(\rR\x05msgId\"'\n" +
+	"\fIMUserClosed\x12\x17\n" +
+	"\auser_id\x18\x01 \x02(\rR\x06userIdB#H\x03Z\x1fteamtalk/pb/extension;extension"
 
 var (
 	file_IM_Extension_proto_rawDescOnce sync.Once
@@ -1451,7 +1498,7 @@ func file_IM_Extension_proto_rawDescGZIP() []byte {
 	return file_IM_Extension_proto_rawDescData
 }
 
-var file_IM_Extension_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_IM_Extension_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_IM_Extension_proto_goTypes = []any{
 	(*IMMoveServer)(nil),        // 0: IM.Extension.IMMoveServer
 	(*IMMsgNack)(nil),           // 1: IM.Extension.IMMsgNack
@@ -1471,22 +1518,23 @@ var file_IM_Extension_proto_goTypes = []any{
 	(*IMBacklogRsp)(nil),        // 15: IM.Extension.IMBacklogRsp
 	(*IMDeliveryCursors)(nil),   // 16: IM.Extension.IMDeliveryCursors
 	(*DeliveryCursor)(nil),      // 17: IM.Extension.DeliveryCursor
-	(basedefine.SessionType)(0), // 18: IM.BaseDefine.SessionType
-	(*basedefine.MsgInfo)(nil),  // 19: IM.BaseDefine.MsgInfo
+	(*IMUserClosed)(nil),        // 18: IM.Extension.IMUserClosed
+	(basedefine.SessionType)(0), // 19: IM.BaseDefine.SessionType
+	(*basedefine.MsgInfo)(nil),  // 20: IM.BaseDefine.MsgInfo
 }
 var file_IM_Extension_proto_depIdxs = []int32{
-	18, // 0: IM.Extension.IMMsgNack.session_type:type_name -> IM.BaseDefine.SessionType
-	18, // 1: IM.Extension.IMMsgDelivered.session_type:type_name -> IM.BaseDefine.SessionType
-	18, // 2: IM.Extension.IMMsgGap.session_type:type_name -> IM.BaseDefine.SessionType
+	19, // 0: IM.Extension.IMMsgNack.session_type:type_name -> IM.BaseDefine.SessionType
+	19, // 1: IM.Extension.IMMsgDelivered.session_type:type_name -> IM.BaseDefine.SessionType
+	19, // 2: IM.Extension.IMMsgGap.session_type:type_name -> IM.BaseDefine.SessionType
 	7,  // 3: IM.Extension.IMRelay.order:type_name -> IM.Extension.Order
-	18, // 4: IM.Extension.Order.session_type:type_name -> IM.BaseDefine.SessionType
+	19, // 4: IM.Extension.Order.session_type:type_name -> IM.BaseDefine.SessionType
 	13, // 5: IM.Extension.IMTerminalRsp.backlog:type_name -> IM.Extension.Backlog
-	18, // 6: IM.Extension.Backlog.session_type:type_name -> IM.BaseDefine.SessionType
-	18, // 7: IM.Extension.IMBacklogReq.session_type:type_name -> IM.BaseDefine.SessionType
-	18, // 8: IM.Extension.IMBacklogRsp.session_type:type_name -> IM.BaseDefine.SessionType
-	19, // 9: IM.Extension.IMBacklogRsp.msg_list:type_name -> IM.BaseDefine.MsgInfo
+	19, // 6: IM.Extension.Backlog.session_type:type_name -> IM.BaseDefine.SessionType
+	19, // 7: IM.Extension.IMBacklogReq.session_type:type_name -> IM.BaseDefine.SessionType
+	19, // 8: IM.Extension.IMBacklogRsp.session_type:type_name -> IM.BaseDefine.SessionType
+	20, // 9: IM.Extension.IMBacklogRsp.msg_list:type_name -> IM.BaseDefine.MsgInfo
 	17, // 10: IM.Extension.IMDeliveryCursors.cursors:type_name -> IM.Extension.DeliveryCursor
-	18, // 11: IM.Extension.DeliveryCursor.session_type:type_name -> IM.BaseDefine.SessionType
+	19, // 11: IM.Extension.DeliveryCursor.session_type:type_name -> IM.BaseDefine.SessionType
 	12, // [12:12] is the sub-list for method output_type
 	12, // [12:12] is the sub-list for method input_type
 	12, // [12:12] is the sub-list for extension type_name
@@ -1505,7 +1553,7 @@ func file_IM_Extension_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_IM_Extension_proto_rawDesc), len(file_IM_Extension_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
