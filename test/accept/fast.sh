@@ -69,7 +69,7 @@ runs() {
 	shift 2
 	say "$name"
 	for i in $(seq "$RUNS"); do
-		once "${name}_$i" "$mode" --addr "$(addrs)" --duration "$LENGTH" --pids "$(pids)" \
+		once "${name}_$i" "$mode" --addr "$(addrs)" --size 64 --duration "$LENGTH" --pids "$(pids)" \
 			--ceiling "$OUT/ceiling.json" "$@"
 	done
 }
@@ -214,7 +214,7 @@ part_embedded() {
 	done
 	$T user add --prefix u --count 100 --password $PASSWORD --data "$DIR/serve" >/dev/null
 	for i in $(seq "$RUNS"); do
-		once "embedded_$i" single --addr "127.0.0.1:$BASE" --duration "$LENGTH" --window 32 --pids "serve=$SERVE"
+		once "embedded_$i" single --addr "127.0.0.1:$BASE" --size 64 --duration "$LENGTH" --window 32 --pids "serve=$SERVE"
 	done
 	kill "$SERVE"
 	wait "$SERVE" || miss "serve did not stop cleanly"
@@ -228,7 +228,7 @@ part_embedded() {
 say "results go to $OUT"
 fresh
 say ceiling
-$T bench ceiling --config "$DIR/conf/dbproxyserver.conf" --pids "$(pids)" --json "$OUT/ceiling.json" >"$OUT/ceiling.txt"
+$T bench ceiling --size 64 --config "$DIR/conf/dbproxyserver.conf" --pids "$(pids)" --json "$OUT/ceiling.json" >"$OUT/ceiling.txt"
 for part in $PARTS; do
 	[ "$part" = embedded ] || [ -f "$DIR/pids" ] || up
 	"part_$part"
