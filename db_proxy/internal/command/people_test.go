@@ -218,6 +218,27 @@ func TestSignature(t *testing.T) {
 	}
 }
 
+// What clients send is text to SQL, whatever is in it. Source: defect D5.
+func TestQuotesAreText(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	for _, name := range []string{"alice' OR '1'='1", "alice'-- ", `alice" OR ""="`, "alice\\' OR 1=1 #"} {
+		if res := e.validate(name, "12345"); res.GetResultCode() != 1 || res.UserInfo != nil {
+			t.Errorf("%s: %v", name, res)
+		}
+	}
+	for _, sign := range []string{"it's", `\'; DROP TABLE IMUser; -- `, `",avatar="x`} {
+		res := new(buddy.IMChangeSignInfoRsp)
+		err := e.ask(wire.ChangeSignInfoReq, &buddy.IMChangeSignInfoReq{
+			UserId: proto.Uint32(uint32(e.alice)), SignInfo: &sign, AttachData: attach,
+		}, res)
+		u, findErr := e.directory.User(t.Context(), e.alice)
+		if err != nil || findErr != nil || res.GetResultCode() != 0 || u.SignInfo != sign || u.Avatar != "" {
+			t.Errorf("%s: %v, %v, %v, %+v", sign, res, err, findErr, u)
+		}
+	}
+}
+
 func TestAvatar(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
