@@ -1,7 +1,6 @@
 package fileserver
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -44,7 +43,7 @@ func (s *Server) enterDownload(c *client, seq uint16) {
 }
 
 func (d *download) open(c *client) error {
-	ctx := context.Background()
+	ctx := d.server.base
 	e, info, err := d.server.offlineFile(ctx, c.taskID, c.user)
 	if err != nil {
 		return err

@@ -3,7 +3,6 @@ package fileserver
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
@@ -294,6 +293,6 @@ func content(size int) []byte {
 func equal(t *testing.T, got, want []byte) {
 	t.Helper()
 	if !bytes.Equal(got, want) {
-		t.Fatal(fmt.Sprintf("%d bytes differ from %d", len(got), len(want)))
+		t.Fatalf("%d bytes differ from %d", len(got), len(want))
 	}
 }

@@ -117,7 +117,7 @@ type patientBody struct {
 }
 
 func (b *patientBody) Read(p []byte) (int, error) {
-	_ = b.control.SetReadDeadline(time.Now().Add(stallTimeout)) // always possible on our own server
+	_ = b.control.SetReadDeadline(time.Now().Add(stallTimeout)) //nolint:forbidigo // the deadline of a socket; always possible on our own server
 	return b.Reader.Read(p)
 }
 

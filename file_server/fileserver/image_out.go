@@ -66,7 +66,7 @@ func (f *httpFront) serve(w http.ResponseWriter, r *http.Request, what found) er
 	if err != nil {
 		return err
 	}
-	defer content.Close() //nolint:errcheck // only read
+	defer content.Close()
 	h := w.Header()
 	h.Set("ETag", `"`+what.hash.String()+`"`)
 	h.Set("Cache-Control", "public, max-age=31536000, immutable")
@@ -76,7 +76,7 @@ func (f *httpFront) serve(w http.ResponseWriter, r *http.Request, what found) er
 	} else {
 		h.Set("Content-Type", what.media)
 	}
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout)) // always possible here
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout)) //nolint:forbidigo // the deadline of a socket; always possible here
 	http.ServeContent(w, r, "", what.made, content)
 	f.server.metrics.moved(kindImageOut, int(size))
 	return nil
@@ -170,13 +170,13 @@ func (f *httpFront) shrink(ctx context.Context, what found, size image.Size, id 
 	if err != nil {
 		return found{}, err
 	}
-	defer big.Close() //nolint:errcheck // only read
+	defer big.Close()
 	temp, err := os.CreateTemp(filepath.Join(f.server.cfg.DataDir, uploadsDir), "variant-*.tmp")
 	if err != nil {
 		return found{}, err
 	}
 	defer os.Remove(temp.Name()) //nolint:errcheck // a leftover does no harm
-	defer temp.Close()           //nolint:errcheck // read back already
+	defer temp.Close()
 	media, err := f.shrinker.Shrink(ctx, temp, big, size)
 	if err != nil {
 		return found{}, err

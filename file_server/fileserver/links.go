@@ -193,7 +193,7 @@ func (m *msgServers) lookUp(l *link.Link, seq uint16, req *extension.IMFileTaskR
 	res := &extension.IMFileTaskRsp{
 		TaskId: req.TaskId, Found: proto.Bool(false), AttachData: req.GetAttachData(),
 	}
-	e, info, err := m.offlineFile(context.Background(), req.GetTaskId(), req.GetUserId())
+	e, info, err := m.offlineFile(m.base, req.GetTaskId(), req.GetUserId())
 	if err == nil {
 		res.Found = proto.Bool(true)
 		res.FromUserId, res.ToUserId = proto.Uint32(info.From), proto.Uint32(info.To)
@@ -205,7 +205,7 @@ func (m *msgServers) lookUp(l *link.Link, seq uint16, req *extension.IMFileTaskR
 
 // remove takes an off-line file away, 058C. Source: defects.md G5.
 func (m *msgServers) remove(_ *link.Link, _ uint16, req *extension.IMFileTaskDelete) {
-	ctx := context.Background()
+	ctx := m.base
 	_, _, err := m.offlineFile(ctx, req.GetTaskId(), req.GetUserId())
 	if err == nil {
 		err = m.catalog.Delete(ctx, catalog.Offline, req.GetTaskId())

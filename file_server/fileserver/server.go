@@ -69,6 +69,7 @@ type Server struct {
 	clientCommands map[wire.Command]func(*client, wire.PDU)
 	linkCommands   map[wire.Command]func(*link.Link, wire.PDU)
 
+	base     context.Context //nolint:containedctx // of New, without its end: the jobs of the pools outlive ctx
 	relays   relays
 	stopping atomic.Bool
 }
@@ -80,7 +81,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, log: deps.Log, clock: deps.Clock,
-		blocks: turns.NewPool(blockWorkers), finish: turns.NewPool(finishWorkers),
+		base: context.WithoutCancel(ctx), blocks: turns.NewPool(blockWorkers), finish: turns.NewPool(finishWorkers),
 	}
 	s.tasks = task.NewTable(task.Limits{
 		Tasks: cfg.MaxTasks, PerUser: cfg.MaxTasksPerUser, Idle: cfg.TaskTimeout,

@@ -2,7 +2,6 @@ package fileserver
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"sync"
@@ -198,7 +197,7 @@ func (u *upload) finish(c *client) {
 }
 
 func (u *upload) store() error {
-	ctx := context.Background()
+	ctx := u.server.base
 	hash, err := u.file.Commit(ctx)
 	if err != nil {
 		return err

@@ -88,19 +88,19 @@ func (s *Server) fileStatus(id uint64, body []byte) {
 // askTask asks a file_server for a task, 0731.
 func (s *Server) askTask(ask *fileAsk, mode basedefine.TransferFileType) {
 	ask.req.TransMode = mode.Enum()
-	server := s.fileServers.any()
-	if server == nil {
+	at := s.fileServers.any()
+	if at == nil {
 		s.metrics.dropped("no_file_server")
 		s.refuseFile(ask)
 		return
 	}
-	ask.link = server.link
+	ask.link = at.link
 	id, ok := s.files.add(ask)
 	if !ok {
 		s.refuseFile(ask)
 		return
 	}
-	if !server.link.SendMessage(wire.FileTransferReq, 0, transferReq(ask.req, id)) && s.files.take(id) != nil {
+	if !at.link.SendMessage(wire.FileTransferReq, 0, transferReq(ask.req, id)) && s.files.take(id) != nil {
 		s.refuseFile(ask)
 	}
 }

@@ -25,9 +25,14 @@ type fileServers struct {
 	server *Server
 	addrs  []string
 
-	mu   sync.RWMutex // guards the field below; a leaf
+	mu   sync.RWMutex // guards the fields below; a leaf
 	live []*fileServer
+	owed []*extension.IMFileTaskDelete // while one of them is away, newest last
 }
+
+// maxOwed is how many deletions are kept for file_servers that are away; what
+// is forgotten ends at its time.
+const maxOwed = 1000
 
 // fileServer is one of them. addrs is replaced, never appended to: a
 // file_server that comes back may have moved. Source: defects.md G7.
@@ -93,6 +98,14 @@ func (fs *fileServers) announced(l *link.Link, body []byte) {
 	defer fs.mu.Unlock()
 	fs.live = append(slices.DeleteFunc(slices.Clone(fs.live), func(f *fileServer) bool { return f.link == l }),
 		&fileServer{link: l, addrs: m.GetIpAddrList()})
+	if l.Has(link.CapFiles) {
+		for _, d := range fs.owed { // deleting twice does no harm
+			l.SendMessage(wire.FileTaskDelete, 0, d)
+		}
+	}
+	if len(fs.live) == len(fs.addrs) {
+		fs.owed = nil
+	}
 }
 
 // all returns those that are ready. The slice must not be changed.
@@ -131,12 +144,19 @@ func (fs *fileServers) ours() (capable []*fileServer) {
 	return capable
 }
 
-// forget tells them that nobody wants a file any more, 058C.
+// forget tells them that nobody wants a file any more, 058C; one that is away
+// hears of it when it is back.
 func (fs *fileServers) forget(task string, user uint32) {
-	for _, f := range fs.ours() {
-		f.link.SendMessage(wire.FileTaskDelete, 0, &extension.IMFileTaskDelete{
-			TaskId: proto.String(task), UserId: proto.Uint32(user),
-		})
+	d := &extension.IMFileTaskDelete{TaskId: proto.String(task), UserId: proto.Uint32(user)}
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	for _, f := range fs.live {
+		if f.link.Has(link.CapFiles) {
+			f.link.SendMessage(wire.FileTaskDelete, 0, d)
+		}
+	}
+	if len(fs.live) < len(fs.addrs) {
+		fs.owed = append(fs.owed[max(0, len(fs.owed)-maxOwed+1):], d)
 	}
 }
 

@@ -277,7 +277,8 @@ func TestFiles(t *testing.T) {
 		FromUserId: &alice.user, ToUserId: &bob.user, TaskId: task.TaskId,
 	})
 	testenv.Eventually(t, fileTimeout, func() bool {
-		_, code := bob.enter(list.GetIpAddrList(), task.GetTaskId(), down)
+		again, code := bob.enter(list.GetIpAddrList(), task.GetTaskId(), down)
+		again.Close()
 		return code == 1
 	}, "the file is still there")
 	images(t, c.ImageURL(1))

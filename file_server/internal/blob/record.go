@@ -61,7 +61,7 @@ func (s *Store) Record(ctx context.Context, kind, id string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer r.Close() //nolint:errcheck // only read
+	defer r.Close()
 	text, err := io.ReadAll(io.LimitReader(r, MaxRecord+1))
 	switch {
 	case err != nil:

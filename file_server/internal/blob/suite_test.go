@@ -91,14 +91,6 @@ func content(seed uint64, size int) []byte {
 	return b
 }
 
-func must[T any](t *testing.T, v T, err error) T {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v
-}
-
 func ok(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
