@@ -26,7 +26,9 @@ const (
 	CapStore = "store" // db_proxy: operation ids, members and order in 0301
 	CapRelay = "relay" // route_server, msg_server: 0783
 	CapFiles = "files" // file_server, msg_server: 058A to 058C
-	CapAPI   = "api"   // http_msg_server, db_proxy, route_server: 07A0 to 07AD
+	CapAPI   = "api"   // http_msg_server, db_proxy: 07A0 to 07AB
+	// CapPresence: http_msg_server and msg_server to route_server: 07AC, 07AD.
+	CapPresence = "presence"
 
 	CapDelivery = "delivery" // db_proxy, msg_server: delivery cursors, 0790 to 0794
 )
@@ -65,6 +67,7 @@ type Link struct {
 	conn    *transport.Conn
 	handler Handler
 	dialled string // the address we dialled, "" when accepted
+	plain   bool   // to or of a push_server: no mark, no HELLO
 	nonce   []byte // our challenge
 	ended   chan struct{}
 
@@ -128,6 +131,10 @@ func (l *Link) Close(reason transport.CloseReason) { l.conn.Close(reason) }
 
 // onPDU runs the greeting and passes everything else on.
 func (l *Link) onPDU(pdu wire.PDU) {
+	if l.plain {
+		l.onPlainPDU(pdu)
+		return
+	}
 	switch pdu.Command {
 	case wire.Heartbeat:
 		if pdu.Reserved == wire.Mark {
@@ -149,6 +156,17 @@ func (l *Link) onPDU(pdu wire.PDU) {
 		if l.up {
 			l.handler.LinkPDU(l, pdu)
 		}
+	}
+}
+
+// onPlainPDU passes everything but heartbeats on, which a push_server echoes.
+// Source: wire.md §2.
+func (l *Link) onPlainPDU(pdu wire.PDU) {
+	switch {
+	case pdu.Command != wire.Heartbeat:
+		l.handler.LinkPDU(l, pdu)
+	case l.dialled == "":
+		l.conn.SendHeartbeat(0)
 	}
 }
 
@@ -257,6 +275,12 @@ func (l *Link) onTick(now time.Time) {
 	if now.Sub(l.conn.LastReceived()) > cfg.Timeout {
 		l.node.log.Warn("link closed: nothing received", "peer", l.Addr())
 		l.conn.Abort(ReasonTimeout)
+		return
+	}
+	if l.plain {
+		if l.dialled != "" && now.Sub(l.conn.LastSent()) >= cfg.Heartbeat {
+			l.conn.SendHeartbeat(0)
+		}
 		return
 	}
 	if !l.up && now.Sub(l.opened) > originalAfter && !l.greets {

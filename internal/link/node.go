@@ -97,17 +97,33 @@ func (n *Node) ServerID() string { return n.cfg.ServerID }
 // Accept returns the handler of a listener for other servers.
 func (n *Node) Accept(h Handler) transport.Handler { return &front{node: n, handler: h} }
 
+// AcceptPlain is Accept for a push_server: every peer counts as an original,
+// and only its address says whether it may connect. Source: design.md §3.
+func (n *Node) AcceptPlain(h Handler) transport.Handler {
+	return &front{node: n, handler: h, plain: true}
+}
+
+// KeepPlain is Keep for a link to a push_server, which never gets an
+// extension. Source: design.md §3.
+func (n *Node) KeepPlain(ctx context.Context, engine *transport.Engine, addr string, h Handler) {
+	n.keep(ctx, engine, addr, h, true)
+}
+
 // Keep holds one link to addr open until ctx ends: it dials, waits for the
 // end of the link, and dials again after a growing, jittered wait. An address
 // that cannot be resolved is tried again like any other.
 func (n *Node) Keep(ctx context.Context, engine *transport.Engine, addr string, h Handler) {
+	n.keep(ctx, engine, addr, h, false)
+}
+
+func (n *Node) keep(ctx context.Context, engine *transport.Engine, addr string, h Handler, plain bool) {
 	wait := n.cfg.BackOff
 	limits := transport.LinkLimits
 	if n.cfg.MaxPDU > 0 {
 		limits.MaxPDU = n.cfg.MaxPDU
 	}
 	for ctx.Err() == nil {
-		f := &front{node: n, handler: h, dialled: addr, ended: make(chan struct{})}
+		f := &front{node: n, handler: h, dialled: addr, ended: make(chan struct{}), plain: plain}
 		started := n.clock()
 		conn, err := engine.Dial(ctx, addr, f, limits)
 		if err != nil {
@@ -140,6 +156,7 @@ type front struct {
 	node    *Node
 	handler Handler
 	dialled string
+	plain   bool
 	ended   chan struct{} // dialled only
 }
 
@@ -148,11 +165,20 @@ func (f *front) OnOpen(c *transport.Conn) {
 	if ended == nil {
 		ended = make(chan struct{})
 	}
-	c.State = &Link{
-		node: f.node, conn: c, handler: f.handler, dialled: f.dialled,
+	l := &Link{
+		node: f.node, conn: c, handler: f.handler, dialled: f.dialled, plain: f.plain,
 		nonce: random(16), ended: ended, opened: f.node.clock(),
 	}
-	c.SendHeartbeat(wire.Mark)
+	c.State = l
+	switch {
+	case !f.plain:
+		c.SendHeartbeat(wire.Mark)
+		return
+	case f.dialled != "":
+		c.SendHeartbeat(0)
+	}
+	l.proven = true
+	l.settle()
 }
 
 func (f *front) OnPDU(c *transport.Conn, pdu wire.PDU)   { c.State.(*Link).onPDU(pdu) }

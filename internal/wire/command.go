@@ -163,6 +163,7 @@ const (
 	APIAuditRes    Command = 0x07AB // IM.Extension.IMApiAuditRsp; DB→HS
 	APIPresenceReq Command = 0x07AC // IM.Extension.IMApiPresenceReq; HS→RS
 	APIPresenceRes Command = 0x07AD // IM.Extension.IMApiPresenceRsp; RS→HS
+	PushTokensGone Command = 0x07AE // IM.Extension.IMPushTokensGone; MS→DB, HS→DB: devices that get no pushes any more
 )
 
 // Delivery cursors. Only to peers with the capability "delivery".
@@ -296,6 +297,7 @@ var names = map[Command]string{
 	APIAuditRes:             "APIAuditRes",
 	APIPresenceReq:          "APIPresenceReq",
 	APIPresenceRes:          "APIPresenceRes",
+	PushTokensGone:          "PushTokensGone",
 	TerminalReq:             "TerminalReq",
 	TerminalRes:             "TerminalRes",
 	BacklogReq:              "BacklogReq",

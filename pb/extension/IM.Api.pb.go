@@ -1183,6 +1183,52 @@ func (x *IMApiPresenceRsp) GetAttachData() []byte {
 	return nil
 }
 
+// Command 0x07AE, to db_proxy: Apple or Google says that these devices take no
+// pushes any more.
+type IMPushTokensGone struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Tokens        []string               `protobuf:"bytes,1,rep,name=tokens" json:"tokens,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IMPushTokensGone) Reset() {
+	*x = IMPushTokensGone{}
+	mi := &file_IM_Api_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IMPushTokensGone) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IMPushTokensGone) ProtoMessage() {}
+
+func (x *IMPushTokensGone) ProtoReflect() protoreflect.Message {
+	mi := &file_IM_Api_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IMPushTokensGone.ProtoReflect.Descriptor instead.
+func (*IMPushTokensGone) Descriptor() ([]byte, []int) {
+	return file_IM_Api_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *IMPushTokensGone) GetTokens() []string {
+	if x != nil {
+		return x.Tokens
+	}
+	return nil
+}
+
 var File_IM_Api_proto protoreflect.FileDescriptor
 
 const file_IM_Api_proto_rawDesc = "" +
@@ -1288,7 +1334,9 @@ const file_IM_Api_proto_rawDesc = "" +
 	"\x04more\x18\x03 \x01(\bR\x04more\x12\x14\n" +
 	"\x05total\x18\x04 \x01(\rR\x05total\x12\x1f\n" +
 	"\vattach_data\x18\x14 \x01(\fR\n" +
-	"attachDataB#H\x03Z\x1fteamtalk/pb/extension;extension"
+	"attachData\"*\n" +
+	"\x10IMPushTokensGone\x12\x16\n" +
+	"\x06tokens\x18\x01 \x03(\tR\x06tokensB#H\x03Z\x1fteamtalk/pb/extension;extension"
 
 var (
 	file_IM_Api_proto_rawDescOnce sync.Once
@@ -1302,7 +1350,7 @@ func file_IM_Api_proto_rawDescGZIP() []byte {
 	return file_IM_Api_proto_rawDescData
 }
 
-var file_IM_Api_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_IM_Api_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_IM_Api_proto_goTypes = []any{
 	(*IMApiKeyReq)(nil),          // 0: IM.Extension.IMApiKeyReq
 	(*IMApiKeyRsp)(nil),          // 1: IM.Extension.IMApiKeyRsp
@@ -1320,20 +1368,21 @@ var file_IM_Api_proto_goTypes = []any{
 	(*IMApiPresenceReq)(nil),     // 13: IM.Extension.IMApiPresenceReq
 	(*ApiPresence)(nil),          // 14: IM.Extension.ApiPresence
 	(*IMApiPresenceRsp)(nil),     // 15: IM.Extension.IMApiPresenceRsp
-	(*basedefine.UserInfo)(nil),  // 16: IM.BaseDefine.UserInfo
-	(*basedefine.GroupInfo)(nil), // 17: IM.BaseDefine.GroupInfo
-	(basedefine.SessionType)(0),  // 18: IM.BaseDefine.SessionType
-	(*basedefine.MsgInfo)(nil),   // 19: IM.BaseDefine.MsgInfo
-	(basedefine.ClientType)(0),   // 20: IM.BaseDefine.ClientType
+	(*IMPushTokensGone)(nil),     // 16: IM.Extension.IMPushTokensGone
+	(*basedefine.UserInfo)(nil),  // 17: IM.BaseDefine.UserInfo
+	(*basedefine.GroupInfo)(nil), // 18: IM.BaseDefine.GroupInfo
+	(basedefine.SessionType)(0),  // 19: IM.BaseDefine.SessionType
+	(*basedefine.MsgInfo)(nil),   // 20: IM.BaseDefine.MsgInfo
+	(basedefine.ClientType)(0),   // 21: IM.BaseDefine.ClientType
 }
 var file_IM_Api_proto_depIdxs = []int32{
-	16, // 0: IM.Extension.IMApiUsersRsp.users:type_name -> IM.BaseDefine.UserInfo
-	16, // 1: IM.Extension.IMApiUserSaveRsp.user:type_name -> IM.BaseDefine.UserInfo
-	17, // 2: IM.Extension.IMApiGroupsRsp.groups:type_name -> IM.BaseDefine.GroupInfo
-	18, // 3: IM.Extension.IMApiHistoryReq.session_type:type_name -> IM.BaseDefine.SessionType
-	19, // 4: IM.Extension.IMApiHistoryRsp.messages:type_name -> IM.BaseDefine.MsgInfo
+	17, // 0: IM.Extension.IMApiUsersRsp.users:type_name -> IM.BaseDefine.UserInfo
+	17, // 1: IM.Extension.IMApiUserSaveRsp.user:type_name -> IM.BaseDefine.UserInfo
+	18, // 2: IM.Extension.IMApiGroupsRsp.groups:type_name -> IM.BaseDefine.GroupInfo
+	19, // 3: IM.Extension.IMApiHistoryReq.session_type:type_name -> IM.BaseDefine.SessionType
+	20, // 4: IM.Extension.IMApiHistoryRsp.messages:type_name -> IM.BaseDefine.MsgInfo
 	10, // 5: IM.Extension.IMApiAuditReq.changes:type_name -> IM.Extension.ApiChange
-	20, // 6: IM.Extension.ApiPresence.client_types:type_name -> IM.BaseDefine.ClientType
+	21, // 6: IM.Extension.ApiPresence.client_types:type_name -> IM.BaseDefine.ClientType
 	14, // 7: IM.Extension.IMApiPresenceRsp.users:type_name -> IM.Extension.ApiPresence
 	8,  // [8:8] is the sub-list for method output_type
 	8,  // [8:8] is the sub-list for method input_type
@@ -1353,7 +1402,7 @@ func file_IM_Api_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_IM_Api_proto_rawDesc), len(file_IM_Api_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

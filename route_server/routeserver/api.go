@@ -14,10 +14,10 @@ import (
 // maxPresencePage bounds the users of one 07AD.
 const maxPresencePage = 1000
 
-// whoIsOnline tells an http_msg_server of ours on which clients some users
+// whoIsOnline tells an http_msg_server or msg_server of ours on which clients some users
 // are, or a page of all who are on-line, 07AC to 07AD.
 func (s *Server) whoIsOnline(l *link.Link, pdu wire.PDU) {
-	if !l.Has(link.CapAPI) {
+	if !l.Has(link.CapPresence) {
 		s.metrics.notCapable.Inc()
 		return
 	}

@@ -71,7 +71,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	s.opened.New = func() any { return new(workspace) }
 	node := link.New(link.Config{
 		Role:           Role,
-		Capabilities:   []string{link.CapRelay, link.CapAPI},
+		Capabilities:   []string{link.CapRelay, link.CapPresence},
 		Secret:         []byte(cfg.LinkSecret.Reveal()),
 		AllowOriginals: cfg.OriginalNeighbours,
 	}, link.Deps{Log: deps.Log, Reg: deps.Reg, Clock: deps.Clock})

@@ -5,8 +5,10 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"teamtalk/db_proxy/internal/store"
 	"teamtalk/internal/im"
 	"teamtalk/internal/wire"
+	"teamtalk/pb/extension"
 	"teamtalk/pb/login"
 )
 
@@ -15,6 +17,8 @@ type deviceTokenStore interface {
 	// SetDeviceToken takes the token from whoever had it; "" means that the
 	// user gets no pushes.
 	SetDeviceToken(ctx context.Context, user im.UserID, client im.ClientType, token string) error
+	// RemoveDeviceTokens forgets tokens and returns those that were there.
+	RemoveDeviceTokens(ctx context.Context, tokens []string) ([]store.DeviceToken, error)
 }
 
 // tokenMirror keeps the tokens where old neighbours and tools look.
@@ -29,7 +33,27 @@ type deviceToken struct {
 }
 
 func deviceTokenCommands(d *deviceToken) []Command {
-	return []Command{{ID: wire.DeviceTokenReq, Reply: wire.DeviceTokenRes, Query: d.set}}
+	return []Command{
+		{ID: wire.DeviceTokenReq, Reply: wire.DeviceTokenRes, Query: d.set},
+		{ID: wire.PushTokensGone, Query: d.gone},
+	}
+}
+
+// gone forgets tokens of which Apple or Google says that they are not valid
+// any more, 07AE. Source: defect E7.
+func (d *deviceToken) gone(ctx context.Context, r *Request) (proto.Message, error) {
+	req := new(extension.IMPushTokensGone)
+	if err := parse(r, req); err != nil {
+		return nil, err
+	}
+	removed, err := d.store.RemoveDeviceTokens(ctx, req.GetTokens())
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range removed {
+		_ = d.mirror.SetToken(ctx, t.User, t.ClientType, "") // SQL has it; the mirror counts its own failures
+	}
+	return nil, nil //nolint:nilnil // nobody waits for an answer
 }
 
 // set registers the push token of a user's phone, 0108 to 0109. An empty one,

@@ -85,3 +85,26 @@ func (s *Store) DeviceTokens(ctx context.Context, users []im.UserID) (all []Devi
 	})
 	return all, err
 }
+
+// RemoveDeviceTokens forgets tokens and returns those that were there.
+func (s *Store) RemoveDeviceTokens(ctx context.Context, tokens []string) (removed []DeviceToken, err error) {
+	if len(tokens) == 0 {
+		return nil, nil
+	}
+	scan := func(r scanner) (t DeviceToken, err error) { return t, r.Scan(&t.User, &t.ClientType, &t.Token) }
+	err = s.update(ctx, "remove_device_tokens", func(q querier) error {
+		removed = removed[:0]
+		for _, token := range tokens {
+			found, err := list(ctx, q, scan, "SELECT userId, clientType, token FROM IMDeviceToken WHERE token = ?", token)
+			if err != nil {
+				return err
+			}
+			if _, err := q.exec(ctx, "DELETE FROM IMDeviceToken WHERE token = ?", token); err != nil {
+				return err
+			}
+			removed = append(removed, found...)
+		}
+		return nil
+	})
+	return removed, err
+}

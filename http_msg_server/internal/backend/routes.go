@@ -65,7 +65,7 @@ func (r *routes) LinkDown(l *link.Link) {
 	if len(live) > 0 {
 		crown(live[0])
 	}
-	r.backend.lost(l)
+	r.backend.calls.Lost(l)
 }
 
 // crown tells a route_server that it is our master, 0707. Source: commands.md.
@@ -113,7 +113,7 @@ func (b *Backend) Presence(ctx context.Context, req *extension.IMApiPresenceReq)
 	if live := b.routes.links(); len(live) > 0 {
 		master = live[0]
 	}
-	return res, b.api(ctx, master, req, wire.APIPresenceReq, res)
+	return res, b.coded(ctx, master, link.CapPresence, req, wire.APIPresenceReq, res)
 }
 
 // TellMembers tells everybody concerned of a change of a group's members,

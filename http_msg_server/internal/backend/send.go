@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"teamtalk/internal/ask"
 	"teamtalk/internal/im"
 	"teamtalk/internal/link"
 	"teamtalk/internal/wire"
@@ -52,11 +53,11 @@ func (b *Backend) Send(ctx context.Context, m *Message) (Sent, error) {
 		if l != nil && !l.Has(link.CapAPI) {
 			return Sent{}, im.Errorf(im.Unavailable, "%s is an original server: it has no API", l.Addr())
 		}
-		body, err := b.exchange(ctx, l, m.request(), wire.MsgData, wire.MsgData)
+		body, err := b.calls.Exchange(ctx, l, m.request(), wire.MsgData, wire.MsgData)
 		switch {
 		case err == nil:
 			return b.stored(m, body, tries)
-		case errors.Is(err, errTooMany):
+		case errors.Is(err, ask.ErrTooMany):
 			return Sent{}, im.Wrap(im.Busy, "send message", err)
 		}
 		select {
