@@ -26,7 +26,7 @@ func (s *Server) dbAnswers() map[wire.Command]answer {
 		wire.PushShieldRes:        s.pass,
 		wire.QueryPushShieldRes:   s.pass,
 		wire.RecentSessionsRes:    s.pass,
-		wire.UserInfoRes:          s.pass,
+		wire.UserInfoRes:          s.userInfoAnswer,
 		wire.RemoveSessionRes:     s.pass,
 		wire.AllUsersRes:          s.allUsersAnswer,
 		wire.ChangeAvatarRes:      s.avatarChanged,
@@ -41,6 +41,8 @@ func (s *Server) dbAnswers() map[wire.Command]answer {
 		wire.GroupInfoRes:         s.groupInfoAnswer,
 		wire.GroupCreateRes:       s.pass,
 		wire.GroupChangeMemberRes: s.membersChanged,
+		wire.DeviceTokensRes:      s.notifierAnswer,
+		wire.GroupShieldsRes:      s.notifierAnswer,
 		wire.GroupShieldRes:       s.pass,
 		wire.FileHasOfflineRes:    s.offlineAnswer,
 		wire.TerminalRes:          s.terminalAnswer,
@@ -62,6 +64,7 @@ func (s *Server) DBPDU(l *link.Link, pdu wire.PDU) {
 func (s *Server) DBDown(l *link.Link) {
 	s.sends.lost(l)
 	s.users.lost(l)
+	s.notifier.Lost(l)
 	s.revalidate(l)
 }
 

@@ -118,6 +118,7 @@ func (s *Server) membersAnswered(id uint64, body []byte) {
 	}
 	if ask.publish {
 		s.publish(o)
+		s.notifyPhones(o)
 	}
 	s.deliver(o)
 }

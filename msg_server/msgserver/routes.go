@@ -68,6 +68,7 @@ func (r *routes) LinkUp(l *link.Link) {
 
 // LinkDown is link.Handler's.
 func (r *routes) LinkDown(l *link.Link) {
+	r.server.notifier.Lost(l)
 	r.mu.Lock()
 	wasMaster := len(r.live) > 0 && r.live[0] == l
 	r.live = slices.DeleteFunc(slices.Clone(r.live), func(o *link.Link) bool { return o == l })

@@ -183,6 +183,7 @@ func (s *Server) stored(l *link.Link, pdu wire.PDU) {
 	}
 	s.publish(out)
 	s.deliver(out)
+	s.notifyPhones(out)
 }
 
 // storedBefore stands in since_previous_ms of the answer to a repeat.

@@ -20,6 +20,7 @@ import (
 
 	"teamtalk/internal/dblink"
 	"teamtalk/internal/link"
+	"teamtalk/internal/notify"
 	"teamtalk/internal/trace"
 	"teamtalk/internal/transport"
 	"teamtalk/internal/wire"
@@ -76,8 +77,11 @@ type Server struct {
 	fetches  fetches
 	rounds   rounds
 	presence presence
+	notifier *notify.Notifier
 	users    *userList
 	stopping atomic.Bool
+
+	notifySeed atomic.Uint64 // spreads the notifier's questions over the db_proxies
 
 	// announcing is held to read while a session opens or closes and the
 	// other servers are told; to write while a new link is told of all
@@ -96,7 +100,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	s.asks = newAsks(deps.Clock)
 	s.users = &userList{server: s}
 	s.node = link.New(link.Config{
-		Role: "msg_server", Capabilities: []string{link.CapRelay, link.CapStore, link.CapDelivery},
+		Role: "msg_server", Capabilities: []string{link.CapRelay, link.CapStore, link.CapDelivery, link.CapPresence},
 		Secret: []byte(cfg.LinkSecret.Reveal()), AllowOriginals: cfg.OriginalNeighbours, MaxPDU: cfg.MaxLinkPDU,
 	}, link.Deps{Log: deps.Log, Reg: deps.Reg, Clock: deps.Clock})
 	s.db = dblink.New(cfg.DBServers, cfg.ConcurrentDBConnCnt, s.node, s)
@@ -105,6 +109,10 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	s.fileServers = newFileServers(s, cfg.FileServers)
 	s.files = newFileAsks(s)
 	s.ofFiles = s.fileAnswers()
+	var err error
+	if s.notifier, err = newNotifier(s, deps); err != nil {
+		return nil, err
+	}
 	s.commands = s.clientCommands()
 	s.answers = s.dbAnswers()
 	s.relayed = s.relayHandlers()
@@ -118,7 +126,6 @@ func New(cfg Config, deps Deps) (*Server, error) {
 			Name: "client", Addr: net.JoinHostPort(ip, strconv.Itoa(cfg.ListenPort)), Handler: s, Limits: limits,
 		})
 	}
-	var err error
 	s.engine, err = transport.New(transport.Config{Listeners: listeners, MaxConns: cfg.MaxConnCnt},
 		transport.Deps{Log: deps.Log, Reg: deps.Reg, Clock: deps.Clock})
 	if err != nil {
@@ -143,6 +150,7 @@ func (s *Server) Run(ctx context.Context) error {
 	links.Go(func() { s.routes.run(linksCtx, s.engine) })
 	links.Go(func() { s.logins.run(linksCtx, s.engine) })
 	links.Go(func() { s.fileServers.run(linksCtx, s.engine) })
+	links.Go(func() { s.notifier.Run(linksCtx, s.engine) })
 	links.Go(func() { s.sweep(linksCtx) })
 
 	var err error

@@ -29,7 +29,7 @@ func TestTable(t *testing.T) {
 			t.Errorf("%v: wrong row", row.ID)
 		}
 	}
-	if len(rows) != 31 {
+	if len(rows) != 32 {
 		t.Errorf("%d commands", len(rows))
 	}
 }
