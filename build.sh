@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 ROOT=$PWD
-ROLES="login_server msg_server route_server db_proxy file_server http_msg_server"
+ROLES="login_server msg_server route_server db_proxy file_server http_msg_server push_server"
 
 usage() {
 	cat <<'TEXT'
@@ -14,7 +14,7 @@ usage() {
 ./build.sh test            every test, with what it needs installed first (apt) or named
 ./build.sh lint            formatting, vet and golangci-lint
 ./build.sh bench [PKG…]    Go benchmarks, ten runs each, for benchstat
-./build.sh cluster up --dir D --base-port N [--msg 2 --db 1 --route 1 --http 0 --file 0]
+./build.sh cluster up --dir D --base-port N [--msg 2 --db 1 --route 1 --http 0 --file 0 --push 0]
                            one process per role, on a MariaDB and a Redis of its own
 ./build.sh cluster status|down|down --purge --dir D
 ./build.sh cluster restart --dir D --name mariadb [--down SECONDS]
@@ -97,7 +97,7 @@ fuzz() {
 # ---- cluster ---------------------------------------------------------------
 
 # The arguments of the cluster commands.
-DIR= BASE=8000 MSG=2 DB=1 ROUTE=1 HTTP=0 FILE=0 PURGE= NAME= DOWN=0
+DIR= BASE=8000 MSG=2 DB=1 ROUTE=1 HTTP=0 FILE=0 PUSH=0 PURGE= NAME= DOWN=0
 
 parse_cluster() {
 	while [ $# -gt 0 ]; do
@@ -109,6 +109,7 @@ parse_cluster() {
 		--route) ROUTE=$2; shift ;;
 		--http) HTTP=$2; shift ;;
 		--file) FILE=$2; shift ;;
+		--push) PUSH=$2; shift ;;
 		--purge) PURGE=1 ;;
 		--name) NAME=$2; shift ;;
 		--down) DOWN=$2; shift ;;
@@ -274,6 +275,7 @@ CONF
 			numbered LoginServer 1 $((BASE + 100))
 			numbered RouteServer "$ROUTE" $((BASE + 200))
 			[ "$FILE" -eq 0 ] || numbered FileServer "$FILE" $((BASE + 601)) 2
+			[ "$PUSH" -eq 0 ] || numbered PushServer "$PUSH" $((BASE + 500))
 			printf 'IpAddr1=127.0.0.1\nIpAddr2=127.0.0.1\nMaxConnCnt=100000\naesKey=12345678901234567890123456789012\n'
 		} | start_role msg_server "$i" "$port" msgserver.conf
 	done
@@ -290,12 +292,17 @@ HttpListenPort=$((BASE + 700 + i - 1))
 DataDir=$DIR/data/file_server_$i
 CONF
 	done
+	for i in $(seq "$PUSH"); do # without credentials for Apple and Google: add them to its configuration
+		port=$((BASE + 500 + i - 1))
+		printf 'ListenIP=127.0.0.1\nListenPort=%d\n' "$port" | start_role push_server "$i" "$port" pushserver.conf
+	done
 	for i in $(seq "$HTTP"); do
 		port=$((BASE + 400 + i - 1))
 		{
 			printf 'ListenIP=127.0.0.1\nListenPort=%d\nConcurrentDBConnCnt=4\n' "$port"
 			numbered DBServer "$DB" $((BASE + 2600))
 			numbered RouteServer "$ROUTE" $((BASE + 200))
+			[ "$PUSH" -eq 0 ] || numbered PushServer "$PUSH" $((BASE + 500))
 		} | start_role http_msg_server "$i" "$port" httpmsgserver.conf
 	done
 	wait_ready || { stop_all; return 1; }
@@ -328,7 +335,7 @@ wait_ready() {
 # flows, the databases last.
 stop_all() {
 	local pattern name pid
-	for pattern in '^msg_server\|^http_msg_server' '^login_server\|^route_server\|^file_server' '^db_proxy' '^redis\|^mariadb'; do
+	for pattern in '^msg_server\|^http_msg_server' '^login_server\|^push_server\|^route_server\|^file_server' '^db_proxy' '^redis\|^mariadb'; do
 		running_pids | grep "$pattern" | while read -r name pid; do kill -TERM "$pid" 2>/dev/null || true; done || true
 		for _ in $(seq 150); do
 			[ -n "$(running_pids | grep "$pattern")" ] || break

@@ -16,6 +16,7 @@ import (
 	"teamtalk/internal/config"
 	"teamtalk/login_server/loginserver"
 	"teamtalk/msg_server/msgserver"
+	"teamtalk/push_server/pushserver"
 	"teamtalk/route_server/routeserver"
 )
 
@@ -53,6 +54,13 @@ var roles = []struct {
 		httpserver.Keys,
 		func(path string) (config.Errors, error) {
 			c, err := httpserver.LoadConfig(path)
+			return c.Warnings, err
+		},
+	},
+	{
+		pushserver.ConfigFile, "push_server: notifies phones through Apple and Google.", pushserver.Keys,
+		func(path string) (config.Errors, error) {
+			c, err := pushserver.LoadConfig(path)
 			return c.Warnings, err
 		},
 	},

@@ -26,6 +26,7 @@ import (
 	"teamtalk/internal/trace"
 	"teamtalk/login_server/loginserver"
 	"teamtalk/msg_server/msgserver"
+	"teamtalk/push_server/pushserver"
 	"teamtalk/route_server/routeserver"
 )
 
@@ -45,6 +46,7 @@ func TestMetrics(t *testing.T) {
 		"file_server":  openFile,
 
 		"http_msg_server": openHTTP,
+		"push_server":     openPush,
 	} {
 		t.Run(role, func(t *testing.T) {
 			t.Parallel()
@@ -223,6 +225,13 @@ RouteServerIP1=127.0.0.1
 RouteServerPort1=%d
 `)
 	s, err := httpserver.New(cfg, httpserver.Deps{Log: discard, Reg: reg, Clock: time.Now})
+	runOnce(t, s, err)
+}
+
+func openPush(t *testing.T, reg *recorder) {
+	t.Helper()
+	cfg := parse(t, pushserver.ParseConfig, "ListenIP=127.0.0.1\nListenPort=%d\n")
+	s, err := pushserver.New(cfg, pushserver.Deps{Log: discard, Reg: reg, Clock: time.Now})
 	runOnce(t, s, err)
 }
 

@@ -34,6 +34,10 @@ var Keys = config.Join(config.Keys{
 		Help: "The route_servers, numbered from 1: over them, messages and news of groups reach who is on-line.",
 	},
 	{
+		Name: "PushServer", Kind: config.Servers,
+		Help: "The push_servers, numbered from 1. Without one, phones get no notifications of messages sent here.",
+	},
+	{
 		Name: "aesKey", Kind: config.Secret, Min: 32, Max: 32,
 		Help: "Key that texts are encrypted with, the same as in msgserver.conf and in the clients. Without it, the one " +
 			"that all original clients have.",
@@ -72,6 +76,7 @@ type Config struct {
 	ConcurrentDBConnCnt int
 	DBServers           []string
 	RouteServers        []string
+	PushServers         []string
 	AESKey              config.Hidden // 32 bytes
 	QueryPeers          config.Peers
 	QueryAppKey         config.Hidden // empty: any
@@ -112,6 +117,7 @@ func bind(f *config.File) (Config, error) {
 		ConcurrentDBConnCnt: f.Int("ConcurrentDBConnCnt"),
 		DBServers:           f.List("DBServer"),
 		RouteServers:        f.List("RouteServer"),
+		PushServers:         f.List("PushServer"),
 		AESKey:              f.Secret("aesKey"),
 		QueryPeers:          f.Prefixes("QueryPeers"),
 		QueryAppKey:         f.Secret("QueryAppKey"),

@@ -91,9 +91,13 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		Role: Role, Capabilities: []string{link.CapRelay, link.CapStore, link.CapAPI, link.CapPresence},
 		Secret: []byte(cfg.LinkSecret.Reveal()), AllowOriginals: cfg.OriginalNeighbours, MaxPDU: cfg.MaxLinkPDU,
 	}, link.Deps{Log: deps.Log, Reg: deps.Reg, Clock: deps.Clock})
-	s.backend = backend.New(backend.Config{
+	s.backend, err = backend.New(backend.Config{
 		DBServers: cfg.DBServers, PerEntry: cfg.ConcurrentDBConnCnt, RouteServers: cfg.RouteServers,
-	}, backend.Deps{Node: node, Dropped: s.metrics.dropped})
+		PushServers: cfg.PushServers, AESKey: []byte(cfg.AESKey.Reveal()),
+	}, backend.Deps{Node: node, Dropped: s.metrics.dropped, Log: deps.Log, Reg: deps.Reg})
+	if err != nil {
+		return nil, fmt.Errorf("http_msg_server: %w", err)
+	}
 	s.engine, err = transport.New(transport.Config{}, transport.Deps{Log: deps.Log, Reg: deps.Reg, Clock: deps.Clock})
 	if err != nil {
 		return nil, fmt.Errorf("http_msg_server: %w", err)

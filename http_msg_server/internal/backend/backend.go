@@ -9,6 +9,7 @@ package backend
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"teamtalk/internal/dblink"
 	"teamtalk/internal/im"
 	"teamtalk/internal/link"
+	"teamtalk/internal/notify"
 	"teamtalk/internal/transport"
 	"teamtalk/internal/wire"
 )
@@ -32,12 +34,16 @@ type Config struct {
 	DBServers    []string
 	PerEntry     int // connections to each db_proxy
 	RouteServers []string
+	PushServers  []string
+	AESKey       []byte // 32 bytes
 }
 
 // Deps of a Backend. All are needed.
 type Deps struct {
 	Node    *link.Node
 	Dropped *prometheus.CounterVec // by reason
+	Log     *slog.Logger
+	Reg     prometheus.Registerer
 }
 
 // Backend is safe from any goroutine.
@@ -45,25 +51,34 @@ type Backend struct {
 	node    *link.Node
 	db      *dblink.Links
 	routes  *routes
+	phones  *notify.Notifier
 	dropped *prometheus.CounterVec
 	turn    atomic.Uint64 // spreads requests over the db_proxies
 
-	calls   ask.Calls
+	calls ask.Calls
 }
 
 // New returns a Backend that Run connects.
-func New(cfg Config, deps Deps) *Backend {
+func New(cfg Config, deps Deps) (*Backend, error) {
 	b := &Backend{node: deps.Node, dropped: deps.Dropped}
 	b.db = dblink.New(cfg.DBServers, cfg.PerEntry, deps.Node, b)
 	b.routes = newRoutes(b, cfg.RouteServers)
-	return b
+	var err error
+	b.phones, err = notify.New(notify.Config{PushServers: cfg.PushServers, AESKey: cfg.AESKey}, notify.Deps{
+		Node: deps.Node, DB: b.general, Route: b.routes.master, Log: deps.Log, Reg: deps.Reg,
+	})
+	return b, err
 }
+
+// general returns one db_proxy after the other.
+func (b *Backend) general() *link.Link { return b.db.General(b.turn.Add(1)) }
 
 // Run keeps the links open until ctx ends.
 func (b *Backend) Run(ctx context.Context, engine *transport.Engine) {
 	var links sync.WaitGroup
 	links.Go(func() { b.db.Run(ctx, engine) })
 	links.Go(func() { b.routes.run(ctx, engine) })
+	links.Go(func() { b.phones.Run(ctx, engine) })
 	links.Wait()
 }
 
@@ -81,7 +96,7 @@ func (b *Backend) Ready() error {
 // DB asks a db_proxy one of its original commands. im.Unavailable: none is
 // linked, or it did not answer.
 func (b *Backend) DB(ctx context.Context, req proto.Message, command, answer wire.Command, res proto.Message) error {
-	return b.ask(ctx, b.db.General(b.turn.Add(1)), req, command, answer, res)
+	return b.ask(ctx, b.general(), req, command, answer, res)
 }
 
 // Group is DB for what changes a group: it goes to the group's owner, so that
@@ -101,7 +116,7 @@ type coded interface {
 // API asks a db_proxy of ours for the API. A code in the answer comes back as
 // an *im.Error.
 func (b *Backend) API(ctx context.Context, req proto.Message, command wire.Command, res coded) error {
-	return b.coded(ctx, b.db.General(b.turn.Add(1)), link.CapAPI, req, command, res)
+	return b.coded(ctx, b.general(), link.CapAPI, req, command, res)
 }
 
 func (b *Backend) coded(
@@ -139,10 +154,19 @@ func (b *Backend) ask(
 func (b *Backend) DBPDU(_ *link.Link, pdu wire.PDU) { b.answered(pdu) }
 
 // DBDown is dblink.Handler's.
-func (b *Backend) DBDown(l *link.Link) { b.calls.Lost(l) }
+func (b *Backend) DBDown(l *link.Link) { b.lost(l) }
+
+// lost ends what was asked over a link that is gone.
+func (b *Backend) lost(l *link.Link) {
+	b.calls.Lost(l)
+	b.phones.Lost(l)
+}
 
 // answered gives an answer to whoever asked.
 func (b *Backend) answered(pdu wire.PDU) {
+	if b.phones.Answered(pdu) {
+		return
+	}
 	switch b.calls.Answered(pdu) {
 	case ask.Taken:
 	case ask.Late:

@@ -65,7 +65,7 @@ func (r *routes) LinkDown(l *link.Link) {
 	if len(live) > 0 {
 		crown(live[0])
 	}
-	r.backend.calls.Lost(l)
+	r.backend.lost(l)
 }
 
 // crown tells a route_server that it is our master, 0707. Source: commands.md.
@@ -76,9 +76,17 @@ func crown(l *link.Link) {
 // LinkPDU is link.Handler's. What a route_server tells the msg_servers of
 // users that come and go, and broadcasts, are no business of this role.
 func (r *routes) LinkPDU(_ *link.Link, pdu wire.PDU) {
-	if pdu.Command == wire.APIPresenceRes {
+	if pdu.Command == wire.APIPresenceRes || pdu.Command == wire.UsersStatusRes {
 		r.backend.answered(pdu)
 	}
+}
+
+// master returns the oldest link; nil if there is none.
+func (r *routes) master() *link.Link {
+	if live := r.links(); len(live) > 0 {
+		return live[0]
+	}
+	return nil
 }
 
 // one sends to the master and reports whether there is one.
@@ -109,11 +117,7 @@ func (r *routes) publish(targets []uint32, command wire.Command, body []byte, or
 // Presence asks who is on-line.
 func (b *Backend) Presence(ctx context.Context, req *extension.IMApiPresenceReq) (*extension.IMApiPresenceRsp, error) {
 	res := new(extension.IMApiPresenceRsp)
-	var master *link.Link
-	if live := b.routes.links(); len(live) > 0 {
-		master = live[0]
-	}
-	return res, b.coded(ctx, master, link.CapPresence, req, wire.APIPresenceReq, res)
+	return res, b.coded(ctx, b.routes.master(), link.CapPresence, req, wire.APIPresenceReq, res)
 }
 
 // TellMembers tells everybody concerned of a change of a group's members,

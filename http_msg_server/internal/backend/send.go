@@ -10,6 +10,7 @@ import (
 	"teamtalk/internal/ask"
 	"teamtalk/internal/im"
 	"teamtalk/internal/link"
+	"teamtalk/internal/notify"
 	"teamtalk/internal/wire"
 	"teamtalk/pb/basedefine"
 	"teamtalk/pb/extension"
@@ -134,4 +135,7 @@ func (b *Backend) relay(m *Message, res *message.IMMsgData, repeat bool) {
 		order.SincePreviousMs = res.SincePreviousMs
 	}
 	b.routes.publish(targets, wire.MsgData, body, order)
+	b.phones.Offer(&notify.Message{
+		From: m.From, Conv: m.Conv, Type: im.MsgType(res.GetMsgType()), Data: m.Content, Members: res.GetMembers(),
+	})
 }
