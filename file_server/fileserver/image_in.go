@@ -22,9 +22,11 @@ import (
 
 // uploadCode is the error_code of an answer; those up to 11 are msfs's own.
 // Source: flows.md §17.
-type uploadCode int
+type uploadCode int //nolint:errname // a code that is also the reason it is given for
 
 // The codes.
+//
+//nolint:errname // likewise
 const (
 	codeOK            uploadCode = 0
 	codeTooLarge      uploadCode = 1
@@ -55,12 +57,12 @@ const (
 func (c uploadCode) Error() string { return fmt.Sprintf("upload code %d", int(c)) }
 
 func (c uploadCode) text() string {
-	switch c {
-	case codeOK:
+	switch {
+	case c == codeOK:
 		return textOK
-	case codeTooLarge, codePixels:
+	case c == codeTooLarge, c == codePixels:
 		return textTooLarge
-	case codeNoSpace, codeInternal:
+	case c == codeNoSpace, c == codeInternal:
 		return textFailed
 	}
 	return textFormat

@@ -89,7 +89,8 @@ var storeKeys = config.Keys{
 // limitKeys bound what users may do.
 var limitKeys = config.Keys{
 	{
-		Name: "OfflineExpiry", Kind: config.Duration, Default: "168h", Min: int64(time.Minute), Max: int64(10 * 365 * 24 * time.Hour),
+		Name: "OfflineExpiry", Kind: config.Duration, Default: "168h",
+		Min: int64(time.Minute), Max: int64(10 * 365 * 24 * time.Hour),
 		Help: "How long a file is kept for a receiver who does not fetch it.",
 	},
 	{

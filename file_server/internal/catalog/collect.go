@@ -20,62 +20,75 @@ type Collected struct {
 // dryRun it only counts. A blob that is stored again while it runs is young,
 // and stays.
 func (c *Catalog) Collect(ctx context.Context, dryRun bool) (done Collected, err error) {
+	named, err := c.collectEntries(ctx, dryRun, &done)
+	if err != nil {
+		return done, err
+	}
+	if err := c.collectBlobs(ctx, dryRun, named, &done); err != nil {
+		return done, err
+	}
+	return done, c.collectUploads(dryRun, &done)
+}
+
+// collectEntries removes entries past their time and returns what the others
+// name.
+func (c *Catalog) collectEntries(ctx context.Context, dryRun bool, done *Collected) (map[blob.Hash]struct{}, error) {
 	now := c.clock()
 	named := map[blob.Hash]struct{}{}
 	for _, kind := range Kinds() {
 		err := c.each(ctx, kind, func(id string, e *Entry) error {
-			if e.expired(now) {
-				done.Expired++
-				if dryRun {
-					return nil
+			if !e.expired(now) {
+				if h, err := e.Blob(); err == nil {
+					named[h] = struct{}{}
 				}
-				return c.Delete(ctx, kind, id)
+				return nil
 			}
-			if h, err := e.Blob(); err == nil {
-				named[h] = struct{}{}
+			done.Expired++
+			if dryRun {
+				return nil
 			}
-			return nil
+			return c.Delete(ctx, kind, id)
 		})
 		if err != nil {
-			return done, err
+			return nil, err
 		}
 	}
-	before := now.Add(-c.cfg.Orphans)
-	err = c.store.Blobs(ctx, func(b blob.Blob) error {
+	return named, nil
+}
+
+func (c *Catalog) collectBlobs(ctx context.Context, dryRun bool, named map[blob.Hash]struct{}, done *Collected) error {
+	before := c.clock().Add(-c.cfg.Orphans)
+	return c.store.Blobs(ctx, func(b blob.Blob) error {
 		if _, ok := named[b.Hash]; ok || !b.Modified.Before(before) {
 			return nil
 		}
-		removed := dryRun
 		if !dryRun {
-			var err error
-			if removed, err = c.store.Remove(ctx, b.Hash, before); err != nil {
+			if removed, err := c.store.Remove(ctx, b.Hash, before); err != nil || !removed {
 				return err
 			}
 		}
-		if removed {
-			done.Blobs++
-			done.Bytes += b.Size
-		}
+		done.Blobs++
+		done.Bytes += b.Size
 		return nil
 	})
-	if err != nil {
-		return done, err
-	}
-	before = now.Add(-c.cfg.Uploads)
-	err = c.store.Uploads(func(p blob.Pending) error {
+}
+
+func (c *Catalog) collectUploads(dryRun bool, done *Collected) error {
+	before := c.clock().Add(-c.cfg.Uploads)
+	return c.store.Uploads(func(p blob.Pending) error {
 		if !p.Modified.Before(before) {
 			return nil
 		}
 		if !dryRun {
-			if err := c.store.DropUpload(p.ID); err != nil {
-				if errors.Is(err, blob.ErrBusy) {
-					return nil // somebody goes on with it after all
-				}
+			err := c.store.DropUpload(p.ID)
+			if errors.Is(err, blob.ErrBusy) {
+				return nil // somebody goes on with it after all
+			}
+			if err != nil {
 				return err
 			}
 		}
 		done.Uploads++
 		return nil
 	})
-	return done, err
 }
