@@ -31,6 +31,9 @@ func (s *Store) migrateMySQL(ctx context.Context, p Pool) error {
 	if err := refuseForeign(ctx, db); err != nil {
 		return err
 	}
+	if err := beginAnew(ctx, db); err != nil {
+		return err
+	}
 	return s.migrate(ctx, goose.DialectMySQL, db, "mysql")
 }
 
@@ -44,7 +47,7 @@ func Bare(p Pool, log *slog.Logger) (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	return sql.OpenDB(c), nil
+	return sql.OpenDB(resumable{c}), nil
 }
 
 // LockMigrations makes sure that of several processes one changes the tables;
