@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"math/rand/v2"
 	"sync"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -84,6 +85,7 @@ func (c *Calls) add(asked *call) (id uint64, ok bool) {
 	}
 	if c.waiting == nil {
 		c.waiting = map[uint64]*call{}
+		c.lastID = rand.Uint64() // two Calls on one link must not share numbers
 	}
 	c.lastID++
 	c.waiting[c.lastID] = asked

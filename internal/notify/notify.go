@@ -140,7 +140,7 @@ func (n *Notifier) Offer(m *Message) {
 
 // Answered takes what a db_proxy or route_server sent, if it is an answer to a
 // question of the Notifier's.
-func (n *Notifier) Answered(pdu wire.PDU) bool { return n.calls.Answered(pdu) != ask.Other }
+func (n *Notifier) Answered(pdu wire.PDU) bool { return n.calls.Answered(pdu) == ask.Taken }
 
 // Lost ends what was asked over a link that is gone.
 func (n *Notifier) Lost(l *link.Link) { n.calls.Lost(l) }
