@@ -25,7 +25,8 @@ usage() {
                            offer much more than a throttled MariaDB can take
 ./build.sh chaos check --events FILE… [--sql FILE]
                            only compare what clients logged with what SQL holds
-./build.sh accept NAME     the full sizes of an acceptance run: chat, fast, chaos, dropin
+./build.sh accept NAME     the full sizes of an acceptance run; test/accept has the names. BASE=PORT
+                           and DIR=FOLDER in the environment say where
 ./build.sh fuzz [SECONDS]  the fuzz targets, 60 seconds each
 TEXT
 }
@@ -96,9 +97,8 @@ fuzz() {
 
 # ---- cluster ---------------------------------------------------------------
 
-# The arguments of the cluster commands.
-DIR= BASE=8000 MSG=2 DB=1 ROUTE=1 HTTP=0 FILE=0 PUSH=0 PURGE= NAME= DOWN=0
-
+# parse_cluster sets the arguments of the cluster commands, which are local to
+# cluster: outside, these names belong to the caller's environment.
 parse_cluster() {
 	while [ $# -gt 0 ]; do
 		case $1 in
@@ -379,7 +379,7 @@ cluster_status() {
 }
 
 cluster() {
-	local verb=${1:-}
+	local verb=${1:-} DIR= BASE=8000 MSG=2 DB=1 ROUTE=1 HTTP=0 FILE=0 PUSH=0 PURGE= NAME= DOWN=0
 	[ $# -eq 0 ] || shift
 	case $verb in
 	up | down | status | restart) parse_cluster "$@"; "cluster_$verb" ;;

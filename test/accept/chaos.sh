@@ -12,6 +12,7 @@ FAULTS=${FAULTS:-200}
 ACKED=${ACKED:-3000000}
 BETWEEN=${BETWEEN:-3000}
 D=${DIR:-$(mktemp -d)}
+mkdir -p "$D"
 failed=0
 
 # row WHAT WANTED SEEN OK prints a line of the table.
@@ -35,7 +36,7 @@ if [ ! -f "$D/run/report.json" ]; then
 fi
 cat "$D/output"
 
-faults=$(sed -n '/"faults_by_kind"/,/}/s/.*: *\([0-9]*\).*/\1/p' "$D/run/report.json" | paste -sd+ - | bc)
+faults=$(sed -n '/"faults_by_kind"/,/}/s/.*: *\([0-9]*\).*/\1/p' "$D/run/report.json" | awk '{ n += $1 } END { print n + 0 }')
 kinds=$(sed -n '/"faults_by_kind"/,/}/p' "$D/run/report.json" | grep -c '": [0-9]')
 violations=$(sed -n '1s/.* \([0-9]*\) violations.*/\1/p' "$D/output")
 echo
