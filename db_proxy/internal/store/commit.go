@@ -202,15 +202,12 @@ func (s *Store) commit(ctx context.Context, point string, all []*stmt) error {
 		return err
 	}
 	err := s.repeat(ctx, point, func() error {
-		c, err := s.write.acquire(ctx)
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		if s.dialect.sqlite {
-			return commitTx(ctx, c, all)
-		}
-		return commitPackets(ctx, c, packets(all, s.packet))
+		return s.write.use(ctx, func(c *sql.Conn) error {
+			if s.dialect.sqlite {
+				return commitTx(ctx, c, all)
+			}
+			return commitPackets(ctx, c, packets(all, s.packet))
+		})
 	})
 	if err != nil {
 		return err

@@ -28,7 +28,7 @@ func (s *Store) openMySQL(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	s.write, s.exact = p, &pool{db: p.db, wait: p.wait}
+	s.write, s.exact = p, p
 	if err := s.await(ctx); err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func (s *Store) newPool(p Pool) (*pool, error) {
 	db.SetMaxIdleConns(p.MaxConns)
 	db.SetConnMaxIdleTime(p.MaxIdleTime)
 	db.SetConnMaxLifetime(time.Hour) // below any sensible wait_timeout; lets a load balancer move us
-	return &pool{db: db, wait: p.AcquireTimeout}, nil
+	return &pool{db: db, wait: p.AcquireTimeout, health: newHealth(c, s.deps.Log, s.deps.Clock)}, nil
 }
 
 // mysqlConnector makes connections whose session is set up the same way on

@@ -12,8 +12,27 @@ import (
 
 // pool is a database/sql pool whose waits are bounded.
 type pool struct {
-	db   *sql.DB
-	wait time.Duration
+	db     *sql.DB
+	wait   time.Duration
+	health *health // of the server; nil for a file
+}
+
+// use runs fn on a connection, at once with an error while the server is away.
+func (p *pool) use(ctx context.Context, fn func(c *sql.Conn) error) error {
+	return p.health.watch(func() error {
+		c, err := p.acquire(ctx)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		return fn(c)
+	})
+}
+
+// close closes every connection.
+func (p *pool) close() error {
+	p.health.close()
+	return p.db.Close()
 }
 
 // acquire returns a connection that the caller closes. It waits at most the

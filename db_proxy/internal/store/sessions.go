@@ -7,11 +7,12 @@ import (
 )
 
 // The recent list of a user. Pairs have a row each. A group needs none: its
-// line follows from the membership and the time of the last message, so that a
-// message writes nothing per member; a row says when the user himself was
-// active, or removed the line. What is later wins: a message after the removal
-// brings the line back. Times are only good to find those it may have brought
-// back, since clocks differ; the id at the removal decides, where it is known.
+// line follows from the membership and its messages, so that a message writes
+// nothing per member; a row says when the user himself was active, or removed
+// the line. A message after the removal brings the line back. Clocks differ
+// and jump, so that times only order the list: what came before the removal,
+// or before a member joined, is told by ids. Where those are not known,
+// because an original wrote the row, the times decide.
 const (
 	recentSingles = `SELECT s.peerId AS peerId, 1 AS type, s.updated AS updated, COALESCE(r.id, 0) AS relation,
 			0 AS removed
@@ -19,14 +20,15 @@ const (
 		LEFT JOIN IMRelationShip r ON r.smallId = LEAST(s.userId, s.peerId) AND r.bigId = GREATEST(s.userId, s.peerId)
 		WHERE s.userId = ? AND s.type = 1 AND s.status = 0 AND s.updated > ?`
 	recentGroups = `SELECT m.groupId, 2,
-			GREATEST(COALESCE(s.updated, 0), CASE WHEN g.lastChated >= m.joined THEN g.lastChated ELSE 0 END), 0,
-			CASE WHEN s.status = 1 THEN GREATEST(COALESCE(s.removedId, 0), COALESCE(m.joinedId, 0)) ELSE 0 END
+			GREATEST(COALESCE(s.updated, 0),
+				CASE WHEN m.joinedId IS NOT NULL OR g.lastChated >= m.joined THEN g.lastChated ELSE 0 END), 0,
+			CASE WHEN s.status = 0 THEN 0 ELSE GREATEST(COALESCE(s.removedId, 0), COALESCE(m.joinedId, 0)) END
 		FROM IMGroupMember m
 		JOIN IMGroup g ON g.id = m.groupId AND g.status = 0
 		LEFT JOIN IMRecentSession s ON s.userId = m.userId AND s.peerId = m.groupId AND s.type = 2
-		WHERE m.userId = ? AND m.status = 0
-			AND (s.status = 0 OR (g.lastChated >= m.joined AND (g.lastChated > COALESCE(s.updated, 0)
-				OR (s.removedId IS NOT NULL AND g.lastChated + 60 >= s.updated))))`
+		WHERE m.userId = ? AND m.status = 0 AND (s.status = 0
+			OR (g.lastChated > 0 AND (s.removedId IS NOT NULL OR (s.status IS NULL AND m.joinedId IS NOT NULL)))
+			OR (g.lastChated >= m.joined AND g.lastChated > COALESCE(s.updated, 0)))`
 )
 
 // line is a line of the recent list that may be shown.
@@ -66,15 +68,25 @@ func shown(ctx context.Context, q querier, lines []line) ([]Session, error) {
 // Sessions returns at most limit lines of a user's recent list with activity
 // after since, newest first; removed ones are not among them.
 func (s *Store) Sessions(ctx context.Context, user im.UserID, since uint32, limit int) (all []Session, err error) {
+	const page = "SELECT peerId, type, updated, relation, removed FROM (" + recentSingles + " UNION ALL " + recentGroups +
+		") AS recent WHERE updated > ? ORDER BY updated DESC, type, peerId LIMIT ? OFFSET ?"
 	err = s.read(ctx, "sessions", s.exact, func(q querier) error {
-		lines, err := list(ctx, q, scanLine(user), "SELECT peerId, type, updated, relation, removed FROM ("+
-			recentSingles+" UNION ALL "+recentGroups+") AS recent"+
-			" WHERE updated > ? ORDER BY updated DESC, type, peerId LIMIT ?", user, since, user, since, max(limit, 0))
-		if err != nil {
-			return err
+		all = nil
+		for skip := 0; len(all) < limit; skip += limit { // removed lines leave room for others
+			lines, err := list(ctx, q, scanLine(user), page, user, since, user, since, limit, skip)
+			if err != nil {
+				return err
+			}
+			some, err := shown(ctx, q, lines)
+			if err != nil {
+				return err
+			}
+			if all = append(all, some...); len(lines) < limit {
+				break
+			}
 		}
-		all, err = shown(ctx, q, lines)
-		return err
+		all = all[:min(len(all), max(limit, 0))]
+		return nil
 	})
 	return all, err
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"time"
@@ -46,7 +47,7 @@ func (s *Store) Close() error {
 	var errs []error
 	for _, p := range []*pool{s.lagging, s.exact, s.write} {
 		if p != nil {
-			errs = append(errs, p.db.Close())
+			errs = append(errs, p.close())
 		}
 	}
 	if s.lock != nil {
@@ -97,12 +98,7 @@ func (s *Store) read(ctx context.Context, point string, p *pool, fn func(q queri
 		return err
 	}
 	return s.repeat(ctx, point, func() error {
-		c, err := p.acquire(ctx)
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		return fn(querier{db: c, d: s.dialect})
+		return p.use(ctx, func(c *sql.Conn) error { return fn(querier{db: c, d: s.dialect}) })
 	})
 }
 
@@ -112,25 +108,24 @@ func (s *Store) update(ctx context.Context, point string, fn func(q querier) err
 		return err
 	}
 	err := s.repeat(ctx, point, func() error {
-		c, err := s.write.acquire(ctx)
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		tx, err := c.BeginTx(ctx, nil)
-		if err != nil {
-			return err
-		}
-		if err := fn(querier{db: tx, d: s.dialect}); err != nil {
-			_ = tx.Rollback() // the connection is discarded if this fails
-			return err
-		}
-		return tx.Commit()
+		return s.write.use(ctx, func(c *sql.Conn) error { return s.inTx(ctx, c, fn) })
 	})
 	if err != nil {
 		return err
 	}
 	return s.fault(ctx, point+":done")
+}
+
+func (s *Store) inTx(ctx context.Context, c *sql.Conn, fn func(q querier) error) error {
+	tx, err := c.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if err := fn(querier{db: tx, d: s.dialect}); err != nil {
+		_ = tx.Rollback() // the connection is discarded if this fails
+		return err
+	}
+	return tx.Commit()
 }
 
 // repeat runs fn until its result is final and classifies it.
