@@ -21,6 +21,9 @@ type batch struct {
 	// unknown says that a commit may have been done although its answer was
 	// lost, and that the database has not been asked since.
 	unknown bool
+	// lost says that there ever was such a commit: what is found stored may
+	// be its work.
+	lost bool
 }
 
 // store takes a stretch of operations to its end. Every one of them is
@@ -195,42 +198,39 @@ func (l *lane) relate(ctx context.Context, b *batch) error {
 	return nil
 }
 
-// recall loads the state of the conversations that are not remembered.
+// recall loads the state of the conversations that are not remembered, and the
+// newest id of those in which somebody reads: what was sent a moment ago over
+// another owner is not read yet, and whoever was shown more than is known here
+// has read it.
 func (l *lane) recall(ctx context.Context, b *batch) error {
-	var cold []store.ConvRef
+	var ask []store.ConvRef
 	asked := map[im.Conversation]bool{}
-	now := l.deps.Clock()
-	want := func(conv im.Conversation, relation im.RelationID, fresh bool) {
-		st := l.states.get(conv)
-		if (st == nil || fresh && now.Sub(st.seen) > l.cfg.Trust) && !asked[conv] {
+	want := func(conv im.Conversation, relation im.RelationID) {
+		if !asked[conv] {
 			asked[conv] = true
-			cold = append(cold, store.ConvRef{Conv: conv, Relation: relation})
+			ask = append(ask, store.ConvRef{Conv: conv, Relation: relation})
 		}
 	}
 	for _, s := range b.sends {
-		want(s.Conv, s.relation, false)
+		if l.states.get(s.Conv) == nil {
+			want(s.Conv, s.relation)
+		}
 	}
 	for _, r := range b.reads {
-		// Whoever has read more than is known here was shown it by another owner.
-		if st := l.states.get(r.Conv); st != nil && (r.Upto == 0 || r.Upto > st.last) {
-			l.states.forget(r.Conv)
-		}
-		// What was sent meanwhile over another owner is not read yet.
-		want(r.Conv, r.relation, true)
+		want(r.Conv, r.relation)
 	}
-	if len(cold) == 0 {
+	if len(ask) == 0 {
 		return nil
 	}
-	last, err := l.deps.Store.LastMessages(ctx, cold)
+	last, err := l.deps.Store.LastMessages(ctx, ask)
 	if err != nil {
 		return err
 	}
-	for _, ref := range cold {
+	for _, ref := range ask {
 		if st := l.states.get(ref.Conv); st != nil && st.last == last[ref.Conv].ID {
-			st.seen = now
 			continue
 		}
-		st := &state{seen: now, last: last[ref.Conv].ID, sessions: map[im.UserID]bool{}, unread: map[im.UserID]uint32{}}
+		st := &state{last: last[ref.Conv].ID, sessions: map[im.UserID]bool{}, unread: map[im.UserID]uint32{}}
 		if st.last != 0 {
 			st.lastAt = time.Unix(int64(last[ref.Conv].Created), 0)
 		}
@@ -346,7 +346,7 @@ func (l *lane) complete(b *batch) {
 		if s.since = NoPrevious; !st.lastAt.IsZero() {
 			s.since = max(now.Sub(st.lastAt), 0)
 		}
-		st.last, st.lastAt, st.seen = max(st.last, s.id), now, now
+		st.last, st.lastAt = max(st.last, s.id), now
 		l.recent.add(sendKey{from: s.From, op: s.Op}, s.id)
 		l.note(s, trace.Committed, now, uint32(len(b.sends)))
 	}

@@ -28,7 +28,6 @@ type Config struct {
 	Lanes    int           // how many; 0 = 2
 	MaxBatch int           // operations in one commit; 0 = 1000
 	Waiting  int           // operations that may wait in one lane, fewer when the database is slow; 0 = 50,000
-	Trust    time.Duration // how old the newest id of a conversation may be when something is read; 0 = 1 s
 	Patience time.Duration // an operation that is not stored by then is given up; 0 = 4 s
 }
 
@@ -67,9 +66,6 @@ func New(cfg Config, deps Deps) *Lanes {
 	}
 	if cfg.Waiting == 0 {
 		cfg.Waiting = 50_000
-	}
-	if cfg.Trust == 0 {
-		cfg.Trust = time.Second
 	}
 	if cfg.Patience == 0 {
 		cfg.Patience = 4 * time.Second

@@ -192,7 +192,7 @@ func newFixture(t testing.TB) *fixture {
 func (b *fixture) another(t testing.TB) *Lanes {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	return New(Config{Patience: 2 * time.Second, Trust: time.Nanosecond}, Deps{
+	return New(Config{Patience: 2 * time.Second}, Deps{
 		Store: b.store, Directory: directory.New(b.store, log, time.Now), IDs: timedIDs{b.ids, b.faults}, Behind: b.behind,
 		Go:  func(task func()) bool { go task(); return true },
 		Log: log, Reg: prometheus.NewRegistry(), Clock: time.Now,
@@ -352,11 +352,35 @@ func TestRepeatFindsTheFirstID(t *testing.T) {
 	}
 }
 
+// A repeat is one also where the counters stand so that it is given, by
+// chance, the id it has: its owner knows of nothing, and Redis is away.
+func TestRepeatUnderTheSameID(t *testing.T) {
+	t.Parallel()
+	b := newFixture(t)
+	if got := send(t, b.Lanes, text(1, 2)); got.err != nil {
+		t.Fatal(got.err)
+	}
+	late := b.another(t)
+	if got := send(t, late, text(2, 1)); got.ID != 2 {
+		t.Fatalf("%+v, %v", got.Sent, got.err)
+	}
+	message := text(1, 2)
+	message.Op = newOperationID(time.Now())
+	again := *message
+	if got := send(t, b.Lanes, message); got.ID != 3 {
+		t.Fatalf("%+v, %v", got.Sent, got.err)
+	}
+	b.ids.down = true
+	if got := send(t, late, &again); got.err != nil || got.ID != 3 || !got.Repeat {
+		t.Errorf("a repeat of 3 is %+v, %v", got.Sent, got.err)
+	}
+}
+
 func TestLostAnswerOfACommit(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	lost := im.Errorf(im.Unavailable, "connection lost")
-	b.faults.plan("commit:done", lost)
+	b.faults.plan("commit:done", errTimedOut)
 	if got := send(t, b.Lanes, text(1, 2)); got.err != nil || got.ID != 1 || got.Repeat {
 		t.Fatalf("after a lost answer: %+v, %v", got.Sent, got.err)
 	}

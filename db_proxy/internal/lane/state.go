@@ -11,7 +11,6 @@ import (
 type state struct {
 	last   im.MsgID
 	lastAt time.Time // of the commit of last; zero if there is none
-	seen   time.Time // when last was the newest one in the database
 	// sessions says that the rows which make the conversation appear in the
 	// recent lists exist. For a group that is true per sender.
 	sessions map[im.UserID]bool

@@ -25,7 +25,7 @@ const (
 	HalfOpen Kind = "halfopen" // one end vanishes, the other is not told for a while
 	DiskFull Kind = "diskfull" // no room under the data for a while
 	ReadOnly Kind = "readonly" // the server comes back to data it may not write
-	Clock    Kind = "clock"    // the wall clock of a process is moved by minutes or hours, and back after a while
+	Clock    Kind = "clock"    // the wall clock of a process goes minutes or hours forward or back, and right after a while
 	Client   Kind = "client"   // clients vanish, stall, repeat, or send everything at once
 )
 
@@ -241,11 +241,15 @@ func (p *planner) fill(f *Fault) {
 	}
 }
 
-// jump is by minutes or by hours. The way back is as long.
+// jump is by minutes or by hours, forward or back.
 func (p *planner) jump() time.Duration {
 	by := p.between(time.Minute, 30*time.Minute)
-	if p.draw("jumps", 2) == 1 {
+	card := p.draw("jumps", 4)
+	if card >= 2 {
 		by = p.between(time.Hour, 30*time.Hour)
+	}
+	if card%2 == 1 {
+		by = -by
 	}
 	return by.Round(time.Second)
 }
