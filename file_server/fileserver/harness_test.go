@@ -45,6 +45,8 @@ type world struct {
 	msg  *linktest.Ours
 	stop func()
 	seq  uint16
+
+	answered map[string]bool // files whose completion was answered
 }
 
 // start runs a file_server with further lines of configuration.

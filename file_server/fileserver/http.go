@@ -11,8 +11,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/net/netutil"
-
 	"teamtalk/file_server/internal/image"
 )
 
@@ -54,7 +52,7 @@ func listenHTTP(ctx context.Context, s *Server) (*httpFront, error) {
 			}
 			return nil, fmt.Errorf("http listener: %w", err)
 		}
-		f.listeners = append(f.listeners, netutil.LimitListener(l, maxHTTPConns))
+		f.listeners = append(f.listeners, limit(l, maxHTTPConns))
 	}
 	return f, nil
 }
@@ -101,6 +99,8 @@ func (f *httpFront) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case strings.Contains(r.URL.Path, ".."):
 		h.Set("Connection", "close")
 		f.fail(w, "bad_path", http.StatusBadRequest)
+	case f.server.shares != nil && sharedRequest(r):
+		f.server.shares.serveHTTP(w, r)
 	case r.Method == http.MethodPost:
 		f.upload(w, r)
 	case r.Method == http.MethodGet, r.Method == http.MethodHead:

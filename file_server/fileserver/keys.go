@@ -59,6 +59,16 @@ var Keys = config.Join(config.Keys{
 		Help: "Beginning of the URLs of uploaded images, as clients reach this server. Without it, the Host " +
 			"that the uploader asked for.",
 	},
+	{
+		Name: "FileTokenSecret", Kind: config.Secret, Min: 16, Max: 1024,
+		Help: "Secret shared with the msg_servers, with which they sign what lets a client send and fetch files of " +
+			"messages over HTTP. Without it, or without HttpListenIP, there are no such files.",
+	},
+	{
+		Name: "FilesURL", Kind: config.URL,
+		Help: "Beginning of the URLs of such files, as clients reach this server. Without it, the first address told " +
+			"to clients with HttpListenPort.",
+	},
 }, storeKeys, limitKeys, config.Keys{
 	{Name: "Address", Kind: config.IP, Obsolete: true, Help: "ClientListenIP and MsgServerListenIP"},
 	{Name: "ListenPort", Kind: config.Port, Obsolete: true, Help: "ClientListenPort and MsgServerListenPort"},
@@ -92,6 +102,10 @@ var limitKeys = config.Keys{
 		Name: "OfflineExpiry", Kind: config.Duration, Default: "168h",
 		Min: int64(time.Minute), Max: int64(10 * 365 * 24 * time.Hour),
 		Help: "How long a file is kept for a receiver who does not fetch it.",
+	},
+	{
+		Name: "SharedExpiry", Kind: config.Duration, Default: "2160h", Min: int64(time.Minute), Max: int64(100 * 365 * 24 * time.Hour),
+		Help: "How long a file of a message is kept after it was sent.",
 	},
 	{
 		Name: "UserQuota", Kind: config.Bytes, Default: "4GiB", Min: 0, Max: 1 << 50,
@@ -139,12 +153,16 @@ type Config struct {
 	ImageURL        string   // ends with /, or empty
 	TaskTimeout     time.Duration
 
+	FileTokenSecret config.Hidden // empty: no files of messages
+	FilesURL        string        // ends with /
+
 	DataDir string
 	UseS3   bool
 	S3      blob.S3Config
 	MinFree int64
 
 	OfflineExpiry   time.Duration
+	SharedExpiry    time.Duration
 	UserQuota       int64
 	MaxFileSize     int64
 	MaxTasks        int
@@ -185,7 +203,9 @@ func bind(f *config.File) (Config, error) {
 		TaskTimeout:     f.Duration("TaskTimeout"),
 		DataDir:         f.String("DataDir"),
 		MinFree:         int64(f.Int("MinFree")),
+		FileTokenSecret: f.Secret("FileTokenSecret"),
 		OfflineExpiry:   f.Duration("OfflineExpiry"),
+		SharedExpiry:    f.Duration("SharedExpiry"),
 		UserQuota:       int64(f.Int("UserQuota")),
 		MaxFileSize:     int64(f.Int("MaxFileSize")),
 		MaxTasks:        f.Int("MaxTasks"),
@@ -199,6 +219,9 @@ func bind(f *config.File) (Config, error) {
 	}
 	addrs, addrsErr := announced(f)
 	c.Addrs = addrs
+	if c.FilesURL = strings.TrimSuffix(f.String("FilesURL"), "/") + "/"; c.FilesURL == "/" && len(addrs) > 0 {
+		c.FilesURL = "http://" + netip.AddrPortFrom(addrs[0].Addr(), uint16(f.Int("HttpListenPort"))).String() + "/"
+	}
 	var sizesErr error
 	for _, text := range f.List("ImageSizes") {
 		size, err := image.ParseSize(text)

@@ -28,10 +28,10 @@ const (
 )
 
 // LinkUp is link.Handler's.
-func (m *msgServers) LinkUp(*link.Link) {}
+func (m *msgServers) LinkUp(l *link.Link) { m.introduce(l) }
 
 // LinkDown is link.Handler's.
-func (m *msgServers) LinkDown(*link.Link) {}
+func (m *msgServers) LinkDown(l *link.Link) { m.peers.remove(l) }
 
 // ofMsgServers is the table of what msg_servers send. What looks at the disk
 // takes its turn. Source: commands.md.
@@ -42,6 +42,7 @@ func (s *Server) ofMsgServers() map[wire.Command]func(*link.Link, wire.PDU) {
 		wire.FileTransferReq:    later(m, m.transfer),
 		wire.FileTaskReq:        later(m, m.lookUp),
 		wire.FileTaskDelete:     later(m, m.remove),
+		wire.FileStoredAck:      later(m, m.answered),
 	}
 }
 

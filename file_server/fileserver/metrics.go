@@ -24,6 +24,8 @@ const (
 	kindDownload = "download"
 	kindImageIn  = "image_in"
 	kindImageOut = "image_out"
+	kindShareIn  = "share_in"
+	kindShareOut = "share_out"
 )
 
 func newMetrics(reg prometheus.Registerer, s *Server) *metrics {

@@ -70,6 +70,8 @@ type Server struct {
 	linkCommands   map[wire.Command]func(*link.Link, wire.PDU)
 
 	base     context.Context //nolint:containedctx // of New, without its end: the jobs of the pools outlive ctx
+	shares   *shares         // nil without FileTokenSecret
+	peers    peers
 	relays   relays
 	stopping atomic.Bool
 }
@@ -96,6 +98,9 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Server, error) {
 	s.metrics = newMetrics(deps.Reg, s)
 	s.clientCommands, s.linkCommands = s.ofClients(), s.ofMsgServers()
 	var err error
+	if s.shares, err = openShares(ctx, s); err != nil {
+		return nil, fmt.Errorf("file_server: %w", err)
+	}
 	s.engine, err = transport.New(
 		transport.Config{Listeners: s.listeners(deps)}, transport.Deps{Log: deps.Log, Reg: deps.Reg})
 	if err != nil {
@@ -205,6 +210,9 @@ func (s *Server) Run(ctx context.Context) error {
 	defer stopHelpers()
 	helpers.Go(func() { s.sweep(helperCtx) })
 	helpers.Go(func() { s.collect(helperCtx) })
+	if s.shares != nil {
+		helpers.Go(func() { s.shares.run(helperCtx) })
+	}
 	helpers.Go(func() {
 		if err := s.http.run(helperCtx, s.cfg.ShutdownTimeout); err != nil {
 			failed <- err
@@ -292,6 +300,9 @@ func (s *Server) collect(ctx context.Context) {
 		s.metrics.collected.WithLabelValues("entry").Add(float64(done.Expired))
 		s.metrics.collected.WithLabelValues("blob").Add(float64(done.Blobs))
 		s.metrics.collected.WithLabelValues("upload").Add(float64(done.Uploads))
+		if s.shares != nil {
+			s.shares.forgetDropped()
+		}
 		if done != (catalog.Collected{}) {
 			s.log.Info("collected", "entries", done.Expired, "blobs", done.Blobs, "bytes", done.Bytes, "uploads", done.Uploads)
 		}

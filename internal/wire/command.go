@@ -137,6 +137,12 @@ const (
 	MsgDelivered Command = 0x0382 // IM.Extension.IMMsgDelivered; client to msg_server: cumulative receipt
 	MsgGap       Command = 0x0383 // IM.Extension.IMMsgGap; msg_server to client: messages that are not pushed
 
+	FileTokenReq   Command = 0x0581 // IM.Extension.IMFileTokenReq; client to msg_server: let me send or fetch a file
+	FileTokenRes   Command = 0x0582 // IM.Extension.IMFileTokenRsp; msg_server to client
+	FileReady      Command = 0x0583 // IM.Extension.IMFileReady; msg_server to clients: the file of a message is complete
+	FileServerInfo Command = 0x0584 // IM.Extension.IMFileServerInfo; file_server to msg_server, once after connecting
+	FileStored     Command = 0x0585 // IM.Extension.IMFileStored; file_server to msg_server: store its message
+	FileStoredAck  Command = 0x0586 // IM.Extension.IMFileStoredAck; msg_server to file_server
 	FileTaskReq    Command = 0x058A // IM.Extension.IMFileTaskReq; msg_server to file_server: an off-line file
 	FileTaskRes    Command = 0x058B // IM.Extension.IMFileTaskRsp; file_server to msg_server
 	FileTaskDelete Command = 0x058C // IM.Extension.IMFileTaskDelete; msg_server to file_server
@@ -255,6 +261,12 @@ var names = map[Command]string{
 	FileHasOfflineRes:       "FileHasOfflineRes",
 	FileAddOfflineReq:       "FileAddOfflineReq",
 	FileDelOfflineReq:       "FileDelOfflineReq",
+	FileTokenReq:            "FileTokenReq",
+	FileTokenRes:            "FileTokenRes",
+	FileReady:               "FileReady",
+	FileServerInfo:          "FileServerInfo",
+	FileStored:              "FileStored",
+	FileStoredAck:           "FileStoredAck",
 	FileTaskReq:             "FileTaskReq",
 	FileTaskRes:             "FileTaskRes",
 	FileTaskDelete:          "FileTaskDelete",

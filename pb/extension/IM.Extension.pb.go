@@ -588,6 +588,474 @@ func (x *Order) GetSincePreviousMs() uint32 {
 	return 0
 }
 
+// Command 0x0581, client to msg_server: let me send or fetch a file of this
+// conversation over HTTP.
+type IMFileTokenReq struct {
+	state       protoimpl.MessageState  `protogen:"open.v1"`
+	SessionType *basedefine.SessionType `protobuf:"varint,1,req,name=session_type,json=sessionType,enum=IM.BaseDefine.SessionType" json:"session_type,omitempty"`
+	// The peer or the group.
+	SessionId *uint32 `protobuf:"varint,2,req,name=session_id,json=sessionId" json:"session_id,omitempty"`
+	// Absent: begin a new upload.
+	FileId *string `protobuf:"bytes,3,opt,name=file_id,json=fileId" json:"file_id,omitempty"`
+	// Fetch the file, not send it; needs file_id.
+	Download      *bool `protobuf:"varint,4,opt,name=download" json:"download,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IMFileTokenReq) Reset() {
+	*x = IMFileTokenReq{}
+	mi := &file_IM_Extension_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IMFileTokenReq) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IMFileTokenReq) ProtoMessage() {}
+
+func (x *IMFileTokenReq) ProtoReflect() protoreflect.Message {
+	mi := &file_IM_Extension_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IMFileTokenReq.ProtoReflect.Descriptor instead.
+func (*IMFileTokenReq) Descriptor() ([]byte, []int) {
+	return file_IM_Extension_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *IMFileTokenReq) GetSessionType() basedefine.SessionType {
+	if x != nil && x.SessionType != nil {
+		return *x.SessionType
+	}
+	return basedefine.SessionType(1)
+}
+
+func (x *IMFileTokenReq) GetSessionId() uint32 {
+	if x != nil && x.SessionId != nil {
+		return *x.SessionId
+	}
+	return 0
+}
+
+func (x *IMFileTokenReq) GetFileId() string {
+	if x != nil && x.FileId != nil {
+		return *x.FileId
+	}
+	return ""
+}
+
+func (x *IMFileTokenReq) GetDownload() bool {
+	if x != nil && x.Download != nil {
+		return *x.Download
+	}
+	return false
+}
+
+// Command 0x0582, the answer, seq echoed.
+type IMFileTokenRsp struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0, or a code of docs/protocol.md.
+	ResultCode *uint32 `protobuf:"varint,1,req,name=result_code,json=resultCode" json:"result_code,omitempty"`
+	FileId     *string `protobuf:"bytes,2,opt,name=file_id,json=fileId" json:"file_id,omitempty"`
+	// Of the file_server: http://HOST:PORT/files/
+	Url   *string `protobuf:"bytes,3,opt,name=url" json:"url,omitempty"`
+	Token *string `protobuf:"bytes,4,opt,name=token" json:"token,omitempty"`
+	// Unix seconds.
+	Expires       *uint32 `protobuf:"varint,5,opt,name=expires" json:"expires,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IMFileTokenRsp) Reset() {
+	*x = IMFileTokenRsp{}
+	mi := &file_IM_Extension_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IMFileTokenRsp) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IMFileTokenRsp) ProtoMessage() {}
+
+func (x *IMFileTokenRsp) ProtoReflect() protoreflect.Message {
+	mi := &file_IM_Extension_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IMFileTokenRsp.ProtoReflect.Descriptor instead.
+func (*IMFileTokenRsp) Descriptor() ([]byte, []int) {
+	return file_IM_Extension_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *IMFileTokenRsp) GetResultCode() uint32 {
+	if x != nil && x.ResultCode != nil {
+		return *x.ResultCode
+	}
+	return 0
+}
+
+func (x *IMFileTokenRsp) GetFileId() string {
+	if x != nil && x.FileId != nil {
+		return *x.FileId
+	}
+	return ""
+}
+
+func (x *IMFileTokenRsp) GetUrl() string {
+	if x != nil && x.Url != nil {
+		return *x.Url
+	}
+	return ""
+}
+
+func (x *IMFileTokenRsp) GetToken() string {
+	if x != nil && x.Token != nil {
+		return *x.Token
+	}
+	return ""
+}
+
+func (x *IMFileTokenRsp) GetExpires() uint32 {
+	if x != nil && x.Expires != nil {
+		return *x.Expires
+	}
+	return 0
+}
+
+// Command 0x0583, msg_server to the clients of both sides or of all members:
+// the file of this message is complete.
+type IMFileReady struct {
+	state       protoimpl.MessageState  `protogen:"open.v1"`
+	FileId      *string                 `protobuf:"bytes,1,req,name=file_id,json=fileId" json:"file_id,omitempty"`
+	FromUserId  *uint32                 `protobuf:"varint,2,req,name=from_user_id,json=fromUserId" json:"from_user_id,omitempty"`
+	SessionType *basedefine.SessionType `protobuf:"varint,3,req,name=session_type,json=sessionType,enum=IM.BaseDefine.SessionType" json:"session_type,omitempty"`
+	// As in the message: the receiver or the group.
+	ToSessionId *uint32 `protobuf:"varint,4,req,name=to_session_id,json=toSessionId" json:"to_session_id,omitempty"`
+	MsgId       *uint32 `protobuf:"varint,5,req,name=msg_id,json=msgId" json:"msg_id,omitempty"`
+	FileName    *string `protobuf:"bytes,6,req,name=file_name,json=fileName" json:"file_name,omitempty"`
+	FileSize    *uint64 `protobuf:"varint,7,req,name=file_size,json=fileSize" json:"file_size,omitempty"`
+	// SHA-256.
+	Hash          []byte `protobuf:"bytes,8,req,name=hash" json:"hash,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IMFileReady) Reset() {
+	*x = IMFileReady{}
+	mi := &file_IM_Extension_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IMFileReady) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IMFileReady) ProtoMessage() {}
+
+func (x *IMFileReady) ProtoReflect() protoreflect.Message {
+	mi := &file_IM_Extension_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IMFileReady.ProtoReflect.Descriptor instead.
+func (*IMFileReady) Descriptor() ([]byte, []int) {
+	return file_IM_Extension_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *IMFileReady) GetFileId() string {
+	if x != nil && x.FileId != nil {
+		return *x.FileId
+	}
+	return ""
+}
+
+func (x *IMFileReady) GetFromUserId() uint32 {
+	if x != nil && x.FromUserId != nil {
+		return *x.FromUserId
+	}
+	return 0
+}
+
+func (x *IMFileReady) GetSessionType() basedefine.SessionType {
+	if x != nil && x.SessionType != nil {
+		return *x.SessionType
+	}
+	return basedefine.SessionType(1)
+}
+
+func (x *IMFileReady) GetToSessionId() uint32 {
+	if x != nil && x.ToSessionId != nil {
+		return *x.ToSessionId
+	}
+	return 0
+}
+
+func (x *IMFileReady) GetMsgId() uint32 {
+	if x != nil && x.MsgId != nil {
+		return *x.MsgId
+	}
+	return 0
+}
+
+func (x *IMFileReady) GetFileName() string {
+	if x != nil && x.FileName != nil {
+		return *x.FileName
+	}
+	return ""
+}
+
+func (x *IMFileReady) GetFileSize() uint64 {
+	if x != nil && x.FileSize != nil {
+		return *x.FileSize
+	}
+	return 0
+}
+
+func (x *IMFileReady) GetHash() []byte {
+	if x != nil {
+		return x.Hash
+	}
+	return nil
+}
+
+// Command 0x0584, file_server to msg_server, once after connecting: where
+// clients send and fetch the files of messages.
+type IMFileServerInfo struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name at the end of the ids of its files.
+	Name          *string `protobuf:"bytes,1,req,name=name" json:"name,omitempty"`
+	Url           *string `protobuf:"bytes,2,req,name=url" json:"url,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IMFileServerInfo) Reset() {
+	*x = IMFileServerInfo{}
+	mi := &file_IM_Extension_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IMFileServerInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IMFileServerInfo) ProtoMessage() {}
+
+func (x *IMFileServerInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_IM_Extension_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IMFileServerInfo.ProtoReflect.Descriptor instead.
+func (*IMFileServerInfo) Descriptor() ([]byte, []int) {
+	return file_IM_Extension_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *IMFileServerInfo) GetName() string {
+	if x != nil && x.Name != nil {
+		return *x.Name
+	}
+	return ""
+}
+
+func (x *IMFileServerInfo) GetUrl() string {
+	if x != nil && x.Url != nil {
+		return *x.Url
+	}
+	return ""
+}
+
+// Command 0x0585, file_server to msg_server: a file is complete, its message can be
+// stored. Sent again until it is answered.
+type IMFileStored struct {
+	state         protoimpl.MessageState  `protogen:"open.v1"`
+	FileId        *string                 `protobuf:"bytes,1,req,name=file_id,json=fileId" json:"file_id,omitempty"`
+	FromUserId    *uint32                 `protobuf:"varint,2,req,name=from_user_id,json=fromUserId" json:"from_user_id,omitempty"`
+	SessionType   *basedefine.SessionType `protobuf:"varint,3,req,name=session_type,json=sessionType,enum=IM.BaseDefine.SessionType" json:"session_type,omitempty"`
+	ToSessionId   *uint32                 `protobuf:"varint,4,req,name=to_session_id,json=toSessionId" json:"to_session_id,omitempty"`
+	FileName      *string                 `protobuf:"bytes,5,req,name=file_name,json=fileName" json:"file_name,omitempty"`
+	FileSize      *uint64                 `protobuf:"varint,6,req,name=file_size,json=fileSize" json:"file_size,omitempty"`
+	Hash          []byte                  `protobuf:"bytes,7,req,name=hash" json:"hash,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IMFileStored) Reset() {
+	*x = IMFileStored{}
+	mi := &file_IM_Extension_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IMFileStored) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IMFileStored) ProtoMessage() {}
+
+func (x *IMFileStored) ProtoReflect() protoreflect.Message {
+	mi := &file_IM_Extension_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IMFileStored.ProtoReflect.Descriptor instead.
+func (*IMFileStored) Descriptor() ([]byte, []int) {
+	return file_IM_Extension_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *IMFileStored) GetFileId() string {
+	if x != nil && x.FileId != nil {
+		return *x.FileId
+	}
+	return ""
+}
+
+func (x *IMFileStored) GetFromUserId() uint32 {
+	if x != nil && x.FromUserId != nil {
+		return *x.FromUserId
+	}
+	return 0
+}
+
+func (x *IMFileStored) GetSessionType() basedefine.SessionType {
+	if x != nil && x.SessionType != nil {
+		return *x.SessionType
+	}
+	return basedefine.SessionType(1)
+}
+
+func (x *IMFileStored) GetToSessionId() uint32 {
+	if x != nil && x.ToSessionId != nil {
+		return *x.ToSessionId
+	}
+	return 0
+}
+
+func (x *IMFileStored) GetFileName() string {
+	if x != nil && x.FileName != nil {
+		return *x.FileName
+	}
+	return ""
+}
+
+func (x *IMFileStored) GetFileSize() uint64 {
+	if x != nil && x.FileSize != nil {
+		return *x.FileSize
+	}
+	return 0
+}
+
+func (x *IMFileStored) GetHash() []byte {
+	if x != nil {
+		return x.Hash
+	}
+	return nil
+}
+
+// Command 0x0586, msg_server to file_server: the message is stored, or cannot be.
+type IMFileStoredAck struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	FileId *string                `protobuf:"bytes,1,req,name=file_id,json=fileId" json:"file_id,omitempty"`
+	// 0, or a code of docs/protocol.md; with some the same may succeed later.
+	ResultCode    *uint32 `protobuf:"varint,2,req,name=result_code,json=resultCode" json:"result_code,omitempty"`
+	MsgId         *uint32 `protobuf:"varint,3,opt,name=msg_id,json=msgId" json:"msg_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IMFileStoredAck) Reset() {
+	*x = IMFileStoredAck{}
+	mi := &file_IM_Extension_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IMFileStoredAck) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IMFileStoredAck) ProtoMessage() {}
+
+func (x *IMFileStoredAck) ProtoReflect() protoreflect.Message {
+	mi := &file_IM_Extension_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IMFileStoredAck.ProtoReflect.Descriptor instead.
+func (*IMFileStoredAck) Descriptor() ([]byte, []int) {
+	return file_IM_Extension_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *IMFileStoredAck) GetFileId() string {
+	if x != nil && x.FileId != nil {
+		return *x.FileId
+	}
+	return ""
+}
+
+func (x *IMFileStoredAck) GetResultCode() uint32 {
+	if x != nil && x.ResultCode != nil {
+		return *x.ResultCode
+	}
+	return 0
+}
+
+func (x *IMFileStoredAck) GetMsgId() uint32 {
+	if x != nil && x.MsgId != nil {
+		return *x.MsgId
+	}
+	return 0
+}
+
 // Command 0x058A, msg_server to file_server: what is known of an off-line file?
 type IMFileTaskReq struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
@@ -601,7 +1069,7 @@ type IMFileTaskReq struct {
 
 func (x *IMFileTaskReq) Reset() {
 	*x = IMFileTaskReq{}
-	mi := &file_IM_Extension_proto_msgTypes[8]
+	mi := &file_IM_Extension_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -613,7 +1081,7 @@ func (x *IMFileTaskReq) String() string {
 func (*IMFileTaskReq) ProtoMessage() {}
 
 func (x *IMFileTaskReq) ProtoReflect() protoreflect.Message {
-	mi := &file_IM_Extension_proto_msgTypes[8]
+	mi := &file_IM_Extension_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -626,7 +1094,7 @@ func (x *IMFileTaskReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IMFileTaskReq.ProtoReflect.Descriptor instead.
 func (*IMFileTaskReq) Descriptor() ([]byte, []int) {
-	return file_IM_Extension_proto_rawDescGZIP(), []int{8}
+	return file_IM_Extension_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *IMFileTaskReq) GetTaskId() string {
@@ -669,7 +1137,7 @@ type IMFileTaskRsp struct {
 
 func (x *IMFileTaskRsp) Reset() {
 	*x = IMFileTaskRsp{}
-	mi := &file_IM_Extension_proto_msgTypes[9]
+	mi := &file_IM_Extension_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -681,7 +1149,7 @@ func (x *IMFileTaskRsp) String() string {
 func (*IMFileTaskRsp) ProtoMessage() {}
 
 func (x *IMFileTaskRsp) ProtoReflect() protoreflect.Message {
-	mi := &file_IM_Extension_proto_msgTypes[9]
+	mi := &file_IM_Extension_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -694,7 +1162,7 @@ func (x *IMFileTaskRsp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IMFileTaskRsp.ProtoReflect.Descriptor instead.
 func (*IMFileTaskRsp) Descriptor() ([]byte, []int) {
-	return file_IM_Extension_proto_rawDescGZIP(), []int{9}
+	return file_IM_Extension_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *IMFileTaskRsp) GetTaskId() string {
@@ -765,7 +1233,7 @@ type IMFileTaskDelete struct {
 
 func (x *IMFileTaskDelete) Reset() {
 	*x = IMFileTaskDelete{}
-	mi := &file_IM_Extension_proto_msgTypes[10]
+	mi := &file_IM_Extension_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -777,7 +1245,7 @@ func (x *IMFileTaskDelete) String() string {
 func (*IMFileTaskDelete) ProtoMessage() {}
 
 func (x *IMFileTaskDelete) ProtoReflect() protoreflect.Message {
-	mi := &file_IM_Extension_proto_msgTypes[10]
+	mi := &file_IM_Extension_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -790,7 +1258,7 @@ func (x *IMFileTaskDelete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IMFileTaskDelete.ProtoReflect.Descriptor instead.
 func (*IMFileTaskDelete) Descriptor() ([]byte, []int) {
-	return file_IM_Extension_proto_rawDescGZIP(), []int{10}
+	return file_IM_Extension_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *IMFileTaskDelete) GetTaskId() string {
@@ -821,7 +1289,7 @@ type IMTerminalReq struct {
 
 func (x *IMTerminalReq) Reset() {
 	*x = IMTerminalReq{}
-	mi := &file_IM_Extension_proto_msgTypes[11]
+	mi := &file_IM_Extension_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -833,7 +1301,7 @@ func (x *IMTerminalReq) String() string {
 func (*IMTerminalReq) ProtoMessage() {}
 
 func (x *IMTerminalReq) ProtoReflect() protoreflect.Message {
-	mi := &file_IM_Extension_proto_msgTypes[11]
+	mi := &file_IM_Extension_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -846,7 +1314,7 @@ func (x *IMTerminalReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IMTerminalReq.ProtoReflect.Descriptor instead.
 func (*IMTerminalReq) Descriptor() ([]byte, []int) {
-	return file_IM_Extension_proto_rawDescGZIP(), []int{11}
+	return file_IM_Extension_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *IMTerminalReq) GetUserId() uint32 {
@@ -883,7 +1351,7 @@ type IMTerminalRsp struct {
 
 func (x *IMTerminalRsp) Reset() {
 	*x = IMTerminalRsp{}
-	mi := &file_IM_Extension_proto_msgTypes[12]
+	mi := &file_IM_Extension_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -895,7 +1363,7 @@ func (x *IMTerminalRsp) String() string {
 func (*IMTerminalRsp) ProtoMessage() {}
 
 func (x *IMTerminalRsp) ProtoReflect() protoreflect.Message {
-	mi := &file_IM_Extension_proto_msgTypes[12]
+	mi := &file_IM_Extension_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -908,7 +1376,7 @@ func (x *IMTerminalRsp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IMTerminalRsp.ProtoReflect.Descriptor instead.
 func (*IMTerminalRsp) Descriptor() ([]byte, []int) {
-	return file_IM_Extension_proto_rawDescGZIP(), []int{12}
+	return file_IM_Extension_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *IMTerminalRsp) GetUserId() uint32 {
@@ -945,7 +1413,7 @@ type Backlog struct {
 
 func (x *Backlog) Reset() {
 	*x = Backlog{}
-	mi := &file_IM_Extension_proto_msgTypes[13]
+	mi := &file_IM_Extension_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -957,7 +1425,7 @@ func (x *Backlog) String() string {
 func (*Backlog) ProtoMessage() {}
 
 func (x *Backlog) ProtoReflect() protoreflect.Message {
-	mi := &file_IM_Extension_proto_msgTypes[13]
+	mi := &file_IM_Extension_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -970,7 +1438,7 @@ func (x *Backlog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Backlog.ProtoReflect.Descriptor instead.
 func (*Backlog) Descriptor() ([]byte, []int) {
-	return file_IM_Extension_proto_rawDescGZIP(), []int{13}
+	return file_IM_Extension_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Backlog) GetSessionType() basedefine.SessionType {
@@ -1014,7 +1482,7 @@ type IMBacklogReq struct {
 
 func (x *IMBacklogReq) Reset() {
 	*x = IMBacklogReq{}
-	mi := &file_IM_Extension_proto_msgTypes[14]
+	mi := &file_IM_Extension_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1026,7 +1494,7 @@ func (x *IMBacklogReq) String() string {
 func (*IMBacklogReq) ProtoMessage() {}
 
 func (x *IMBacklogReq) ProtoReflect() protoreflect.Message {
-	mi := &file_IM_Extension_proto_msgTypes[14]
+	mi := &file_IM_Extension_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1039,7 +1507,7 @@ func (x *IMBacklogReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IMBacklogReq.ProtoReflect.Descriptor instead.
 func (*IMBacklogReq) Descriptor() ([]byte, []int) {
-	return file_IM_Extension_proto_rawDescGZIP(), []int{14}
+	return file_IM_Extension_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *IMBacklogReq) GetUserId() uint32 {
@@ -1118,7 +1586,7 @@ type IMBacklogRsp struct {
 
 func (x *IMBacklogRsp) Reset() {
 	*x = IMBacklogRsp{}
-	mi := &file_IM_Extension_proto_msgTypes[15]
+	mi := &file_IM_Extension_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1130,7 +1598,7 @@ func (x *IMBacklogRsp) String() string {
 func (*IMBacklogRsp) ProtoMessage() {}
 
 func (x *IMBacklogRsp) ProtoReflect() protoreflect.Message {
-	mi := &file_IM_Extension_proto_msgTypes[15]
+	mi := &file_IM_Extension_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1143,7 +1611,7 @@ func (x *IMBacklogRsp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IMBacklogRsp.ProtoReflect.Descriptor instead.
 func (*IMBacklogRsp) Descriptor() ([]byte, []int) {
-	return file_IM_Extension_proto_rawDescGZIP(), []int{15}
+	return file_IM_Extension_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *IMBacklogRsp) GetUserId() uint32 {
@@ -1212,7 +1680,7 @@ type IMDeliveryCursors struct {
 
 func (x *IMDeliveryCursors) Reset() {
 	*x = IMDeliveryCursors{}
-	mi := &file_IM_Extension_proto_msgTypes[16]
+	mi := &file_IM_Extension_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1224,7 +1692,7 @@ func (x *IMDeliveryCursors) String() string {
 func (*IMDeliveryCursors) ProtoMessage() {}
 
 func (x *IMDeliveryCursors) ProtoReflect() protoreflect.Message {
-	mi := &file_IM_Extension_proto_msgTypes[16]
+	mi := &file_IM_Extension_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1237,7 +1705,7 @@ func (x *IMDeliveryCursors) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IMDeliveryCursors.ProtoReflect.Descriptor instead.
 func (*IMDeliveryCursors) Descriptor() ([]byte, []int) {
-	return file_IM_Extension_proto_rawDescGZIP(), []int{16}
+	return file_IM_Extension_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *IMDeliveryCursors) GetCursors() []*DeliveryCursor {
@@ -1261,7 +1729,7 @@ type DeliveryCursor struct {
 
 func (x *DeliveryCursor) Reset() {
 	*x = DeliveryCursor{}
-	mi := &file_IM_Extension_proto_msgTypes[17]
+	mi := &file_IM_Extension_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1273,7 +1741,7 @@ func (x *DeliveryCursor) String() string {
 func (*DeliveryCursor) ProtoMessage() {}
 
 func (x *DeliveryCursor) ProtoReflect() protoreflect.Message {
-	mi := &file_IM_Extension_proto_msgTypes[17]
+	mi := &file_IM_Extension_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1286,7 +1754,7 @@ func (x *DeliveryCursor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliveryCursor.ProtoReflect.Descriptor instead.
 func (*DeliveryCursor) Descriptor() ([]byte, []int) {
-	return file_IM_Extension_proto_rawDescGZIP(), []int{17}
+	return file_IM_Extension_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *DeliveryCursor) GetUserId() uint32 {
@@ -1334,7 +1802,7 @@ type IMUserClosed struct {
 
 func (x *IMUserClosed) Reset() {
 	*x = IMUserClosed{}
-	mi := &file_IM_Extension_proto_msgTypes[18]
+	mi := &file_IM_Extension_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1346,7 +1814,7 @@ func (x *IMUserClosed) String() string {
 func (*IMUserClosed) ProtoMessage() {}
 
 func (x *IMUserClosed) ProtoReflect() protoreflect.Message {
-	mi := &file_IM_Extension_proto_msgTypes[18]
+	mi := &file_IM_Extension_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1359,7 +1827,7 @@ func (x *IMUserClosed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IMUserClosed.ProtoReflect.Descriptor instead.
 func (*IMUserClosed) Descriptor() ([]byte, []int) {
-	return file_IM_Extension_proto_rawDescGZIP(), []int{18}
+	return file_IM_Extension_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *IMUserClosed) GetUserId() uint32 {
@@ -1416,7 +1884,47 @@ const file_IM_Extension_proto_rawDesc = "" +
 	"\x05first\x18\x02 \x02(\rR\x05first\x12\x16\n" +
 	"\x06second\x18\x03 \x01(\rR\x06second\x12\x15\n" +
 	"\x06msg_id\x18\x04 \x02(\rR\x05msgId\x12*\n" +
-	"\x11since_previous_ms\x18\x05 \x01(\rR\x0fsincePreviousMs\"b\n" +
+	"\x11since_previous_ms\x18\x05 \x01(\rR\x0fsincePreviousMs\"\xa3\x01\n" +
+	"\x0eIMFileTokenReq\x12=\n" +
+	"\fsession_type\x18\x01 \x02(\x0e2\x1a.IM.BaseDefine.SessionTypeR\vsessionType\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x02 \x02(\rR\tsessionId\x12\x17\n" +
+	"\afile_id\x18\x03 \x01(\tR\x06fileId\x12\x1a\n" +
+	"\bdownload\x18\x04 \x01(\bR\bdownload\"\x8c\x01\n" +
+	"\x0eIMFileTokenRsp\x12\x1f\n" +
+	"\vresult_code\x18\x01 \x02(\rR\n" +
+	"resultCode\x12\x17\n" +
+	"\afile_id\x18\x02 \x01(\tR\x06fileId\x12\x10\n" +
+	"\x03url\x18\x03 \x01(\tR\x03url\x12\x14\n" +
+	"\x05token\x18\x04 \x01(\tR\x05token\x12\x18\n" +
+	"\aexpires\x18\x05 \x01(\rR\aexpires\"\x90\x02\n" +
+	"\vIMFileReady\x12\x17\n" +
+	"\afile_id\x18\x01 \x02(\tR\x06fileId\x12 \n" +
+	"\ffrom_user_id\x18\x02 \x02(\rR\n" +
+	"fromUserId\x12=\n" +
+	"\fsession_type\x18\x03 \x02(\x0e2\x1a.IM.BaseDefine.SessionTypeR\vsessionType\x12\"\n" +
+	"\rto_session_id\x18\x04 \x02(\rR\vtoSessionId\x12\x15\n" +
+	"\x06msg_id\x18\x05 \x02(\rR\x05msgId\x12\x1b\n" +
+	"\tfile_name\x18\x06 \x02(\tR\bfileName\x12\x1b\n" +
+	"\tfile_size\x18\a \x02(\x04R\bfileSize\x12\x12\n" +
+	"\x04hash\x18\b \x02(\fR\x04hash\"8\n" +
+	"\x10IMFileServerInfo\x12\x12\n" +
+	"\x04name\x18\x01 \x02(\tR\x04name\x12\x10\n" +
+	"\x03url\x18\x02 \x02(\tR\x03url\"\xfa\x01\n" +
+	"\fIMFileStored\x12\x17\n" +
+	"\afile_id\x18\x01 \x02(\tR\x06fileId\x12 \n" +
+	"\ffrom_user_id\x18\x02 \x02(\rR\n" +
+	"fromUserId\x12=\n" +
+	"\fsession_type\x18\x03 \x02(\x0e2\x1a.IM.BaseDefine.SessionTypeR\vsessionType\x12\"\n" +
+	"\rto_session_id\x18\x04 \x02(\rR\vtoSessionId\x12\x1b\n" +
+	"\tfile_name\x18\x05 \x02(\tR\bfileName\x12\x1b\n" +
+	"\tfile_size\x18\x06 \x02(\x04R\bfileSize\x12\x12\n" +
+	"\x04hash\x18\a \x02(\fR\x04hash\"b\n" +
+	"\x0fIMFileStoredAck\x12\x17\n" +
+	"\afile_id\x18\x01 \x02(\tR\x06fileId\x12\x1f\n" +
+	"\vresult_code\x18\x02 \x02(\rR\n" +
+	"resultCode\x12\x15\n" +
+	"\x06msg_id\x18\x03 \x01(\rR\x05msgId\"b\n" +
 	"\rIMFileTaskReq\x12\x17\n" +
 	"\atask_id\x18\x01 \x02(\tR\x06taskId\x12\x17\n" +
 	"\auser_id\x18\x02 \x02(\rR\x06userId\x12\x1f\n" +
@@ -1498,7 +2006,7 @@ func file_IM_Extension_proto_rawDescGZIP() []byte {
 	return file_IM_Extension_proto_rawDescData
 }
 
-var file_IM_Extension_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_IM_Extension_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_IM_Extension_proto_goTypes = []any{
 	(*IMMoveServer)(nil),        // 0: IM.Extension.IMMoveServer
 	(*IMMsgNack)(nil),           // 1: IM.Extension.IMMsgNack
@@ -1508,38 +2016,47 @@ var file_IM_Extension_proto_goTypes = []any{
 	(*IMHelloProof)(nil),        // 5: IM.Extension.IMHelloProof
 	(*IMRelay)(nil),             // 6: IM.Extension.IMRelay
 	(*Order)(nil),               // 7: IM.Extension.Order
-	(*IMFileTaskReq)(nil),       // 8: IM.Extension.IMFileTaskReq
-	(*IMFileTaskRsp)(nil),       // 9: IM.Extension.IMFileTaskRsp
-	(*IMFileTaskDelete)(nil),    // 10: IM.Extension.IMFileTaskDelete
-	(*IMTerminalReq)(nil),       // 11: IM.Extension.IMTerminalReq
-	(*IMTerminalRsp)(nil),       // 12: IM.Extension.IMTerminalRsp
-	(*Backlog)(nil),             // 13: IM.Extension.Backlog
-	(*IMBacklogReq)(nil),        // 14: IM.Extension.IMBacklogReq
-	(*IMBacklogRsp)(nil),        // 15: IM.Extension.IMBacklogRsp
-	(*IMDeliveryCursors)(nil),   // 16: IM.Extension.IMDeliveryCursors
-	(*DeliveryCursor)(nil),      // 17: IM.Extension.DeliveryCursor
-	(*IMUserClosed)(nil),        // 18: IM.Extension.IMUserClosed
-	(basedefine.SessionType)(0), // 19: IM.BaseDefine.SessionType
-	(*basedefine.MsgInfo)(nil),  // 20: IM.BaseDefine.MsgInfo
+	(*IMFileTokenReq)(nil),      // 8: IM.Extension.IMFileTokenReq
+	(*IMFileTokenRsp)(nil),      // 9: IM.Extension.IMFileTokenRsp
+	(*IMFileReady)(nil),         // 10: IM.Extension.IMFileReady
+	(*IMFileServerInfo)(nil),    // 11: IM.Extension.IMFileServerInfo
+	(*IMFileStored)(nil),        // 12: IM.Extension.IMFileStored
+	(*IMFileStoredAck)(nil),     // 13: IM.Extension.IMFileStoredAck
+	(*IMFileTaskReq)(nil),       // 14: IM.Extension.IMFileTaskReq
+	(*IMFileTaskRsp)(nil),       // 15: IM.Extension.IMFileTaskRsp
+	(*IMFileTaskDelete)(nil),    // 16: IM.Extension.IMFileTaskDelete
+	(*IMTerminalReq)(nil),       // 17: IM.Extension.IMTerminalReq
+	(*IMTerminalRsp)(nil),       // 18: IM.Extension.IMTerminalRsp
+	(*Backlog)(nil),             // 19: IM.Extension.Backlog
+	(*IMBacklogReq)(nil),        // 20: IM.Extension.IMBacklogReq
+	(*IMBacklogRsp)(nil),        // 21: IM.Extension.IMBacklogRsp
+	(*IMDeliveryCursors)(nil),   // 22: IM.Extension.IMDeliveryCursors
+	(*DeliveryCursor)(nil),      // 23: IM.Extension.DeliveryCursor
+	(*IMUserClosed)(nil),        // 24: IM.Extension.IMUserClosed
+	(basedefine.SessionType)(0), // 25: IM.BaseDefine.SessionType
+	(*basedefine.MsgInfo)(nil),  // 26: IM.BaseDefine.MsgInfo
 }
 var file_IM_Extension_proto_depIdxs = []int32{
-	19, // 0: IM.Extension.IMMsgNack.session_type:type_name -> IM.BaseDefine.SessionType
-	19, // 1: IM.Extension.IMMsgDelivered.session_type:type_name -> IM.BaseDefine.SessionType
-	19, // 2: IM.Extension.IMMsgGap.session_type:type_name -> IM.BaseDefine.SessionType
+	25, // 0: IM.Extension.IMMsgNack.session_type:type_name -> IM.BaseDefine.SessionType
+	25, // 1: IM.Extension.IMMsgDelivered.session_type:type_name -> IM.BaseDefine.SessionType
+	25, // 2: IM.Extension.IMMsgGap.session_type:type_name -> IM.BaseDefine.SessionType
 	7,  // 3: IM.Extension.IMRelay.order:type_name -> IM.Extension.Order
-	19, // 4: IM.Extension.Order.session_type:type_name -> IM.BaseDefine.SessionType
-	13, // 5: IM.Extension.IMTerminalRsp.backlog:type_name -> IM.Extension.Backlog
-	19, // 6: IM.Extension.Backlog.session_type:type_name -> IM.BaseDefine.SessionType
-	19, // 7: IM.Extension.IMBacklogReq.session_type:type_name -> IM.BaseDefine.SessionType
-	19, // 8: IM.Extension.IMBacklogRsp.session_type:type_name -> IM.BaseDefine.SessionType
-	20, // 9: IM.Extension.IMBacklogRsp.msg_list:type_name -> IM.BaseDefine.MsgInfo
-	17, // 10: IM.Extension.IMDeliveryCursors.cursors:type_name -> IM.Extension.DeliveryCursor
-	19, // 11: IM.Extension.DeliveryCursor.session_type:type_name -> IM.BaseDefine.SessionType
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	25, // 4: IM.Extension.Order.session_type:type_name -> IM.BaseDefine.SessionType
+	25, // 5: IM.Extension.IMFileTokenReq.session_type:type_name -> IM.BaseDefine.SessionType
+	25, // 6: IM.Extension.IMFileReady.session_type:type_name -> IM.BaseDefine.SessionType
+	25, // 7: IM.Extension.IMFileStored.session_type:type_name -> IM.BaseDefine.SessionType
+	19, // 8: IM.Extension.IMTerminalRsp.backlog:type_name -> IM.Extension.Backlog
+	25, // 9: IM.Extension.Backlog.session_type:type_name -> IM.BaseDefine.SessionType
+	25, // 10: IM.Extension.IMBacklogReq.session_type:type_name -> IM.BaseDefine.SessionType
+	25, // 11: IM.Extension.IMBacklogRsp.session_type:type_name -> IM.BaseDefine.SessionType
+	26, // 12: IM.Extension.IMBacklogRsp.msg_list:type_name -> IM.BaseDefine.MsgInfo
+	23, // 13: IM.Extension.IMDeliveryCursors.cursors:type_name -> IM.Extension.DeliveryCursor
+	25, // 14: IM.Extension.DeliveryCursor.session_type:type_name -> IM.BaseDefine.SessionType
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_IM_Extension_proto_init() }
@@ -1553,7 +2070,7 @@ func file_IM_Extension_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_IM_Extension_proto_rawDesc), len(file_IM_Extension_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -33,6 +33,7 @@ type Upload struct {
 	offset int64
 	synced int64 // bytes that survive a crash
 	closed bool
+	held   bool // see Hold
 }
 
 // state is the file beside an upload that tells how to go on with it.
@@ -201,7 +202,7 @@ func (u *Upload) Write(p []byte) (int, error) {
 	if err != nil {
 		return n, noSpace(fmt.Errorf("write upload: %w", err))
 	}
-	if u.offset-u.synced >= checkpointEvery {
+	if u.offset-u.synced >= checkpointEvery && !u.held {
 		return n, u.Checkpoint()
 	}
 	return n, nil
@@ -263,6 +264,24 @@ func (u *Upload) Checkpoint() error {
 	return u.save()
 }
 
+// Hold makes what was written so far the point that Abandon goes back to, until
+// the next Checkpoint or Close.
+func (u *Upload) Hold() error {
+	err := u.Checkpoint()
+	u.held = err == nil
+	return err
+}
+
+// Abandon lets go of the upload without what was written after Hold.
+func (u *Upload) Abandon() error {
+	if u.closed {
+		return nil
+	}
+	err := u.file.Close()
+	u.end()
+	return err
+}
+
 func (u *Upload) save() error {
 	sum, err := u.sum.(encoding.BinaryMarshaler).MarshalBinary()
 	if err != nil {
@@ -276,6 +295,7 @@ func (u *Upload) save() error {
 		return err
 	}
 	u.synced = u.offset
+	u.held = false
 	return nil
 }
 
@@ -330,6 +350,15 @@ func (u *Upload) Discard() error {
 func (u *Upload) end() {
 	u.closed = true
 	u.store.release(u.id, u.size-u.offset)
+}
+
+// HasUpload reports whether there is an upload, held or not.
+func (s *Store) HasUpload(id string) bool {
+	if !name.MatchString(id) {
+		return false
+	}
+	_, err := os.Stat(s.state(id))
+	return err == nil || s.held(id)
 }
 
 // Pending is an upload that nobody holds.

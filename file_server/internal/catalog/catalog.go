@@ -27,10 +27,11 @@ const (
 	Offline Kind = "offline" // files for a receiver who is away; named by the task id
 	Image   Kind = "image"   // what was uploaded over HTTP
 	Variant Kind = "variant" // images made smaller; they are made again when needed
+	Shared  Kind = "shared"  // files of messages, sent and fetched over HTTP; named by share.NewID
 )
 
 // Kinds lists all of them.
-func Kinds() []Kind { return []Kind{Offline, Image, Variant} }
+func Kinds() []Kind { return []Kind{Offline, Image, Variant, Shared} }
 
 // Entry says what a blob is for.
 type Entry struct {
@@ -151,6 +152,26 @@ func (c *Catalog) Add(ctx context.Context, kind Kind, id string, e Entry) error 
 	}
 	c.count(e.Owner, e.Size)
 	return nil
+}
+
+// Update replaces what an entry tells its kind.
+func (c *Catalog) Update(ctx context.Context, kind Kind, id string, info json.RawMessage) error {
+	e, err := c.read(ctx, kind, id)
+	if err != nil {
+		return err
+	}
+	e.Info = info
+	text, err := json.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("write entry: %w", err)
+	}
+	return c.store.SetRecord(ctx, string(kind), id, text)
+}
+
+// Each calls f for every entry of a kind, in no order, also for those whose
+// time is over.
+func (c *Catalog) Each(ctx context.Context, kind Kind, f func(id string, e Entry) error) error {
+	return c.each(ctx, kind, func(id string, e *Entry) error { return f(id, *e) })
 }
 
 // Get returns an entry; blob.ErrNotFound also once it has expired.
