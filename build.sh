@@ -267,6 +267,7 @@ HealthListen=127.0.0.1:$((BASE + 130))
 msfs=http://127.0.0.1:$((BASE + 700))/
 discovery=http://127.0.0.1/api/discovery
 CONF
+	[ -s "$DIR/file_token" ] || (umask 077; head -c 24 /dev/urandom | od -An -tx1 | tr -d ' \n' > "$DIR/file_token")
 	for i in $(seq "$MSG"); do
 		port=$((BASE + i - 1))
 		{
@@ -276,6 +277,7 @@ CONF
 			numbered RouteServer "$ROUTE" $((BASE + 200))
 			[ "$FILE" -eq 0 ] || numbered FileServer "$FILE" $((BASE + 601)) 2
 			[ "$PUSH" -eq 0 ] || numbered PushServer "$PUSH" $((BASE + 500))
+			[ "$FILE" -eq 0 ] || echo "FileTokenSecret_file=$DIR/file_token"
 			printf 'IpAddr1=127.0.0.1\nIpAddr2=127.0.0.1\nMaxConnCnt=100000\naesKey=12345678901234567890123456789012\n'
 		} | start_role msg_server "$i" "$port" msgserver.conf
 	done
@@ -290,6 +292,7 @@ MsgServerListenPort=$((port + 1))
 HttpListenIP=127.0.0.1
 HttpListenPort=$((BASE + 700 + i - 1))
 DataDir=$DIR/data/file_server_$i
+FileTokenSecret_file=$DIR/file_token
 CONF
 	done
 	for i in $(seq "$PUSH"); do # without credentials for Apple and Google: add them to its configuration

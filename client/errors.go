@@ -17,6 +17,7 @@ var (
 	ErrQueueFull  = errors.New("client: too much queued or unanswered")
 	ErrAckTimeout = errors.New("client: message not acknowledged in time")
 	ErrOffline    = errors.New("client: not connected")
+	ErrNoFiles    = errors.New("client: the server takes no files of messages")
 	ErrWrongReply = errors.New("client: reply does not fit the request")
 	ErrTooLong    = errors.New("client: text too long or empty")
 )

@@ -273,6 +273,7 @@ var eventParsers = map[wire.Command]func([]byte) (Event, error){
 			First: im.MsgID(m.GetFirst()), Last: im.MsgID(m.GetLast()),
 		}, err
 	},
+	wire.FileReady: parseFileReady,
 	wire.MoveServer: func(b []byte) (Event, error) {
 		var m extension.IMMoveServer
 		err := proto.Unmarshal(b, &m)

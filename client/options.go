@@ -17,11 +17,12 @@ const (
 	CapNack        = "nack"          // 0x0381 instead of silence
 	CapDelivered   = "delivered"     // what this terminal has not acknowledged is sent to it again
 	CapMove        = "move"          // 0x0181
+	CapFiles       = "files"         // 0x0581 to 0x0583: files of messages over HTTP
 )
 
 // AllCapabilities returns every capability this package understands.
 func AllCapabilities() []string {
-	return []string{CapClientMsgID, CapNack, CapDelivered, CapMove}
+	return []string{CapClientMsgID, CapNack, CapDelivered, CapMove, CapFiles}
 }
 
 // Handler receives what the server pushes, in the order of arrival. It is

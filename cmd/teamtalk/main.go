@@ -17,6 +17,7 @@ import (
 	"teamtalk/cmd/teamtalk/internal/bench"
 	"teamtalk/cmd/teamtalk/internal/chat"
 	"teamtalk/cmd/teamtalk/internal/exit"
+	"teamtalk/cmd/teamtalk/internal/files"
 	"teamtalk/cmd/teamtalk/internal/migrate"
 	"teamtalk/cmd/teamtalk/internal/serve"
 	"teamtalk/internal/rolemain"
@@ -41,7 +42,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		PersistentPreRun: func(*cobra.Command, []string) { started = true },
 	}
 	root.SetVersionTemplate("teamtalk {{.Version}}\n")
-	root.AddCommand(serve.Command(), chat.Command(), admin.UserCommand(), admin.GroupCommand(),
+	root.AddCommand(serve.Command(), chat.Command(), files.SendCommand(), files.GetCommand(), admin.UserCommand(), admin.GroupCommand(),
 		admin.TraceCommand(), admin.RecountCommand(), admin.APIKeyCommand(), bench.Command(), migrate.Command(), version())
 	root.SetArgs(args)
 	root.SetIn(stdin)

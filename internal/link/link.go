@@ -25,7 +25,7 @@ import (
 const (
 	CapStore = "store" // db_proxy: operation ids, members and order in 0301
 	CapRelay = "relay" // route_server, msg_server: 0783
-	CapFiles = "files" // file_server, msg_server: 058A to 058C
+	CapFiles = "files" // file_server, msg_server: 0584 to 0586, 058A to 058C
 	CapAPI   = "api"   // http_msg_server, db_proxy: 07A0 to 07AB
 	// CapPresence: http_msg_server and msg_server to route_server: 07AC, 07AD.
 	CapPresence = "presence"

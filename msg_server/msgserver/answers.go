@@ -190,5 +190,9 @@ func (s *Server) groupInfoAnswer(_ *link.Link, pdu wire.PDU) {
 		s.membersAnswered(id, pdu.Body)
 		return
 	}
+	if id := attached(attachKindFile, note); id != 0 {
+		s.memberKnown(id, pdu.Body)
+		return
+	}
 	s.passTo(pdu)
 }

@@ -69,6 +69,7 @@ type client struct {
 	ownIDs    atomic.Bool  // client_msg_id was granted
 	moves     atomic.Bool  // 0181 was granted
 	delivers  atomic.Bool  // 0382 was granted
+	files     atomic.Bool  // 0581 was granted
 	displaced atomic.Bool  // 0107 was sent
 
 	mu      sync.Mutex // guards the fields below

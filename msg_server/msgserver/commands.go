@@ -59,6 +59,7 @@ func (s *Server) clientCommands() map[wire.Command]*clientCommand {
 		{id: wire.GroupChangeMemberReq, handle: s.groupChangeMember},
 		{id: wire.GroupShieldReq, handle: s.groupShield},
 
+		{id: wire.FileTokenReq, handle: s.fileToken},
 		{id: wire.FileReq, handle: s.fileRequest},
 		{id: wire.FileHasOfflineReq, handle: forward[file.IMFileHasOfflineReq](s, general)},
 		{id: wire.FileAddOfflineReq, handle: s.addOffline},

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"teamtalk/internal/im"
 	"teamtalk/internal/link"
 	"teamtalk/pb/file"
 )
@@ -16,6 +17,7 @@ type fileAsk struct {
 	user   uint32
 	req    *file.IMFileReq // for a task; nil when the question is about a stored file
 	task   string          // the stored file
+	token  *tokenAsk       // for a token; nil for all others
 
 	// Guarded by fileAsks.mu.
 	at    time.Time
@@ -120,8 +122,11 @@ func (a *fileAsks) sweep() {
 	}
 	for _, ask := range over {
 		a.server.metrics.dropped("file_timeout")
-		if ask.req != nil {
+		switch {
+		case ask.req != nil:
 			a.server.refuseFile(ask)
+		case ask.token != nil:
+			a.server.refuseToken(ask, im.Unavailable)
 		}
 	}
 }

@@ -25,9 +25,10 @@ type fileServers struct {
 	server *Server
 	addrs  []string
 
-	mu   sync.RWMutex // guards the fields below; a leaf
-	live []*fileServer
-	owed []*extension.IMFileTaskDelete // while one of them is away, newest last
+	mu     sync.RWMutex // guards the fields below; a leaf
+	live   []*fileServer
+	owed   []*extension.IMFileTaskDelete // while one of them is away, newest last
+	places map[*link.Link]place          // of those that take files of messages
 }
 
 // maxOwed is how many deletions are kept for file_servers that are away; what
@@ -44,7 +45,7 @@ type fileServer struct {
 func newFileServers(s *Server, addrs []string) *fileServers {
 	addrs = slices.Clone(addrs)
 	slices.Sort(addrs)
-	return &fileServers{server: s, addrs: slices.Compact(addrs)}
+	return &fileServers{server: s, addrs: slices.Compact(addrs), places: map[*link.Link]place{}}
 }
 
 func (fs *fileServers) run(ctx context.Context, engine *transport.Engine) {
@@ -64,6 +65,7 @@ func (fs *fileServers) LinkUp(l *link.Link) {
 func (fs *fileServers) LinkDown(l *link.Link) {
 	fs.mu.Lock()
 	fs.live = slices.DeleteFunc(slices.Clone(fs.live), func(f *fileServer) bool { return f.link == l })
+	delete(fs.places, l)
 	fs.mu.Unlock()
 	fs.server.files.lost(l)
 }
@@ -74,6 +76,8 @@ func (s *Server) fileAnswers() map[wire.Command]func(l *link.Link, body []byte) 
 		wire.FileServerAddrsRes: s.fileServers.announced,
 		wire.FileTransferRes:    s.taskMade,
 		wire.FileTaskRes:        s.fileKnown,
+		wire.FileServerInfo:     s.fileServers.placed,
+		wire.FileStored:         s.fileStored,
 	}
 }
 

@@ -47,6 +47,11 @@ var Keys = config.Join(config.Keys{
 			"files cannot be sent.",
 	},
 	{
+		Name: "FileTokenSecret", Kind: config.Secret, Min: 16, Max: 1024,
+		Help: "Secret shared with the file_servers; it signs what lets a client send and fetch files of messages over " +
+			"HTTP. Without it, there are no such files.",
+	},
+	{
 		Name: "IpAddr1", Kind: config.Host, Required: true, Sample: "127.0.0.1",
 		Help: "Address under which clients reach this server; login_server tells it to them.",
 	},
@@ -117,6 +122,7 @@ type Config struct {
 	RouteServers        []string
 	PushServers         []string
 	FileServers         []string
+	FileTokenSecret     config.Hidden // empty: no files of messages
 
 	IPAddr1, IPAddr2 string // announced to clients
 	MaxConnCnt       int
@@ -163,6 +169,7 @@ func bind(f *config.File) (Config, error) {
 		RouteServers:        f.List("RouteServer"),
 		PushServers:         f.List("PushServer"),
 		FileServers:         f.List("FileServer"),
+		FileTokenSecret:     f.Secret("FileTokenSecret"),
 		IPAddr1:             f.String("IpAddr1"),
 		IPAddr2:             f.String("IpAddr2"),
 		MaxConnCnt:          f.Int("MaxConnCnt"),

@@ -22,6 +22,7 @@ const (
 	capNack        = "nack"
 	capMove        = "move"
 	capDelivered   = "delivered"
+	capFiles       = "files"
 )
 
 // Texts of 0104. Source: flows.md §3.
@@ -200,8 +201,10 @@ const validateFault = 2
 func (c *client) grant() (granted []string) {
 	for name, set := range map[string]interface{ Store(bool) }{
 		capClientMsgID: &c.ownIDs, capNack: &c.nack, capMove: &c.moves, capDelivered: &c.delivers,
+		capFiles: &c.files,
 	} {
-		if name == capClientMsgID && c.server.db.Originals() || name == capDelivered && !c.server.db.All(link.CapDelivery) {
+		if name == capClientMsgID && c.server.db.Originals() || name == capDelivered && !c.server.db.All(link.CapDelivery) ||
+			name == capFiles && (c.server.signer == nil || len(c.server.fileServers.addrs) == 0) {
 			continue
 		}
 		if slices.Contains(c.asked, name) {

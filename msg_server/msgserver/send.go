@@ -165,7 +165,7 @@ func (s *Server) stored(l *link.Link, pdu wire.PDU) {
 	s.acknowledge(p, m.GetMsgId())
 	now := s.clock()
 	s.traceSender(p, trace.Acknowledged, im.MsgID(m.GetMsgId()), now, 0)
-	if repeat && p.tries == 1 {
+	if repeat && p.tries == 1 && p.shared == nil {
 		return // the sender's own repeat: everybody was sent it the first time
 	}
 	p.msg.MsgId = proto.Uint32(m.GetMsgId())
@@ -184,6 +184,9 @@ func (s *Server) stored(l *link.Link, pdu wire.PDU) {
 	s.publish(out)
 	s.deliver(out)
 	s.notifyPhones(out)
+	if p.shared != nil {
+		s.fileReady(out, p.shared)
+	}
 }
 
 // storedBefore stands in since_previous_ms of the answer to a repeat.
@@ -194,6 +197,10 @@ const storedBefore = ^uint32(0)
 // message.
 func (s *Server) acknowledge(p *pending, id uint32) {
 	s.metrics.acked.Inc()
+	if p.shared != nil {
+		s.answerShared(p.shared, im.OK, id)
+		return
+	}
 	ack := &message.IMMsgDataAck{
 		UserId:      proto.Uint32(uint32(p.user)),
 		SessionId:   p.msg.ToSessionId,
@@ -213,6 +220,10 @@ func (s *Server) acknowledge(p *pending, id uint32) {
 func (s *Server) fail(p *pending, code im.Code) {
 	s.metrics.sends.WithLabelValues("failed_" + code.String()).Inc()
 	s.traceSender(p, trace.Failed, 0, s.clock(), uint32(code))
+	if p.shared != nil {
+		s.answerShared(p.shared, code, 0)
+		return
+	}
 	m := p.msg
 	if p.clientMsgID != "" {
 		m.ClientMsgId = proto.String(p.clientMsgID)

@@ -35,6 +35,7 @@ type pending struct {
 	op          im.OperationID
 	msg         *message.IMMsgData
 	repeat      *repeat
+	shared      *sharedFile // of a file_server, without a client; nil for all others
 
 	// Guarded by sends.mu until it is finished.
 	id    uint64
@@ -57,6 +58,13 @@ type progress struct {
 	waiting int        // in sends.waiting
 	sent    int        // on link, unanswered
 	link    *link.Link // nil if sent is 0
+}
+
+// done takes p off the account of its client.
+func (p *pending) done() {
+	if p.client != nil {
+		p.client.inFlight.Add(-1)
+	}
 }
 
 func (p *pending) turn() turn { return turn{p.connID, p.conv} }
@@ -90,7 +98,7 @@ func (s *sends) start(p *pending, delay time.Duration) {
 	s.mu.Lock()
 	if len(s.pending) >= maxPending {
 		s.mu.Unlock()
-		p.client.inFlight.Add(-1)
+		p.done()
 		s.server.fail(p, im.Busy)
 		return
 	}
@@ -183,7 +191,7 @@ func (s *sends) finish(id uint64) *pending {
 func (s *sends) remove(p *pending) {
 	delete(s.pending, p.id)
 	s.release(p)
-	p.client.inFlight.Add(-1)
+	p.done()
 	s.server.metrics.inFlight.Dec()
 }
 

@@ -18,9 +18,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/protobuf/proto"
 
+	"teamtalk/client/textcrypt"
 	"teamtalk/internal/dblink"
 	"teamtalk/internal/link"
 	"teamtalk/internal/notify"
+	"teamtalk/internal/share"
 	"teamtalk/internal/trace"
 	"teamtalk/internal/transport"
 	"teamtalk/internal/wire"
@@ -67,6 +69,8 @@ type Server struct {
 
 	fileServers *fileServers
 	files       *fileAsks
+	signer      *share.Signer // of tokens for files; nil without FileTokenSecret
+	crypt       *textcrypt.Cipher
 	ofFiles     map[wire.Command]func(*link.Link, []byte)
 
 	sessions *session.Registry[*client]
@@ -96,11 +100,18 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		sessions: session.New[*client](),
 		order:    deliver.New(deps.Clock),
 	}
+	if cfg.FileTokenSecret.Reveal() != "" {
+		s.signer = share.NewSigner([]byte(cfg.FileTokenSecret.Reveal()), deps.Clock)
+	}
+	var err error
+	if s.crypt, err = textcrypt.New([]byte(cfg.AESKey.Reveal())); err != nil {
+		return nil, err
+	}
 	s.sends = newSends(s)
 	s.asks = newAsks(deps.Clock)
 	s.users = &userList{server: s}
 	s.node = link.New(link.Config{
-		Role: "msg_server", Capabilities: []string{link.CapRelay, link.CapStore, link.CapDelivery, link.CapPresence},
+		Role: "msg_server", Capabilities: []string{link.CapRelay, link.CapStore, link.CapDelivery, link.CapPresence, link.CapFiles},
 		Secret: []byte(cfg.LinkSecret.Reveal()), AllowOriginals: cfg.OriginalNeighbours, MaxPDU: cfg.MaxLinkPDU,
 	}, link.Deps{Log: deps.Log, Reg: deps.Reg, Clock: deps.Clock})
 	s.db = dblink.New(cfg.DBServers, cfg.ConcurrentDBConnCnt, s.node, s)
@@ -109,7 +120,6 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	s.fileServers = newFileServers(s, cfg.FileServers)
 	s.files = newFileAsks(s)
 	s.ofFiles = s.fileAnswers()
-	var err error
 	if s.notifier, err = newNotifier(s, deps); err != nil {
 		return nil, err
 	}

@@ -15,8 +15,10 @@ func (s *Server) traceSender(p *pending, event trace.Event, id im.MsgID, at time
 	e := trace.Record{
 		At: at.UnixNano(), Event: event, Conv: p.conv, Msg: id, Op: p.op, User: p.user, Conn: p.connID, Detail: detail,
 	}
-	if session := p.client.session.Load(); session != nil {
-		e.Client = session.Client
+	if p.client != nil {
+		if session := p.client.session.Load(); session != nil {
+			e.Client = session.Client
+		}
 	}
 	s.trace.Note(&e)
 }

@@ -74,10 +74,14 @@ func (c *Cluster) configure(t testing.TB, o Options) {
 			f.servers("LoginServer", login[2:])
 			f.servers("RouteServer", route)
 			f.servers("FileServer", files)
+			f.set("FileTokenSecret", fileTokenSecret)
 		})
 	}
 	c.httpServers(t, o, db, route)
 }
+
+// fileTokenSecret signs the tokens for files of messages.
+const fileTokenSecret = "a secret of the tests"
 
 // fileServers writes the configuration of the file_servers and returns the
 // ports for msg_servers.
@@ -93,6 +97,7 @@ func (c *Cluster) fileServers(t testing.TB, o Options) (ports []int) {
 			f.set("MsgServerListenPort", own[1])
 			f.set("HttpListenIP", "127.0.0.1")
 			f.set("HttpListenPort", own[2])
+			f.set("FileTokenSecret", fileTokenSecret)
 		})
 		ports = append(ports, own[1])
 		c.images = append(c.images, fmt.Sprintf("http://127.0.0.1:%d/", own[2]))

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -148,7 +149,9 @@ func (c *Config) roles(cachePassword string) (roles, error) {
 	r.msg, msgErr = msgserver.ParseConfig(c.msgServer().reader(), msgserver.ConfigFile)
 	r.http, httpErr = httpserver.ParseConfig(c.httpServer().reader(), httpserver.ConfigFile)
 	r.file, fileErr = fileserver.ParseConfig(c.fileServer().reader(), fileserver.ConfigFile)
-	r.file.DataDir = filepath.Join(c.Data, "files") // in a file, # would begin a comment
+	r.file.DataDir = filepath.Join(c.Data, "files")    // in a file, # would begin a comment
+	r.msg.FileTokenSecret = config.Hidden(rand.Text()) // tokens need not outlive this process
+	r.file.FileTokenSecret = r.msg.FileTokenSecret
 	return r, errors.Join(dbErr, routeErr, loginErr, msgErr, httpErr, fileErr)
 }
 

@@ -1,0 +1,198 @@
+package transfer
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+)
+
+// Upload is a file to be sent. ID and Sum are filled in as they become known;
+// with both, the upload can be taken up again, by another process, too.
+type Upload struct {
+	File *os.File
+	Name string // for the receiver
+	Size int64
+	ID   string // of the file; "" begins a new one
+	Sum  string // SHA-256 in hexadecimal
+	// Known is called when ID and Sum are; may be nil.
+	Known func(id, sum string) error
+}
+
+// Hash reads the file once and returns its SHA-256 in hexadecimal.
+func Hash(ctx context.Context, f *os.File, size int64) (string, error) {
+	sum := sha256.New()
+	n, err := io.Copy(sum, &reader{ctx: ctx, from: io.NewSectionReader(f, 0, size)})
+	switch {
+	case err != nil:
+		return "", err
+	case n != size:
+		return "", fmt.Errorf("%w: the file became shorter", ErrContent)
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}
+
+// Send sends a file and returns the id of its message, 0 if that is not stored
+// yet. The server compares the content with Sum before anybody hears of it.
+func Send(ctx context.Context, u *Upload, o Options) (msg uint32, err error) {
+	if u.Sum == "" {
+		if u.Sum, err = Hash(ctx, u.File, u.Size); err != nil {
+			return 0, err
+		}
+	}
+	a := newAttempts(o)
+	a.access.ID, a.total = u.ID, u.Size
+	created := u.ID != ""
+	err = a.repeat(ctx, func(ctx context.Context) error {
+		if err := a.authorise(ctx); err != nil {
+			return err
+		}
+		if u.ID == "" {
+			u.ID = a.access.ID
+			if u.Known != nil {
+				if err := u.Known(u.ID, u.Sum); err != nil {
+					return fmt.Errorf("%w: %w", ErrRefused, err)
+				}
+			}
+		}
+		if !created {
+			if err := a.create(ctx, u); err != nil {
+				return err
+			}
+			created = true
+		}
+		at, id, err := a.offset(ctx, u)
+		if errors.Is(err, errAbsent) {
+			created = false // it expired: begin again
+			return a.create(ctx, u)
+		}
+		if err != nil {
+			return err
+		}
+		a.arrived(at)
+		if at == u.Size {
+			msg = id
+			return nil
+		}
+		return a.append(ctx, u, at)
+	})
+	return msg, err
+}
+
+func (a *attempts) create(ctx context.Context, u *Upload) error {
+	ctx, cancel := context.WithTimeout(ctx, askFor)
+	defer cancel()
+	r, err := a.request(ctx, http.MethodPost, a.access.URL)
+	if err != nil {
+		return err
+	}
+	enc := base64.StdEncoding.EncodeToString
+	r.Header.Set("Tus-Resumable", "1.0.0")
+	r.Header.Set("Upload-Length", strconv.FormatInt(u.Size, 10))
+	r.Header.Set("Upload-Metadata", "filename "+enc([]byte(u.Name))+",sha256 "+enc([]byte(u.Sum)))
+	res, err := a.HTTP.Do(r)
+	if err != nil {
+		return err
+	}
+	defer drain(res)
+	if res.StatusCode == http.StatusCreated || res.StatusCode == http.StatusConflict {
+		return nil // a conflict: it was created before
+	}
+	return refusal(res)
+}
+
+// errAbsent says that the server has no such upload.
+var errAbsent = errors.New("transfer: no such upload")
+
+// offset asks how much has arrived and, of a complete one, for its message.
+func (a *attempts) offset(ctx context.Context, u *Upload) (at int64, msg uint32, err error) {
+	ctx, cancel := context.WithTimeout(ctx, askFor)
+	defer cancel()
+	r, err := a.request(ctx, http.MethodHead, a.access.URL+u.ID)
+	if err != nil {
+		return 0, 0, err
+	}
+	r.Header.Set("Tus-Resumable", "1.0.0")
+	res, err := a.HTTP.Do(r)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer drain(res)
+	switch res.StatusCode {
+	case http.StatusOK:
+	case http.StatusNotFound:
+		return 0, 0, errAbsent
+	default:
+		return 0, 0, refusal(res)
+	}
+	at, err = strconv.ParseInt(res.Header.Get("Upload-Offset"), 10, 64)
+	length, err2 := strconv.ParseInt(res.Header.Get("Upload-Length"), 10, 64)
+	if err != nil || err2 != nil || at < 0 || at > length || length != u.Size {
+		return 0, 0, fmt.Errorf("%w: the upload is another one", ErrContent)
+	}
+	id, _ := strconv.ParseUint(res.Header.Get("Message-Id"), 10, 32) // absent until it is stored
+	return at, uint32(id), nil
+}
+
+// append sends what comes from an offset on. However it ends, the next step
+// asks how far it came.
+func (a *attempts) append(ctx context.Context, u *Upload, at int64) error {
+	ctx, stop := a.watch(ctx)
+	defer stop()
+	body := &reader{ctx: ctx, from: io.NewSectionReader(u.File, at, u.Size-at), at: at, told: a.moved}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPatch, a.access.URL+u.ID, body)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	r.ContentLength = u.Size - at
+	r.Header.Set("Authorization", "Bearer "+a.access.Token)
+	r.Header.Set("Tus-Resumable", "1.0.0")
+	r.Header.Set("Content-Type", "application/offset+octet-stream")
+	r.Header.Set("Upload-Offset", strconv.FormatInt(at, 10))
+	res, err := a.HTTP.Do(r)
+	if err != nil {
+		return err
+	}
+	defer drain(res)
+	switch res.StatusCode {
+	case http.StatusNoContent:
+		return errAsk
+	case 460:
+		return fmt.Errorf("%w: the file changed while it was sent", ErrContent)
+	}
+	return refusal(res)
+}
+
+// errAsk is no failure: the server is asked how far the upload is.
+var errAsk = errors.New("transfer: ask again")
+
+func drain(res *http.Response) {
+	_, _ = io.CopyN(io.Discard, res.Body, 4096) // so that the connection can be used again
+	_ = res.Body.Close()
+}
+
+// reader reads until ctx ends, and tells how far it is.
+type reader struct {
+	ctx  context.Context //nolint:containedctx // io.Reader has no room for one
+	from io.Reader
+	at   int64
+	told func(int64)
+}
+
+func (r *reader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	n, err := r.from.Read(p)
+	r.at += int64(n)
+	if r.told != nil && n > 0 {
+		r.told(r.at)
+	}
+	return n, err
+}

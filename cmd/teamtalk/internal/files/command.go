@@ -1,0 +1,206 @@
+package files
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"teamtalk/client"
+	"teamtalk/client/transfer"
+	"teamtalk/cmd/teamtalk/internal/exit"
+	"teamtalk/cmd/teamtalk/internal/password"
+	"teamtalk/internal/im"
+	"teamtalk/internal/share"
+)
+
+// defaultLogin is where "teamtalk serve" answers.
+const defaultLogin = "http://127.0.0.1:8080/msg_server"
+
+const about = `
+
+Ctrl-Z pauses, and fg goes on; after Ctrl-C, a lost network or a restart of
+either side, repeat the command: it goes on where it stood. The content is
+compared by SHA-256 at the end.
+
+The password is read from --password-file, from the environment variable
+TEAMTALK_PASSWORD, or asked on the terminal. The log-in takes the place of
+another one of the same user on a PC.
+`
+
+// flags are those of both commands.
+type flags struct {
+	options      client.Options
+	passwordFile string
+	user, group  string
+	quiet        bool
+}
+
+func (f *flags) add(cmd *cobra.Command, user string) {
+	set := cmd.Flags()
+	set.StringVar(&f.options.User, "user", "", "log-in name")
+	set.StringVar(&f.passwordFile, "password-file", "", "file whose first line is the password; - is standard input")
+	set.StringVar(&f.options.LoginURL, "login", defaultLogin, "URL of the login_server")
+	set.StringVar(&f.options.Addr, "addr", "", "address of a msg_server, instead of --login")
+	set.StringVar(&f.user, user, "", "name or id of the other user")
+	set.StringVar(&f.group, "group", "", "name or id of a group, instead")
+	set.BoolVar(&f.quiet, "quiet", false, "no progress bar")
+}
+
+// open logs in and finds the conversation.
+func (f *flags) open(cmd *cobra.Command, peer string) (*line, conversation, error) {
+	switch {
+	case f.options.User == "":
+		return nil, conversation{}, exit.Usagef("%s: --user is missing", cmd.Name())
+	case (f.user == "") == (f.group == ""):
+		return nil, conversation{}, exit.Usagef("%s: either --%s or --group", cmd.Name(), peer)
+	}
+	var err error
+	f.options.Password, err = password.Read(password.Source{
+		File: f.passwordFile, Env: "TEAMTALK_PASSWORD", Prompt: "Password for " + f.options.User + ": ",
+		Stdin: os.Stdin, Stderr: cmd.ErrOrStderr(),
+	})
+	if err != nil {
+		return nil, conversation{}, err
+	}
+	l := newLine(f.options)
+	c, err := l.connect(cmd.Context())
+	if err != nil {
+		return nil, conversation{}, err
+	}
+	conv, err := find(cmd.Context(), c, f.user, f.group)
+	if err != nil {
+		l.close()
+		return nil, conversation{}, err
+	}
+	return l, conv, nil
+}
+
+// SendCommand returns "send".
+func SendCommand() *cobra.Command {
+	var f flags
+	cmd := &cobra.Command{
+		Use:   "send FILE --user NAME --to USER|--group GROUP",
+		Short: "Send a file to a user or a group",
+		Long:  "Send sends a file, of any size. Its message is sent once all of it has arrived." + about,
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return send(cmd, &f, args[0])
+		},
+	}
+	f.add(cmd, "to")
+	return cmd
+}
+
+func send(cmd *cobra.Command, f *flags, path string) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close() //nolint:errcheck // only read
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return exit.Usagef("send: %s is not a regular file", path)
+	}
+	l, conv, err := f.open(cmd, "to")
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	note, err := noteFor(f.options.User, conv, path, info)
+	if err != nil {
+		return err
+	}
+	u := &transfer.Upload{
+		File: file, Name: filepath.Base(path), Size: info.Size(), ID: note.ID, Sum: note.Sum, Known: note.save,
+	}
+	bar := newBar(cmd.ErrOrStderr(), f.quiet, filepath.Base(path), info.Size())
+	msg, err := transfer.Send(cmd.Context(), u, transfer.Options{Access: l.access(conv, false), Progress: bar.set})
+	bar.end(err)
+	if err != nil {
+		if errors.Is(err, transfer.ErrRefused) || errors.Is(err, transfer.ErrContent) {
+			err = errors.Join(err, note.remove())
+		}
+		return err
+	}
+	if msg == 0 {
+		msg = l.ready(cmd.Context(), u.ID)
+	}
+	_, _ = fmt.Fprintf(cmd.OutOrStdout(), "sent\t%s\t%d\t%s\t%d\n", u.ID, info.Size(), u.Sum, msg)
+	return note.remove()
+}
+
+// GetCommand returns "get".
+func GetCommand() *cobra.Command {
+	var f flags
+	var out string
+	cmd := &cobra.Command{
+		Use:   "get [FILE-ID] --user NAME --from USER|--group GROUP [--out PATH]",
+		Short: "Fetch a file from a user or a group",
+		Long: "Get fetches a file of a conversation; without an id, the last one among its newest hundred messages. " +
+			"Nothing is overwritten." + about,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			id := ""
+			if len(args) > 0 {
+				id = args[0]
+			}
+			return get(cmd, &f, id, out)
+		},
+	}
+	f.add(cmd, "from")
+	cmd.Flags().StringVar(&out, "out", ".", "file or folder to write to")
+	return cmd
+}
+
+func get(cmd *cobra.Command, f *flags, id, out string) error {
+	l, conv, err := f.open(cmd, "from")
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	if id == "" {
+		if id, err = newest(cmd.Context(), l, conv); err != nil {
+			return err
+		}
+	}
+	bar := newBar(cmd.ErrOrStderr(), f.quiet, id, -1)
+	path, err := transfer.Fetch(cmd.Context(), transfer.Download{ID: id, Path: out},
+		transfer.Options{Access: l.access(conv, true), Progress: bar.set})
+	bar.end(err)
+	if err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintf(cmd.OutOrStdout(), "got\t%s\n", path)
+	return nil
+}
+
+// newest finds the last file of a conversation.
+func newest(ctx context.Context, l *line, conv conversation) (string, error) {
+	c, err := l.connect(ctx)
+	if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	page, err := c.History(ctx, conv.kind, conv.session, 0, im.MaxHistory)
+	if err != nil {
+		return "", err
+	}
+	for i := range page {
+		if id, _, ok := share.ParseText(page[i].Text()); ok {
+			return id, nil
+		}
+	}
+	return "", errors.New("no file among the newest messages")
+}
+
+// patience is for answers of the msg_server.
+const patience = 15 * time.Second

@@ -1,0 +1,159 @@
+package files
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"teamtalk/client"
+	"teamtalk/client/transfer"
+	"teamtalk/internal/im"
+)
+
+// conversation is where a file goes or comes from.
+type conversation struct {
+	kind    im.Kind
+	session uint32
+}
+
+// line is a log-in that is renewed when it is needed and lost: a transfer
+// outlives it.
+type line struct {
+	options client.Options
+	told    chan *client.FileReady
+
+	mu     sync.Mutex // guards the field below
+	client *client.Client
+}
+
+func newLine(o client.Options) *line {
+	l := &line{options: o, told: make(chan *client.FileReady, 16)}
+	l.options.Capabilities = []string{client.CapFiles}
+	l.options.NoReceipts = true
+	l.options.Handler = func(_ *client.Client, e client.Event) {
+		if ready, ok := e.(*client.FileReady); ok {
+			select {
+			case l.told <- ready:
+			default: // of others
+			}
+		}
+	}
+	return l
+}
+
+// connect returns a log-in that is alive.
+func (l *line) connect(ctx context.Context) (*client.Client, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.client != nil && l.client.Err() == nil {
+		return l.client, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	c, err := client.Dial(ctx, l.options)
+	if err == nil {
+		l.client = c
+	}
+	return c, err
+}
+
+func (l *line) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.client != nil {
+		l.client.Close()
+	}
+}
+
+// access asks the msg_server for what a transfer needs.
+func (l *line) access(conv conversation, download bool) transfer.Access {
+	return func(ctx context.Context, id string) (client.FileAccess, error) {
+		c, err := l.connect(ctx)
+		switch {
+		case err != nil:
+			return client.FileAccess{}, err
+		case download:
+			return c.FileDownload(ctx, conv.kind, conv.session, id)
+		}
+		return c.FileUpload(ctx, conv.kind, conv.session, id)
+	}
+}
+
+// ready waits a little for the message of a file that is complete; 0 if it is
+// not stored yet. It will be: that is the servers' affair now.
+func (l *line) ready(ctx context.Context, id string) uint32 {
+	late := time.After(patience)
+	for {
+		select {
+		case e := <-l.told:
+			if e.ID == id {
+				return uint32(e.Msg)
+			}
+		case <-late:
+			return 0
+		case <-ctx.Done():
+			return 0
+		}
+	}
+}
+
+// find finds a user or a group by name or, where none has it, by number.
+func find(ctx context.Context, c *client.Client, user, group string) (conversation, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if group != "" {
+		return findGroup(ctx, c, group)
+	}
+	users, _, err := c.AllUsers(ctx, 0)
+	if err != nil {
+		return conversation{}, err
+	}
+	n, numErr := strconv.ParseUint(user, 10, 32)
+	number := conversation{}
+	for _, u := range users {
+		if u.GetUserRealName() == user || u.GetUserNickName() == user {
+			return conversation{im.Single, u.GetUserId()}, nil
+		}
+		if numErr == nil && uint64(u.GetUserId()) == n {
+			number = conversation{im.Single, u.GetUserId()}
+		}
+	}
+	if number.session == 0 {
+		return number, fmt.Errorf("nobody is called %q", user)
+	}
+	return number, nil
+}
+
+func findGroup(ctx context.Context, c *client.Client, name string) (conversation, error) {
+	known, err := c.Groups(ctx)
+	if err != nil {
+		return conversation{}, err
+	}
+	ids := make([]im.GroupID, 0, len(known)+1)
+	for _, g := range known {
+		ids = append(ids, im.GroupID(g.GetGroupId()))
+	}
+	n, numErr := strconv.ParseUint(name, 10, 32)
+	if numErr == nil {
+		ids = append(ids, im.GroupID(n)) // a temporary one is in no list
+	}
+	groups, err := c.GroupInfo(ctx, ids...)
+	if err != nil {
+		return conversation{}, err
+	}
+	number := conversation{}
+	for _, g := range groups {
+		if g.GetGroupName() == name {
+			return conversation{im.Group, g.GetGroupId()}, nil
+		}
+		if numErr == nil && uint64(g.GetGroupId()) == n {
+			number = conversation{im.Group, g.GetGroupId()}
+		}
+	}
+	if number.session == 0 {
+		return number, fmt.Errorf("you are in no group called %q", name)
+	}
+	return number, nil
+}
