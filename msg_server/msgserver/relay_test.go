@@ -186,7 +186,7 @@ func TestRelayedPushes(t *testing.T) {
 	relay(wire.MsgReadNotify, []byte("read"), 7, 99)
 	relay(wire.SignInfoChangedNotify, []byte("sign"))
 	w.route1.sendBody(wire.Relay, 0, []byte{0xff})
-	w.route1.sendBody(wire.FileNotify, 0, nil) // not handled yet
+	w.route1.sendBody(wire.FileNotify, 0, nil) // lacks everything
 	w.route1.sendBody(0x07ff, 0, nil)
 	for _, u := range []*user{pc, phone} {
 		if pdu := u.want(wire.MsgReadNotify, nil); string(pdu.Body) != "read" || pdu.Seq != 0 {
@@ -199,7 +199,7 @@ func TestRelayedPushes(t *testing.T) {
 		}
 	}
 	linktest.Eventually(t, "unknown commands", func() bool {
-		return w.dropped("unknown_command") == 2 && w.dropped("bad_body") == 1
+		return w.dropped("unknown_command") == 1 && w.dropped("bad_body") == 2
 	})
 	for _, u := range []*user{pc, phone, other} {
 		u.quiet()

@@ -559,7 +559,7 @@ func TestFrames(t *testing.T) {
 		for _, command := range []wire.Command{
 			0x0735, 0x0002, 0x0012, 0x0014, 0x000b, 0, 0xffff, wire.ValidateRes, wire.StopReceive, wire.Hello,
 			wire.HelloProof, wire.Relay, wire.DeviceTokensReq, wire.ServerKickUser, wire.LoginRes, wire.MsgNack,
-			wire.MsgDelivered, wire.FileReq,
+			wire.MsgDelivered,
 		} {
 			u.sendBody(command, 5, []byte("?"))
 		}
@@ -577,7 +577,7 @@ func TestFrames(t *testing.T) {
 		}
 		u.closed()
 	}
-	if w.dropped("unknown_command") != 35 || w.dropped("before_login") != 2 { // 0382 means something after a log-in
+	if w.dropped("unknown_command") != 33 || w.dropped("before_login") != 2 { // 0382 means something after a log-in
 		t.Errorf("%v unknown commands", w.dropped("unknown_command"))
 	}
 	// From servers, too.
@@ -586,7 +586,7 @@ func TestFrames(t *testing.T) {
 			n.sendBody(command, 0, []byte("?"))
 		}
 	}
-	linktest.Eventually(t, "unknown commands of servers", func() bool { return w.dropped("unknown_command") == 35+15 })
+	linktest.Eventually(t, "unknown commands of servers", func() bool { return w.dropped("unknown_command") == 33+15 })
 	if w.Ready() != nil {
 		t.Error("not ready any more")
 	}

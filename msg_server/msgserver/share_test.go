@@ -1,0 +1,156 @@
+package msgserver
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	"teamtalk/client/textcrypt"
+	"teamtalk/internal/im"
+	"teamtalk/internal/link/linktest"
+	"teamtalk/internal/share"
+	"teamtalk/internal/wire"
+	"teamtalk/pb/basedefine"
+	"teamtalk/pb/extension"
+	"teamtalk/pb/group"
+)
+
+// sharesWorld is a world whose file_server is called abcdefgh; group 5 has the
+// members 7 and 8.
+func sharesWorld(t *testing.T) (*world, *neighbour) {
+	t.Helper()
+	fs, db := ourFiles(t), ourDB(t)
+	store := storing(t, map[uint32][]uint32{5: {7, 8}})
+	db.does(func(r received) bool {
+		if r.Command != wire.GroupInfoReq {
+			return store(r)
+		}
+		req := decode(t, r.Body, new(group.IMGroupInfoListReq))
+		r.answer(t, wire.GroupInfoRes, &group.IMGroupInfoListRsp{
+			UserId: req.UserId, AttachData: req.GetAttachData(), GroupInfoList: []*basedefine.GroupInfo{{
+				GroupId: n(5), Version: n(1), GroupName: proto.String("g"), GroupAvatar: proto.String(""), GroupCreatorId: n(7),
+				GroupType: basedefine.GroupType_GROUP_TYPE_TMP.Enum(), ShieldStatus: n(0), GroupMemberList: []uint32{7, 8},
+			}},
+		})
+		return true
+	})
+	w := newWorldOf(t, setup{dbs: []*neighbour{db}, conf: fmt.Sprintf(
+		"\nFileTokenSecret=0123456789abcdef\nFileServerIP1=127.0.0.1\nFileServerPort1=%d\n", fs.port)})
+	fs.want(wire.FileServerAddrsReq)
+	fs.send(wire.FileServerInfo, 0, &extension.IMFileServerInfo{Name: proto.String("abcdefgh"), Url: proto.String("http://f/files/")})
+	linktest.Eventually(t, "the file_server", func() bool { _, ok := w.fileServers.place(""); return ok })
+	return w, fs
+}
+
+func (u *user) token(seq uint16, req *extension.IMFileTokenReq) *extension.IMFileTokenRsp {
+	u.t.Helper()
+	u.send(wire.FileTokenReq, seq, req)
+	res := new(extension.IMFileTokenRsp)
+	if pdu := u.want(wire.FileTokenRes, res); pdu.Seq != seq {
+		u.t.Fatalf("seq %d of 0582", pdu.Seq)
+	}
+	return res
+}
+
+const (
+	ofUser  = basedefine.SessionType_SESSION_TYPE_SINGLE
+	ofGroup = basedefine.SessionType_SESSION_TYPE_GROUP
+)
+
+func TestFileTokens(t *testing.T) {
+	t.Parallel()
+	w, _ := sharesWorld(t)
+	u := w.login(7, im.Mac, capFiles)
+	signer := share.NewSigner([]byte("0123456789abcdef"), w.clock)
+	res := u.token(1, &extension.IMFileTokenReq{SessionType: ofUser.Enum(), SessionId: n(9)})
+	g, err := signer.Verify(res.GetToken(), share.Upload, res.GetFileId())
+	if res.GetResultCode() != 0 || err != nil || g.User != 7 || g.Conv != im.SingleOf(7, 9) ||
+		share.ServerOf(res.GetFileId()) != "abcdefgh" || res.GetUrl() != "http://f/files/" {
+		t.Fatalf("%v: %v, %v", res, g, err)
+	}
+	id := res.FileId
+	res = u.token(2, &extension.IMFileTokenReq{SessionType: ofGroup.Enum(), SessionId: n(5), FileId: id, Download: proto.Bool(true)})
+	if g, err = signer.Verify(res.GetToken(), share.Download, *id); err != nil || g.Conv != im.GroupOf(5) {
+		t.Errorf("%v: %v, %v", res, g, err)
+	}
+	for name, bad := range map[string]struct {
+		req  *extension.IMFileTokenReq
+		code im.Code
+	}{
+		"to nobody":           {&extension.IMFileTokenReq{SessionType: ofUser.Enum(), SessionId: n(0)}, im.Invalid},
+		"to oneself":          {&extension.IMFileTokenReq{SessionType: ofUser.Enum(), SessionId: n(7)}, im.Invalid},
+		"a path":              {&extension.IMFileTokenReq{SessionType: ofUser.Enum(), SessionId: n(9), FileId: proto.String("../x")}, im.Invalid},
+		"nothing to download": {&extension.IMFileTokenReq{SessionType: ofUser.Enum(), SessionId: n(9), Download: proto.Bool(true)}, im.Invalid},
+	} {
+		if res := u.token(3, bad.req); res.GetResultCode() != uint32(bad.code) || res.Token != nil {
+			t.Errorf("%s: %v", name, res)
+		}
+	}
+	stranger := w.login(9, im.Mac, capFiles)
+	res = stranger.token(4, &extension.IMFileTokenReq{SessionType: ofGroup.Enum(), SessionId: n(5), FileId: id, Download: proto.Bool(true)})
+	if res.GetResultCode() != uint32(im.Denied) || res.Token != nil {
+		t.Errorf("who is not in the group: %v", res)
+	}
+	old := w.login(8, im.Mac)
+	old.send(wire.FileTokenReq, 5, &extension.IMFileTokenReq{SessionType: ofUser.Enum(), SessionId: n(9)})
+	old.quiet()
+}
+
+// The message of a complete file is stored, delivered and relayed like any
+// other, and then clients that understand it hear that the file is ready.
+func TestFileStored(t *testing.T) {
+	t.Parallel()
+	w, fs := sharesWorld(t)
+	sender, receiver, old := w.login(7, im.Mac, capFiles), w.login(8, im.Mac, capFiles), w.login(8, im.Android)
+	id := share.NewID("abcdefgh")
+	stored := &extension.IMFileStored{
+		FileId: proto.String(id), FromUserId: n(7), SessionType: ofGroup.Enum(), ToSessionId: n(5),
+		FileName: proto.String("a.txt"), FileSize: proto.Uint64(5 << 30), Hash: []byte(strings.Repeat("h", 32)),
+	}
+	fs.send(wire.FileStored, 0, stored)
+	ack := decode(t, fs.want(wire.FileStoredAck).Body, new(extension.IMFileStoredAck))
+	if ack.GetFileId() != id || ack.GetResultCode() != 0 || ack.GetMsgId() != 1 {
+		t.Errorf("0586: %v", ack)
+	}
+	for _, u := range []*user{sender, receiver, old} {
+		m := u.gets(7, 5, 1)
+		text, err := textcrypt.Standard().Decrypt(m.GetMsgData())
+		if got, name, ok := share.ParseText(text); err != nil || !ok || got != id || name != "a.txt" || !strings.Contains(text, "5.0 GiB") {
+			t.Errorf("text %q, %v", text, err)
+		}
+	}
+	for _, u := range []*user{sender, receiver} {
+		ready := new(extension.IMFileReady)
+		u.push(wire.FileReady, ready)
+		if ready.GetFileId() != id || ready.GetMsgId() != 1 || ready.GetFileSize() != 5<<30 || ready.GetFromUserId() != 7 {
+			t.Errorf("0583: %v", ready)
+		}
+	}
+	old.quiet()
+	if r := decode(t, w.route1.want(wire.Relay).Body, new(extension.IMRelay)); r.GetCommand() != uint32(wire.MsgData) {
+		t.Errorf("relayed %v", r)
+	}
+	r := w.route1.want(wire.Relay)
+	if m := decode(t, r.Body, new(extension.IMRelay)); m.GetCommand() != uint32(wire.FileReady) || len(m.GetTargets()) != 2 {
+		t.Errorf("relayed %v", m)
+	}
+	w.route1.sendBody(wire.Relay, 0, r.Body) // as another server's arrives here
+	receiver.push(wire.FileReady, new(extension.IMFileReady))
+	old.quiet()
+
+	for what, bad := range map[string]func(*extension.IMFileStored){
+		"no id":   func(m *extension.IMFileStored) { m.FileId = proto.String("x") },
+		"a path":  func(m *extension.IMFileStored) { m.FileName = proto.String("a/..") },
+		"no user": func(m *extension.IMFileStored) { m.FromUserId = n(0) },
+	} {
+		m := proto.CloneOf(stored)
+		bad(m)
+		fs.send(wire.FileStored, 0, m)
+		ack := decode(t, fs.want(wire.FileStoredAck).Body, new(extension.IMFileStoredAck))
+		if ack.GetResultCode() != uint32(im.Invalid) {
+			t.Errorf("%s: %v", what, ack)
+		}
+	}
+}
