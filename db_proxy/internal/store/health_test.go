@@ -24,25 +24,21 @@ func TestServerAway(t *testing.T) {
 	}}, deps)
 	check(t, err)
 	defer s.Close()
-	away := func() bool {
-		_, err := s.LatestUserUpdate(t.Context())
-		return errors.Is(err, errAway)
-	}
-	back := func() bool {
+	ask := func() error {
 		ctx, cancel := context.WithTimeout(t.Context(), 6*time.Second)
 		defer cancel()
 		_, err := s.LatestUserUpdate(ctx)
-		return err == nil
+		return err
 	}
+	away := func() bool { return errors.Is(ask(), errAway) }
+	back := func() bool { return ask() == nil }
 	// Those who are under way when it stops answering, more than there are
 	// connections, run out of time.
 	check(t, server.Pause())
 	var all sync.WaitGroup
 	for range 12 {
 		all.Go(func() {
-			ctx, cancel := context.WithTimeout(t.Context(), 6*time.Second)
-			defer cancel()
-			if _, err := s.LatestUserUpdate(ctx); im.CodeOf(err) != im.Unavailable {
+			if err := ask(); im.CodeOf(err) != im.Unavailable {
 				t.Errorf("a server that hangs: %v", err)
 			}
 		})
