@@ -21,9 +21,6 @@ type batch struct {
 	// unknown says that a commit may have been done although its answer was
 	// lost, and that the database has not been asked since.
 	unknown bool
-	// lost says that there ever was such a commit: what is found stored may
-	// be its work.
-	lost bool
 }
 
 // store takes a stretch of operations to its end. Every one of them is

@@ -35,7 +35,6 @@ func (l *lane) commit(ctx context.Context, b *batch) error {
 		case im.CodeOf(err).Retryable():
 			l.metrics.retries.WithLabelValues("unavailable").Inc()
 			b.unknown = b.unknown || errors.Is(err, store.ErrOutcomeUnknown)
-			b.lost = b.lost || b.unknown
 			if !pause(ctx, &wait) {
 				return err
 			}
@@ -136,10 +135,13 @@ func (l *lane) reconcile(ctx context.Context, b *batch) error {
 			kept = append(kept, s)
 			continue
 		}
-		// Our own attempt, if its answer was lost, left it under the id we
-		// gave it. Anything else was stored before us, by chance perhaps
-		// under the same id.
-		s.repeat = id != s.id || !b.lost
+		// Our own attempt left it under the id we gave it; any other id
+		// was given before us. An attempt that was given up, and carried
+		// out by the database after all, has the same id, too: nobody was
+		// told of that message, so it counts as new. Should somebody have
+		// been, it is the newest of its conversation, and whoever has it
+		// is not sent it again.
+		s.repeat = id != s.id
 		s.id = id
 		done = append(done, s)
 	}
@@ -235,8 +237,8 @@ func (l *lane) halve(ctx context.Context, b *batch, cause error) error {
 		return l.commit(ctx, b)
 	}
 	middle := len(b.sends) / 2
-	left := &batch{sends: b.sends[:middle:middle], lost: b.lost}
-	right := &batch{sends: b.sends[middle:], reads: b.reads, lost: b.lost}
+	left := &batch{sends: b.sends[:middle:middle]}
+	right := &batch{sends: b.sends[middle:], reads: b.reads}
 	if err := l.commit(ctx, left); err != nil {
 		return err
 	}

@@ -352,27 +352,23 @@ func TestRepeatFindsTheFirstID(t *testing.T) {
 	}
 }
 
-// A repeat is one also where the counters stand so that it is given, by
-// chance, the id it has: its owner knows of nothing, and Redis is away.
-func TestRepeatUnderTheSameID(t *testing.T) {
+// What the database stored after it was given up, and nobody was told of, is
+// new to whoever repeats it.
+func TestStoredAfterItWasGivenUp(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
-	if got := send(t, b.Lanes, text(1, 2)); got.err != nil {
-		t.Fatal(got.err)
-	}
-	late := b.another(t)
-	if got := send(t, late, text(2, 1)); got.ID != 2 {
-		t.Fatalf("%+v, %v", got.Sent, got.err)
-	}
 	message := text(1, 2)
 	message.Op = newOperationID(time.Now())
 	again := *message
-	if got := send(t, b.Lanes, message); got.ID != 3 {
+	// The answer is lost, and so is every later one while somebody waits.
+	b.faults.plan("commit:done", errTimedOut)
+	b.faults.plan("find_operations", slices.Repeat([]error{errTimedOut}, 100)...)
+	if got := send(t, b.Lanes, message); im.CodeOf(got.err) != im.Unavailable {
 		t.Fatalf("%+v, %v", got.Sent, got.err)
 	}
-	b.ids.down = true
-	if got := send(t, late, &again); got.err != nil || got.ID != 3 || !got.Repeat {
-		t.Errorf("a repeat of 3 is %+v, %v", got.Sent, got.err)
+	b.faults.forget("find_operations")
+	if got := send(t, b.Lanes, &again); got.err != nil || got.ID != 1 {
+		t.Errorf("%+v, %v", got.Sent, got.err)
 	}
 }
 
