@@ -3,6 +3,7 @@ package procs
 import (
 	"bytes"
 	"os"
+	"path/filepath"
 	"strconv"
 	"syscall"
 )
@@ -17,12 +18,33 @@ func attributes(detached bool) *syscall.SysProcAttr {
 }
 
 // zombie reports whether a process has ended and waits for its parent.
-func zombie(pid int) bool {
-	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+func zombie(pid int) bool { return state("/proc/"+strconv.Itoa(pid)) == 'Z' }
+
+// stopped reports whether every thread of a process stands still, or it is
+// gone.
+func stopped(pid int) bool {
+	threads, err := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*")
 	if err != nil {
 		return false
 	}
+	for _, thread := range threads {
+		if s := state(thread); s != 'T' && s != 'Z' && s != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// state returns the state of a process or thread by its folder in /proc, 0 if
+// it is gone.
+func state(folder string) byte {
+	stat, err := os.ReadFile(filepath.Join(folder, "stat"))
+	if err != nil {
+		return 0
+	}
 	// The state follows the name, which is in brackets and may hold anything.
-	end := bytes.LastIndexByte(stat, ')')
-	return end >= 0 && len(stat) > end+2 && stat[end+2] == 'Z'
+	if end := bytes.LastIndexByte(stat, ')'); end >= 0 && len(stat) > end+2 {
+		return stat[end+2]
+	}
+	return 0
 }

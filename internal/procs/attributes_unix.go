@@ -12,3 +12,6 @@ func attributes(detached bool) *syscall.SysProcAttr {
 
 // zombie cannot be told here without running another program.
 func zombie(int) bool { return false }
+
+// stopped cannot be told here in an easy way.
+func stopped(int) bool { return true }

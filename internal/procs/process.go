@@ -115,8 +115,17 @@ func (p *Process) Signal(sig os.Signal) error {
 }
 
 // Pause stops the process where it is (SIGSTOP): its peers see a server that
-// accepts and never answers. The signal takes effect soon after.
-func (p *Process) Pause() error { return p.Signal(syscall.SIGSTOP) }
+// accepts and never answers. The signal takes effect soon after; Pause waits a
+// second for that at most, less if the process ends.
+func (p *Process) Pause() error {
+	if err := p.Signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	for over := time.Now().Add(time.Second); !stopped(p.PID()) && time.Now().Before(over); {
+		time.Sleep(time.Millisecond)
+	}
+	return nil
+}
 
 // Resume continues a paused process.
 func (p *Process) Resume() error { return p.Signal(syscall.SIGCONT) }

@@ -300,6 +300,9 @@ func (l *lane) giveUp(b *batch, err error) {
 	for _, s := range b.sends {
 		l.states.forget(s.Conv)
 		l.forgetCounts(s)
+		if s.id != 0 {
+			l.givenUp.add(sendKey{from: s.From, op: s.Op}, s.id)
+		}
 		l.refuse(s, err)
 	}
 	for _, r := range b.reads {

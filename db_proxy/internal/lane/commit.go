@@ -136,12 +136,14 @@ func (l *lane) reconcile(ctx context.Context, b *batch) error {
 			continue
 		}
 		// Our own attempt left it under the id we gave it; any other id
-		// was given before us. An attempt that was given up, and carried
-		// out by the database after all, has the same id, too: nobody was
-		// told of that message, so it counts as new. Should somebody have
-		// been, it is the newest of its conversation, and whoever has it
-		// is not sent it again.
+		// was given before us. What was given up, and stored by the
+		// database after all, is new: nobody was told of it. Should there
+		// be something newer, it is too late for that.
 		s.repeat = id != s.id
+		if s.repeat && id >= last[s.Conv].ID && l.givenUp.find(sendKey{from: s.From, op: s.Op}) != 0 {
+			s.repeat = false
+			l.states.get(s.Conv).doubt() // it may be counted already
+		}
 		s.id = id
 		done = append(done, s)
 	}

@@ -75,8 +75,8 @@ func New(cfg Config, deps Deps) *Lanes {
 		l.lanes = append(l.lanes, &lane{
 			Lanes:  l,
 			states: newStates(200_000 / cfg.Lanes),
-			recent: newRecent(64 << 10 / cfg.Lanes),
-			pace:   newPace(cfg.MaxBatch, cfg.Waiting),
+			recent: newRecent(64 << 10 / cfg.Lanes), givenUp: newRecent(8 << 10),
+			pace: newPace(cfg.MaxBatch, cfg.Waiting),
 		})
 	}
 	return l
@@ -155,8 +155,9 @@ type lane struct {
 	*Lanes
 
 	// Owned by the worker that runs the lane.
-	states *states
-	recent *recent
+	states  *states
+	recent  *recent
+	givenUp *recent // ids that were reserved for operations which may be stored yet
 
 	mu      sync.Mutex // guards the fields below
 	waiting []Operation

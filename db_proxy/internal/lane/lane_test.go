@@ -367,8 +367,12 @@ func TestStoredAfterItWasGivenUp(t *testing.T) {
 		t.Fatalf("%+v, %v", got.Sent, got.err)
 	}
 	b.faults.forget("find_operations")
-	if got := send(t, b.Lanes, &again); got.err != nil || got.ID != 1 {
+	if got := send(t, b.Lanes, &again); got.err != nil || got.ID != 1 || got.Repeat {
 		t.Errorf("%+v, %v", got.Sent, got.err)
+	}
+	again.ended = false
+	if got := send(t, b.Lanes, &again); got.err != nil || got.ID != 1 || !got.Repeat {
+		t.Errorf("told, and repeated: %+v, %v", got.Sent, got.err)
 	}
 }
 
