@@ -121,7 +121,9 @@ parse_cluster() {
 }
 
 # alive PID — as long as it is not a zombie that nobody has waited for.
-alive() { [ -d "/proc/$1" ] && ! grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null; }
+# alive PID — of a process whose first thread is over, others may still finish
+# a write, and hold its files.
+alive() { grep -qs '^State:.[^Z]' "/proc/$1"/task/*/status; }
 
 running_pids() { [ -f "$DIR/pids" ] && while IFS='=' read -r name pid; do
 	if alive "$pid"; then echo "$name $pid"; fi
