@@ -21,6 +21,7 @@ func main() {
 			if err != nil {
 				return nil, err
 			}
+			o.Handle("POST "+fileserver.CollectPath, s.CollectHandler())
 			o.AddCheck("listening", s.Ready)
 			return s, nil
 		},

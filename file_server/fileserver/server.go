@@ -74,6 +74,8 @@ type Server struct {
 	peers    peers
 	relays   relays
 	stopping atomic.Bool
+
+	collecting sync.Mutex // one collection at a time
 }
 
 // New checks the configuration, opens the store and takes the ports.
@@ -286,30 +288,4 @@ func (s *Server) dropUpload(id string) {
 			s.log.Warn("upload not removed", "task_id", id, "error", err)
 		}
 	})
-}
-
-// collect removes what is over, at the start and then every CollectEvery.
-func (s *Server) collect(ctx context.Context) {
-	ticker := time.NewTicker(s.cfg.CollectEvery)
-	defer ticker.Stop()
-	for {
-		done, err := s.catalog.Collect(ctx, false)
-		if err != nil && ctx.Err() == nil {
-			s.log.Error("collection failed", "error", err)
-		}
-		s.metrics.collected.WithLabelValues("entry").Add(float64(done.Expired))
-		s.metrics.collected.WithLabelValues("blob").Add(float64(done.Blobs))
-		s.metrics.collected.WithLabelValues("upload").Add(float64(done.Uploads))
-		if s.shares != nil {
-			s.shares.forgetDropped()
-		}
-		if done != (catalog.Collected{}) {
-			s.log.Info("collected", "entries", done.Expired, "blobs", done.Blobs, "bytes", done.Bytes, "uploads", done.Uploads)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-	}
 }

@@ -150,6 +150,10 @@ func (o *Obs) Trace(events int, secret string) *trace.Recorder {
 	return r
 }
 
+// Handle adds a page to the health port, before Run. It is for operators: nobody
+// else reaches that port.
+func (o *Obs) Handle(pattern string, h http.Handler) { o.mux.Handle(pattern, h) }
+
 // Close gives the health port back when Run will not be called.
 func (o *Obs) Close() error {
 	if o.listener == nil {

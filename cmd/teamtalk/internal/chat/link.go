@@ -22,15 +22,17 @@ const (
 // Link ties a Model to a server: it brings what the server says as Events and
 // executes Effects. Its methods may be called from any goroutine.
 type Link struct {
-	session *client.Session
-	events  chan Event    // never closed
-	done    chan struct{} // closed when Run ends
+	session   *client.Session
+	user      string // log-in name
+	transfers transfers
+	events    chan Event    // never closed
+	done      chan struct{} // closed when Run ends
 }
 
 // NewLink returns a Link that Run connects. Handler, OnState and Capabilities
 // of o are its own affair.
 func NewLink(o client.SessionOptions) (*Link, error) {
-	l := &Link{events: make(chan Event, maxEvents), done: make(chan struct{})}
+	l := &Link{user: o.User, events: make(chan Event, maxEvents), done: make(chan struct{})}
 	o.Capabilities = client.AllCapabilities()
 	o.Handler = l.pushed
 	o.OnState = l.stateChanged
@@ -120,6 +122,13 @@ func (l *Link) Exec(ctx context.Context, e Effect) Event {
 		case <-ctx.Done():
 			return nil
 		}
+	}
+	switch e := e.(type) {
+	case DoFile:
+		return l.file(ctx, e)
+	case DoStop:
+		l.transfers.stopAll()
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestPatience)
 	defer cancel()

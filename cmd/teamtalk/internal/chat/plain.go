@@ -27,6 +27,9 @@ Fields are separated by one space; a TEXT is the rest of the line.
   to CONV                     answer to /to
   history CONV FROM ID TEXT   answer to /history, oldest first
   history-end CONV N          ends it
+  file CONV N% NAME           how far /file or /get is
+  file-sent CONV ID PATH      answer to /file: all of it has arrived
+  file-got CONV PATH          answer to /get: where it is
   user NAME ID STATE NICK     answer to /who
   group #GROUP ID NAMES       answer to /groups
   error TEXT                  a command or a request failed
@@ -42,6 +45,9 @@ missed while off-line come after "online" and the "unread" lines.
   /history [N]      print its newest N messages (20)
   /read             mark it as read
   /retry            send its failed messages again
+  /file PATH        send a file, or go on with it
+  /get [FILE-ID]    fetch a file, the newest without an id, or go on with it
+  /stop             pause files; the same command goes on
   /who  /groups     print contacts, groups
   /help  /quit      end of input is /quit: waits up to 10 s for what is under way
 

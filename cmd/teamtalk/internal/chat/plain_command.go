@@ -38,6 +38,12 @@ func (p *plain) command(ctx context.Context, name, rest string) {
 		if p.chosen() {
 			p.handle(ctx, Retry{current})
 		}
+	case "file", "get", "stop":
+		if e, ok := fileCommand(current, "", strings.TrimSpace(name+" "+rest)); !ok {
+			p.printf("error /file takes a PATH, /get the id of a file or nothing, /stop nothing")
+		} else if p.chosen() {
+			p.handle(ctx, e)
+		}
 	default:
 		p.printf("error unknown command /%s", escape(name))
 	}
@@ -168,6 +174,15 @@ func (p *plain) print(n Notice) {
 			change = "removed"
 		}
 		p.printf("members %s %s %s", p.name(Key{im.Group, uint32(n.Group)}), change, p.users(n.Changed))
+	case FileNotice:
+		switch {
+		case !n.Ended:
+			p.printf("file %s %d%% %s", p.name(n.Key), n.Percent, escape(n.Name))
+		case n.ID != "":
+			p.printf("file-sent %s %s %s", p.name(n.Key), n.ID, escape(n.Name))
+		default:
+			p.printf("file-got %s %s", p.name(n.Key), escape(n.Path))
+		}
 	case Trouble:
 		p.printf("error %s: %s", n.What, escape(explain(n.Err)))
 	}

@@ -143,6 +143,9 @@ func (s *screen) apply(e Event) tea.Cmd {
 		if trouble, ok := n.(Trouble); ok {
 			s.flash = trouble.What + ": " + explain(trouble.Err)
 		}
+		if f, ok := n.(FileNotice); ok {
+			s.flash = f.describe()
+		}
 	}
 	s.list()
 	var cmds []tea.Cmd
@@ -202,6 +205,10 @@ func (s *screen) open(k Key) tea.Cmd {
 func (s *screen) send() tea.Cmd {
 	if s.input.text == "" || s.model.Current == (Key{}) {
 		return nil
+	}
+	if e, ok := fileCommand(s.model.Current, ":", s.input.text); ok {
+		s.input.clear()
+		return s.apply(e)
 	}
 	s.bottom = place{}
 	return s.apply(Compose{

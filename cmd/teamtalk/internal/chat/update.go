@@ -52,7 +52,9 @@ func (m *Model) apply(e Event) {
 	case UsersLoaded, GroupsLoaded, PresenceChanged, MembersChanged, SignatureChanged:
 		m.applyRoster(e)
 	default:
-		m.applyMessages(e)
+		if !m.applyFiles(e) {
+			m.applyMessages(e)
+		}
 	}
 }
 

@@ -52,12 +52,12 @@ func (f *flags) add(cmd *cobra.Command, user string) {
 }
 
 // open logs in and finds the conversation.
-func (f *flags) open(cmd *cobra.Command, peer string) (*line, conversation, error) {
+func (f *flags) open(cmd *cobra.Command, peer string) (*line, Conversation, error) {
 	switch {
 	case f.options.User == "":
-		return nil, conversation{}, exit.Usagef("%s: --user is missing", cmd.Name())
+		return nil, Conversation{}, exit.Usagef("%s: --user is missing", cmd.Name())
 	case (f.user == "") == (f.group == ""):
-		return nil, conversation{}, exit.Usagef("%s: either --%s or --group", cmd.Name(), peer)
+		return nil, Conversation{}, exit.Usagef("%s: either --%s or --group", cmd.Name(), peer)
 	}
 	var err error
 	f.options.Password, err = password.Read(password.Source{
@@ -65,17 +65,17 @@ func (f *flags) open(cmd *cobra.Command, peer string) (*line, conversation, erro
 		Stdin: os.Stdin, Stderr: cmd.ErrOrStderr(),
 	})
 	if err != nil {
-		return nil, conversation{}, err
+		return nil, Conversation{}, err
 	}
 	l := newLine(f.options)
 	c, err := l.connect(cmd.Context())
 	if err != nil {
-		return nil, conversation{}, err
+		return nil, Conversation{}, err
 	}
 	conv, err := find(cmd.Context(), c, f.user, f.group)
 	if err != nil {
 		l.close()
-		return nil, conversation{}, err
+		return nil, Conversation{}, err
 	}
 	return l, conv, nil
 }
@@ -97,44 +97,26 @@ func SendCommand() *cobra.Command {
 }
 
 func send(cmd *cobra.Command, f *flags, path string) error {
-	file, err := os.Open(path)
+	info, err := regular(path)
 	if err != nil {
 		return err
-	}
-	defer file.Close() //nolint:errcheck // only read
-	info, err := file.Stat()
-	if err != nil {
-		return err
-	}
-	if !info.Mode().IsRegular() {
-		return exit.Usagef("send: %s is not a regular file", path)
 	}
 	l, conv, err := f.open(cmd, "to")
 	if err != nil {
 		return err
 	}
 	defer l.close()
-	note, err := noteFor(f.options.User, conv, path, info)
-	if err != nil {
-		return err
-	}
-	u := &transfer.Upload{
-		File: file, Name: filepath.Base(path), Size: info.Size(), ID: note.ID, Sum: note.Sum, Known: note.save,
-	}
 	bar := newBar(cmd.ErrOrStderr(), f.quiet, filepath.Base(path), info.Size())
-	msg, err := transfer.Send(cmd.Context(), u, transfer.Options{Access: l.access(conv, false), Progress: bar.set})
+	sent, err := Send(cmd.Context(), f.options.User, conv, path, transfer.Options{Access: l.access(conv, false), Progress: bar.set})
 	bar.end(err)
 	if err != nil {
-		if errors.Is(err, transfer.ErrRefused) || errors.Is(err, transfer.ErrContent) {
-			err = errors.Join(err, note.remove())
-		}
 		return err
 	}
-	if msg == 0 {
-		msg = l.ready(cmd.Context(), u.ID)
+	if sent.Msg == 0 {
+		sent.Msg = l.ready(cmd.Context(), sent.ID)
 	}
-	_, _ = fmt.Fprintf(cmd.OutOrStdout(), "sent\t%s\t%d\t%s\t%d\n", u.ID, info.Size(), u.Sum, msg)
-	return note.remove()
+	_, _ = fmt.Fprintf(cmd.OutOrStdout(), "sent\t%s\t%d\t%s\t%d\n", sent.ID, info.Size(), sent.Sum, sent.Msg)
+	return nil
 }
 
 // GetCommand returns "get".
@@ -183,14 +165,14 @@ func get(cmd *cobra.Command, f *flags, id, out string) error {
 }
 
 // newest finds the last file of a conversation.
-func newest(ctx context.Context, l *line, conv conversation) (string, error) {
+func newest(ctx context.Context, l *line, conv Conversation) (string, error) {
 	c, err := l.connect(ctx)
 	if err != nil {
 		return "", err
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	page, err := c.History(ctx, conv.kind, conv.session, 0, im.MaxHistory)
+	page, err := c.History(ctx, conv.Kind, conv.Session, 0, im.MaxHistory)
 	if err != nil {
 		return "", err
 	}

@@ -12,10 +12,10 @@ import (
 	"teamtalk/internal/im"
 )
 
-// conversation is where a file goes or comes from.
-type conversation struct {
-	kind    im.Kind
-	session uint32
+// Conversation is where a file goes or comes from.
+type Conversation struct {
+	Kind    im.Kind
+	Session uint32 // the other user, or the group
 }
 
 // line is a log-in that is renewed when it is needed and lost: a transfer
@@ -68,16 +68,16 @@ func (l *line) close() {
 }
 
 // access asks the msg_server for what a transfer needs.
-func (l *line) access(conv conversation, download bool) transfer.Access {
+func (l *line) access(conv Conversation, download bool) transfer.Access {
 	return func(ctx context.Context, id string) (client.FileAccess, error) {
 		c, err := l.connect(ctx)
 		switch {
 		case err != nil:
 			return client.FileAccess{}, err
 		case download:
-			return c.FileDownload(ctx, conv.kind, conv.session, id)
+			return c.FileDownload(ctx, conv.Kind, conv.Session, id)
 		}
-		return c.FileUpload(ctx, conv.kind, conv.session, id)
+		return c.FileUpload(ctx, conv.Kind, conv.Session, id)
 	}
 }
 
@@ -100,7 +100,7 @@ func (l *line) ready(ctx context.Context, id string) uint32 {
 }
 
 // find finds a user or a group by name or, where none has it, by number.
-func find(ctx context.Context, c *client.Client, user, group string) (conversation, error) {
+func find(ctx context.Context, c *client.Client, user, group string) (Conversation, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if group != "" {
@@ -108,28 +108,28 @@ func find(ctx context.Context, c *client.Client, user, group string) (conversati
 	}
 	users, _, err := c.AllUsers(ctx, 0)
 	if err != nil {
-		return conversation{}, err
+		return Conversation{}, err
 	}
 	n, numErr := strconv.ParseUint(user, 10, 32)
-	number := conversation{}
+	number := Conversation{}
 	for _, u := range users {
 		if u.GetUserRealName() == user || u.GetUserNickName() == user {
-			return conversation{im.Single, u.GetUserId()}, nil
+			return Conversation{im.Single, u.GetUserId()}, nil
 		}
 		if numErr == nil && uint64(u.GetUserId()) == n {
-			number = conversation{im.Single, u.GetUserId()}
+			number = Conversation{im.Single, u.GetUserId()}
 		}
 	}
-	if number.session == 0 {
+	if number.Session == 0 {
 		return number, fmt.Errorf("nobody is called %q", user)
 	}
 	return number, nil
 }
 
-func findGroup(ctx context.Context, c *client.Client, name string) (conversation, error) {
+func findGroup(ctx context.Context, c *client.Client, name string) (Conversation, error) {
 	known, err := c.Groups(ctx)
 	if err != nil {
-		return conversation{}, err
+		return Conversation{}, err
 	}
 	ids := make([]im.GroupID, 0, len(known)+1)
 	for _, g := range known {
@@ -141,18 +141,18 @@ func findGroup(ctx context.Context, c *client.Client, name string) (conversation
 	}
 	groups, err := c.GroupInfo(ctx, ids...)
 	if err != nil {
-		return conversation{}, err
+		return Conversation{}, err
 	}
-	number := conversation{}
+	number := Conversation{}
 	for _, g := range groups {
 		if g.GetGroupName() == name {
-			return conversation{im.Group, g.GetGroupId()}, nil
+			return Conversation{im.Group, g.GetGroupId()}, nil
 		}
 		if numErr == nil && uint64(g.GetGroupId()) == n {
-			number = conversation{im.Group, g.GetGroupId()}
+			number = Conversation{im.Group, g.GetGroupId()}
 		}
 	}
-	if number.session == 0 {
+	if number.Session == 0 {
 		return number, fmt.Errorf("you are in no group called %q", name)
 	}
 	return number, nil

@@ -22,7 +22,7 @@ type note struct {
 }
 
 // noteFor reads the note of an upload; an empty one if there is none.
-func noteFor(user string, conv conversation, path string, info fs.FileInfo) (*note, error) {
+func noteFor(user string, conv Conversation, path string, info fs.FileInfo) (*note, error) {
 	dir, err := os.UserCacheDir()
 	if err != nil {
 		return nil, fmt.Errorf("find the folder for notes: %w", err)
@@ -32,7 +32,7 @@ func noteFor(user string, conv conversation, path string, info fs.FileInfo) (*no
 		return nil, err
 	}
 	key := sha256.Sum256(fmt.Appendf(nil, "%q %d %d %q %d %d",
-		user, conv.kind, conv.session, whole, info.Size(), info.ModTime().UnixNano()))
+		user, conv.Kind, conv.Session, whole, info.Size(), info.ModTime().UnixNano()))
 	n := &note{path: filepath.Join(dir, "teamtalk", "uploads", hex.EncodeToString(key[:16])+".json")}
 	text, err := os.ReadFile(n.path)
 	if err == nil && json.Unmarshal(text, n) != nil {

@@ -150,7 +150,11 @@ func (s *server) startAll(ctx context.Context) (demo bool, err error) {
 		return false, err
 	}
 	err = startRole(ctx, s, "file_server", r.file, func(o *obs.Obs) (role, error) {
-		return fileserver.New(ctx, r.file, fileserver.Deps{Log: o.Log, Reg: o.Reg, Clock: o.Clock})
+		s, err := fileserver.New(ctx, r.file, fileserver.Deps{Log: o.Log, Reg: o.Reg, Clock: o.Clock})
+		if err == nil {
+			o.Handle("POST "+fileserver.CollectPath, s.CollectHandler())
+		}
+		return s, err
 	})
 	if err != nil {
 		return false, err

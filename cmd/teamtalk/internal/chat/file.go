@@ -1,0 +1,237 @@
+package chat
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"teamtalk/client"
+	"teamtalk/client/transfer"
+	"teamtalk/cmd/teamtalk/internal/files"
+	"teamtalk/internal/im"
+	"teamtalk/internal/share"
+)
+
+// What the user asks for, and what becomes of it.
+type (
+	// SendFile sends a file to a conversation, or goes on with it.
+	SendFile struct {
+		Key
+		Path string
+	}
+	// GetFile fetches a file of a conversation into the working folder, or goes
+	// on with it; without an id the newest one.
+	GetFile struct {
+		Key
+		FileID string
+	}
+	// StopFiles pauses every transfer; the same command goes on.
+	StopFiles struct{}
+	// FileMoved tells how far a transfer is.
+	FileMoved struct {
+		Key
+		Name    string
+		Percent int
+	}
+	// FileEnded is the end of a transfer. Path is where a fetched file is, ID
+	// that of a sent one.
+	FileEnded struct {
+		Key
+		Name, Path, ID string
+		Err            error
+	}
+)
+
+// DoFile moves a file; with Path it is sent, else fetched.
+type DoFile struct {
+	Key
+	Path, FileID string
+}
+
+// DoStop ends all DoFile.
+type DoStop struct{}
+
+// FileNotice tells how a transfer goes on, or ends.
+type FileNotice struct {
+	Key
+	Name, Path, ID string
+	Percent        int
+	Ended          bool
+}
+
+func (SendFile) event()    {}
+func (GetFile) event()     {}
+func (StopFiles) event()   {}
+func (FileMoved) event()   {}
+func (FileEnded) event()   {}
+func (DoFile) effect()     {}
+func (DoStop) effect()     {}
+func (FileNotice) notice() {}
+
+// applyFiles applies the events about files, and reports whether it was one.
+func (m *Model) applyFiles(e Event) bool {
+	switch e := e.(type) {
+	case SendFile:
+		m.do(DoFile{Key: e.Key, Path: e.Path})
+	case GetFile:
+		m.do(DoFile{Key: e.Key, FileID: e.FileID})
+	case StopFiles:
+		m.do(DoStop{})
+	case FileMoved:
+		m.say(FileNotice{Key: e.Key, Name: e.Name, Percent: e.Percent})
+	case FileEnded:
+		if e.Err != nil {
+			m.say(Trouble{"file " + e.Name, e.Err})
+		} else {
+			m.say(FileNotice{Key: e.Key, Name: e.Name, Path: e.Path, ID: e.ID, Percent: 100, Ended: true})
+		}
+	default:
+		return false
+	}
+	return true
+}
+
+// fileCommand reads a command about files behind a prefix; ok is false for
+// anything else. In the full screen / begins a search.
+func fileCommand(k Key, prefix, text string) (e Event, ok bool) {
+	text, ok = strings.CutPrefix(text, prefix)
+	name, rest, _ := strings.Cut(text, " ")
+	rest = strings.TrimSpace(rest)
+	switch {
+	case !ok:
+	case name == "file" && rest != "":
+		return SendFile{k, rest}, true
+	case name == "get":
+		return GetFile{k, rest}, true
+	case name == "stop" && rest == "":
+		return StopFiles{}, true
+	}
+	return nil, false
+}
+
+// transfers are the files under way. Safe from any goroutine.
+type transfers struct {
+	mu   sync.Mutex
+	next int
+	stop map[int]context.CancelFunc
+}
+
+func (t *transfers) begin(ctx context.Context) (running context.Context, end func()) {
+	running, cancel := context.WithCancel(ctx)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.stop == nil {
+		t.stop = map[int]context.CancelFunc{}
+	}
+	t.next++
+	id := t.next
+	t.stop[id] = cancel
+	return running, func() {
+		cancel()
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		delete(t.stop, id)
+	}
+}
+
+func (t *transfers) stopAll() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, cancel := range t.stop {
+		cancel()
+	}
+}
+
+// errPaused is what becomes of a transfer that the user stopped.
+var errPaused = errors.New("paused; the same command goes on")
+
+// file moves a file. It outlives connections.
+func (l *Link) file(ctx context.Context, e DoFile) Event {
+	ctx, end := l.transfers.begin(ctx)
+	defer end()
+	name := e.Path
+	if name == "" {
+		name = e.FileID
+	}
+	answer := FileEnded{Key: e.Key, Name: name}
+	o := transfer.Options{Access: l.access(e), Progress: l.progress(e.Key, name)}
+	if e.Path != "" {
+		var sent files.Sent
+		sent, answer.Err = files.Send(ctx, l.user, files.Conversation{Kind: e.Kind, Session: e.Key.ID}, e.Path, o)
+		answer.ID = sent.ID
+	} else {
+		id := e.FileID
+		if id == "" {
+			id, answer.Err = l.newestFile(ctx, e.Key)
+		}
+		if answer.Err == nil {
+			answer.Path, answer.Err = transfer.Fetch(ctx, transfer.Download{ID: id, Path: "."}, o)
+		}
+	}
+	if errors.Is(answer.Err, context.Canceled) {
+		answer.Err = errPaused
+	}
+	return answer
+}
+
+// access asks the server that the session is connected to when it is needed.
+func (l *Link) access(e DoFile) transfer.Access {
+	return func(ctx context.Context, id string) (client.FileAccess, error) {
+		c := l.session.Client()
+		switch {
+		case c == nil:
+			return client.FileAccess{}, client.ErrOffline
+		case e.Path == "":
+			return c.FileDownload(ctx, e.Kind, e.Key.ID, id)
+		}
+		return c.FileUpload(ctx, e.Kind, e.Key.ID, id)
+	}
+}
+
+// newestFile finds the last file of a conversation.
+func (l *Link) newestFile(ctx context.Context, k Key) (string, error) {
+	c := l.session.Client()
+	if c == nil {
+		return "", client.ErrOffline
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestPatience)
+	defer cancel()
+	page, err := c.History(ctx, k.Kind, k.ID, 0, im.MaxHistory)
+	if err != nil {
+		return "", err
+	}
+	for i := range page {
+		if id, _, ok := share.ParseText(page[i].Text()); ok {
+			return id, nil
+		}
+	}
+	return "", errors.New("no file among the newest messages")
+}
+
+// progressEvery is how often the view is told how far a transfer is.
+const progressEvery = time.Second
+
+func (l *Link) progress(k Key, name string) func(done, total int64) {
+	last := time.Now()
+	return func(done, total int64) {
+		if total <= 0 || time.Since(last) < progressEvery {
+			return
+		}
+		last = time.Now()
+		l.post(FileMoved{k, name, int(done * 100 / total)})
+	}
+}
+
+// describe says in a few words how a transfer is.
+func (n FileNotice) describe() string {
+	switch {
+	case !n.Ended:
+		return fmt.Sprintf("%s: %d %%; :stop pauses", n.Name, n.Percent)
+	case n.ID != "":
+		return n.Name + " is sent"
+	}
+	return "fetched " + n.Path
+}
