@@ -122,7 +122,7 @@ func (p *Process) Pause() error {
 		return err
 	}
 	for over := time.Now().Add(time.Second); !stopped(p.PID()) && time.Now().Before(over); {
-		time.Sleep(time.Millisecond)
+		<-time.After(time.Millisecond)
 	}
 	return nil
 }

@@ -92,7 +92,7 @@ func TestClockIsBehind(t *testing.T) {
 		f.clock.add(-7000)
 		say()
 		lines(10, 1)
-		if got, want := fmt.Sprint(f.counts(t, u[1])), fmt.Sprintf("group:%d=1", group.Conv.Group); got != want {
+		if got, want := f.counts(t, u[1]), fmt.Sprintf("group:%d=1", group.Conv.Group); got != want {
 			t.Errorf("unread: %s, want %s", got, want)
 		}
 		f.clock.add(7000)

@@ -25,7 +25,7 @@ const (
 	HalfOpen Kind = "halfopen" // one end vanishes, the other is not told for a while
 	DiskFull Kind = "diskfull" // no room under the data for a while
 	ReadOnly Kind = "readonly" // the server comes back to data it may not write
-	Clock    Kind = "clock"    // the wall clock of a process goes minutes or hours forward or back, and right after a while
+	Clock    Kind = "clock"    // the wall clock of a process jumps minutes or hours, forward or back; right after a while
 	Client   Kind = "client"   // clients vanish, stall, repeat, or send everything at once
 )
 
