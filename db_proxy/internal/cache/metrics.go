@@ -28,7 +28,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "im_cache_rebuilt_total", Help: "Keys written again from SQL, by what they hold.",
 		}, []string{"key"}),
 		skipped: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "im_cache_ids_skipped_total", Help: "Message ids left out because the counter in Redis was ahead of SQL.",
+			Name: "im_cache_ids_skipped_total", Help: "Message ids by which a counter in Redis was ahead of SQL.",
 		}),
 	}
 	reg.MustRegister(m.requests, m.up, m.rebuilt, m.skipped)

@@ -41,7 +41,7 @@ func (l *lane) store(ops []Operation) {
 		l.giveUp(b, err)
 		return
 	}
-	l.complete(b)
+	l.complete(ctx, b)
 }
 
 // sort separates sends from reads and ends at once what needs no storing:
@@ -227,7 +227,8 @@ func (l *lane) recall(ctx context.Context, b *batch) error {
 		if st := l.states.get(ref.Conv); st != nil && st.last == last[ref.Conv].ID {
 			continue
 		}
-		st := &state{last: last[ref.Conv].ID, sessions: map[im.UserID]bool{}, unread: map[im.UserID]uint32{}}
+		st := &state{last: last[ref.Conv].ID, sessions: map[im.UserID]bool{}, unread: map[im.UserID]uint32{},
+			uncounted: map[im.UserID]time.Time{}}
 		if st.last != 0 {
 			st.lastAt = time.Unix(int64(last[ref.Conv].Created), 0)
 		}
@@ -259,10 +260,10 @@ func (l *lane) number(ctx context.Context, b *batch) error {
 			first[i] = want[i].Known + 1
 		}
 	}
+	if err == nil {
+		l.closeHoles(ctx, want, first)
+	}
 	for i, conv := range order {
-		if first[i] != want[i].Known+1 {
-			l.states.get(conv).doubt() // another owner numbered messages in between
-		}
 		assign(byConv[conv], first[i])
 	}
 	l.keep(b, func(s *Send) error {
@@ -339,7 +340,7 @@ func (l *lane) giveBack(b *batch) {
 
 // complete remembers what was committed, leaves the counters to be written
 // behind, and answers: whoever has his answer finds the counters noted.
-func (l *lane) complete(b *batch) {
+func (l *lane) complete(ctx context.Context, b *batch) {
 	now := l.deps.Clock()
 	for _, s := range b.sends {
 		st := l.states.get(s.Conv)
@@ -351,7 +352,7 @@ func (l *lane) complete(b *batch) {
 		l.note(s, trace.Committed, now, uint32(len(b.sends)))
 	}
 	l.metrics.stored.Add(float64(len(b.sends)))
-	l.count(b)
+	l.count(ctx, b)
 	for _, s := range b.sends {
 		s.succeed()
 	}

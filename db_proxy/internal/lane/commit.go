@@ -155,7 +155,7 @@ func (l *lane) reconcile(ctx context.Context, b *batch) error {
 		}
 	}
 	b.unknown = false
-	l.completeStored(done)
+	l.completeStored(ctx, done)
 	return l.renumber(ctx, b, ranges)
 }
 
@@ -175,7 +175,7 @@ func rangeOf(sends []*Send) idRange {
 
 // completeStored answers the sends that a reconciliation found in the
 // database.
-func (l *lane) completeStored(done []*Send) {
+func (l *lane) completeStored(ctx context.Context, done []*Send) {
 	if len(done) == 0 {
 		return
 	}
@@ -188,7 +188,7 @@ func (l *lane) completeStored(done []*Send) {
 			fresh = append(fresh, s)
 		}
 	}
-	l.complete(&batch{sends: fresh, again: nil})
+	l.complete(ctx, &batch{sends: fresh, again: nil})
 }
 
 // renumber closes the holes that repeats left in the ranges of a batch, gives

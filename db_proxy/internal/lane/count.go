@@ -11,7 +11,7 @@ import (
 // count brings the unread counts and activity times of a committed batch up
 // to date. All values are absolute, so writing one twice, or only the last of
 // several, does no harm.
-func (l *lane) count(b *batch) {
+func (l *lane) count(ctx context.Context, b *batch) {
 	touched := map[store.SessionKey]im.Conversation{}
 	for _, s := range b.sends {
 		st := l.states.get(s.Conv)
@@ -26,8 +26,6 @@ func (l *lane) count(b *batch) {
 		st.sessions[to] = true
 		if n, known := st.unread[to]; known {
 			st.unread[to] = n + 1
-		} else if c := st.counting[to]; c != nil {
-			c.later = append(c.later, s.id)
 		}
 		touched[store.SessionKey{User: to, Kind: im.Single, Peer: uint32(s.From)}] = s.Conv
 	}
@@ -37,7 +35,7 @@ func (l *lane) count(b *batch) {
 			l.countGroup(r, st)
 			continue
 		}
-		delete(st.counting, r.User) // what is being counted is not after this cursor
+		delete(st.uncounted, r.User)
 		if r.cursor >= st.last {
 			st.unread[r.User] = 0
 		} else {
@@ -51,80 +49,37 @@ func (l *lane) count(b *batch) {
 			l.deps.Behind.SetUnread(key, count)
 			continue
 		}
-		l.deps.Behind.ForgetUnread(key)
-		l.recount(key, conv, st)
+		l.recount(ctx, key, st)
 	}
 }
 
-// counting is an unread count that is being read from the database.
-type counting struct {
-	begun time.Time
-	later []im.MsgID // messages to the user that were committed since
-}
-
-// How many counts may be read at the same time, so that they take neither all
-// workers nor all connections, and when a reader counts as lost.
+// A count that is not known is read from the database, but no message waits
+// for tens of thousands to be counted, as they may stand unread after a start:
+// such a count stays forgotten until it is read or asked for, and is tried
+// again only now and then.
 const (
-	maxCounting  = 2
-	countingLost = time.Minute
+	maxCounted = 1000
+	tryAgain   = time.Minute
 )
 
-// recount reads a count that is not known beside the lane: after a start, or
-// after another owner, there may be ten thousands of messages to count, and
-// nobody's message waits for that. Until it is known, the count stays
-// forgotten, and whoever wants it asks the database.
-func (l *lane) recount(key store.SessionKey, conv im.Conversation, st *state) {
+// recount reads a count that is not known.
+func (l *lane) recount(ctx context.Context, key store.SessionKey, st *state) {
 	now := l.deps.Clock()
-	if c := st.counting[key.User]; c != nil && now.Sub(c.begun) < countingLost {
+	if now.Sub(st.uncounted[key.User]) < tryAgain {
+		l.deps.Behind.ForgetUnread(key)
 		return
 	}
-	if l.counts.Add(1) > maxCounting {
-		l.counts.Add(-1)
-		return // with the next message
-	}
-	c := &counting{begun: now}
-	if st.counting == nil {
-		st.counting = map[im.UserID]*counting{}
-	}
-	st.counting[key.User] = c
-	l.Lanes.running.Add(1)
-	task := func() {
-		defer l.Lanes.running.Done()
-		ctx, cancel := l.patience()
-		defer cancel()
-		unread, err := l.deps.Store.UnreadOf(ctx, key)
-		l.counts.Add(-1)
+	count, all, err := l.deps.Store.UnreadUpTo(ctx, key, maxCounted)
+	if err != nil || !all {
 		if err != nil {
 			l.deps.Log.Warn("unread count not read", "error", err)
+		} else {
+			st.uncounted[key.User] = now
 		}
-		_ = l.Submit(&Change{ // refused: begun again when it counts as lost
-			Conv:    conv,
-			Run:     func(context.Context) { l.counted(key, conv, c, unread, err) },
-			Refused: func(error) {},
-		})
-	}
-	if !l.deps.Go(task) {
-		go task()
-	}
-}
-
-// counted takes a count into the state, and with it what was committed after
-// the database had counted.
-func (l *lane) counted(key store.SessionKey, conv im.Conversation, c *counting, unread store.Unread, err error) {
-	st := l.states.get(conv)
-	if st == nil || st.counting[key.User] != c {
-		return // the state is another one, or the cursor has moved
-	}
-	delete(st.counting, key.User)
-	if err != nil {
+		l.deps.Behind.ForgetUnread(key)
 		return
 	}
-	count := unread.Count
-	for _, id := range c.later {
-		if id > unread.Latest.ID {
-			count++
-		}
-	}
+	delete(st.uncounted, key.User)
 	st.unread[key.User] = count
 	l.deps.Behind.SetUnread(key, count)
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -53,7 +52,6 @@ type Lanes struct {
 	lanes   []*lane
 	reading reading
 	running sync.WaitGroup
-	counts  atomic.Int32 // unread counts being read
 }
 
 // New returns idle lanes.

@@ -449,6 +449,31 @@ func TestTwoOwners(t *testing.T) {
 	}
 }
 
+// TestIDsSetAsideAreTakenAgain: a db_proxy that died between setting ids aside
+// and storing leaves no hole, in the counter as little as in the messages.
+func TestIDsSetAsideAreTakenAgain(t *testing.T) {
+	t.Parallel()
+	b := newFixture(t)
+	conv := im.SingleOf(1, 2)
+	send(t, b.Lanes, text(1, 2))
+	b.ids.mu.Lock()
+	b.ids.last[conv] += 3
+	b.ids.mu.Unlock()
+	for want := im.MsgID(2); want <= 4; want++ {
+		if got := send(t, b.Lanes, text(1, 2)); got.err != nil || got.ID != want {
+			t.Errorf("id %d, %v; want %d", got.ID, got.err, want)
+		}
+	}
+	if b.ids.last[conv] != 4 {
+		t.Errorf("the counter stands at %d, want 4", b.ids.last[conv])
+	}
+	// Who has stored under them meanwhile keeps them.
+	send(t, b.another(t), text(2, 1))
+	if got := send(t, b.Lanes, text(1, 2)); got.err != nil || got.ID != 6 {
+		t.Errorf("id %d, %v; want 6", got.ID, got.err)
+	}
+}
+
 func TestUnreadFollowsSendsAndReads(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)

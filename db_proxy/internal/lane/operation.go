@@ -130,7 +130,7 @@ func (c *Change) fail(err error)                { c.Refused(err) }
 type Store interface {
 	LastMessages(ctx context.Context, convs []store.ConvRef) (map[im.Conversation]store.Last, error)
 	FindOperations(ctx context.Context, ops []store.Operation) (map[store.Operation]im.MsgID, error)
-	UnreadOf(ctx context.Context, key store.SessionKey) (store.Unread, error)
+	UnreadUpTo(ctx context.Context, key store.SessionKey, limit int) (count uint32, all bool, err error)
 	Commit(ctx context.Context, b *store.Batch) error
 }
 

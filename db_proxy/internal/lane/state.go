@@ -17,14 +17,14 @@ type state struct {
 	// unread counts the peer's messages after a user's cursor, single only;
 	// a missing key means not known.
 	unread map[im.UserID]uint32
-	// counting has the users whose count is being read; nil for nobody.
-	counting map[im.UserID]*counting
+	// uncounted says when a user had too many to count.
+	uncounted map[im.UserID]time.Time
 }
 
 // doubt drops what another owner may have changed.
 func (st *state) doubt() {
 	clear(st.unread)
-	clear(st.counting)
+	clear(st.uncounted)
 }
 
 // states keeps the most recently used conversations of one lane, in two

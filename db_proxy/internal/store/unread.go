@@ -107,6 +107,31 @@ func (s *Store) UnreadOf(ctx context.Context, k SessionKey) (u Unread, err error
 	return u, err
 }
 
+// UnreadUpTo counts as UnreadOf does, and stops at limit: all says that there
+// are no more.
+func (s *Store) UnreadUpTo(ctx context.Context, k SessionKey, limit int) (count uint32, all bool, err error) {
+	text := followedSingles + " AND s.peerId = ?"
+	if k.Kind == im.Group {
+		text = followedGroups + " AND m.groupId = ?"
+	}
+	err = s.read(ctx, "unread_of", s.exact, func(q querier) error {
+		count, all = 0, true
+		f, err := list(ctx, q, scanFollowed(k.User, k.Kind), text, k.User, k.Peer)
+		if err != nil || len(f) == 0 {
+			return err
+		}
+		a := byTable(f, 1, func(f followed) ConvRef { return f.ref })[0]
+		st := q.stmt("SELECT COUNT(*) FROM (SELECT 1 FROM ").table(a.table, a.shard).
+			add(" WHERE status = 0 AND type IN ").add(a.types).add(" AND ").
+			add(a.sender).add(" <> ").num(uint64(k.User)).add(" AND ")
+		f[0].after(st, a.key)
+		n, err := number(ctx, q, st.add(" LIMIT ").num(uint64(limit)+1).add(") AS unread").String())
+		count, all = uint32(n), n <= uint64(limit)
+		return err
+	})
+	return count, all, err
+}
+
 // countUnread reads the messages after each cursor, all conversations in one
 // statement unless they are thousands. The newest message is always among
 // them when anything is unread.
@@ -145,16 +170,21 @@ func unreadArm(st *stmt, a arm[followed], user im.UserID) {
 	others()
 	st.add(", MAX(msgId), MAX(created) FROM ").table(a.table, a.shard).
 		add(" WHERE status = 0 AND type IN ").add(a.types).add(" AND (")
-	for i, f := range a.of {
+	for i := range a.of {
 		if i > 0 {
 			st.add(" OR ")
 		}
-		st.add(a.key).add("=").num(uint64(f.ref.key())).add(" AND msgId>").num(uint64(f.read))
-		if f.joined > 0 {
-			st.add(" AND created>=").num(uint64(f.joined))
-		}
+		a.of[i].after(st, a.key)
 	}
 	st.add(") GROUP BY ").add(a.key).add(" HAVING ")
 	others()
 	st.add(" > 0")
+}
+
+// after is the condition for what he has not read.
+func (f *followed) after(st *stmt, key string) {
+	st.add(key).add("=").num(uint64(f.ref.key())).add(" AND msgId>").num(uint64(f.read))
+	if f.joined > 0 {
+		st.add(" AND created>=").num(uint64(f.joined))
+	}
 }

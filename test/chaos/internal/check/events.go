@@ -98,7 +98,9 @@ func (c *Checker) sent(t *terminal, in *conv, e *event.Event) {
 	m.attempts++
 	m.open, m.lastAt = true, e.T
 	m.attempt = len(t.attempts)
-	t.attempts = append(t.attempts, attempt{message: i, at: e.T, again: e.Again})
+	// A client may notice the end of its connection before it notes what it was
+	// about to send there: nobody owes an answer to that.
+	t.attempts = append(t.attempts, attempt{message: i, at: e.T, again: e.Again, ended: !t.up})
 }
 
 // fail notes an attempt that ended without an acknowledgement.
