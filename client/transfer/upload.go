@@ -48,41 +48,52 @@ func Send(ctx context.Context, u *Upload, o Options) (msg uint32, err error) {
 	}
 	a := newAttempts(o)
 	a.access.ID, a.total = u.ID, u.Size
-	created := u.ID != ""
-	err = a.repeat(ctx, func(ctx context.Context) error {
-		if err := a.authorise(ctx); err != nil {
-			return err
-		}
-		if u.ID == "" {
-			u.ID = a.access.ID
-			if u.Known != nil {
-				if err := u.Known(u.ID, u.Sum); err != nil {
-					return fmt.Errorf("%w: %w", ErrRefused, err)
-				}
+	s := &sending{attempts: a, Upload: u, created: u.ID != ""}
+	err = a.repeat(ctx, s.step)
+	return s.msg, err
+}
+
+// sending is an upload under way.
+type sending struct {
+	*attempts
+	*Upload
+	created bool   // the server has the upload, or had it
+	msg     uint32 // the id of its message
+}
+
+// step brings the upload forward; nil says that all of it has arrived.
+func (s *sending) step(ctx context.Context) error {
+	if err := s.authorise(ctx); err != nil {
+		return err
+	}
+	if s.ID == "" {
+		s.ID = s.access.ID
+		if s.Known != nil {
+			if err := s.Known(s.ID, s.Sum); err != nil {
+				return fmt.Errorf("%w: %w", ErrRefused, err)
 			}
 		}
-		if !created {
-			if err := a.create(ctx, u); err != nil {
-				return err
-			}
-			created = true
-		}
-		at, id, err := a.offset(ctx, u)
-		if errors.Is(err, errAbsent) {
-			created = false // it expired: begin again
-			return a.create(ctx, u)
-		}
-		if err != nil {
+	}
+	if !s.created {
+		if err := s.create(ctx, s.Upload); err != nil {
 			return err
 		}
-		a.arrived(at)
-		if at == u.Size {
-			msg = id
-			return nil
-		}
-		return a.append(ctx, u, at)
-	})
-	return msg, err
+		s.created = true
+	}
+	at, msg, err := s.offset(ctx, s.Upload)
+	if errors.Is(err, errAbsent) {
+		s.created = false // it expired: begin again
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	s.arrived(at)
+	if at == s.Size {
+		s.msg = msg
+		return nil
+	}
+	return s.append(ctx, s.Upload, at)
 }
 
 func (a *attempts) create(ctx context.Context, u *Upload) error {

@@ -8,6 +8,7 @@ import (
 	"teamtalk/client/textcrypt"
 	"teamtalk/db_proxy/internal/auth"
 	"teamtalk/db_proxy/internal/command"
+	"teamtalk/db_proxy/internal/voice"
 	"teamtalk/internal/im"
 	"teamtalk/internal/wire"
 )
@@ -25,12 +26,13 @@ func (s *Server) table(deps Deps) error {
 	if err != nil {
 		return fmt.Errorf("aesKey: %w", err)
 	}
+	sounds := voice.New(s.cfg.MsfsSite, s.store, s.log)
 	rows := command.Operations(command.OperationDeps{
-		Store: s.store, Groups: s.directory, Mirror: s.cache, Lanes: s.lanes, Behind: s.behind, Log: s.log,
+		Store: s.store, Groups: s.directory, Mirror: s.cache, Lanes: s.lanes, Voice: sounds, Behind: s.behind, Log: s.log,
 	})
 	rows = append(rows, command.Queries(command.QueryDeps{
 		Store: s.store, Cache: s.cache, Directory: s.directory, Lanes: s.lanes, Behind: s.behind,
-		Auth: s.auth, Slow: s.slow.Submit, Clock: deps.Clock,
+		Auth: s.auth, Slow: s.slow.Submit, Voice: sounds, Clock: deps.Clock,
 		VoiceText: string(texts.Encrypt("[语音]")),
 	})...)
 	s.commands = make(map[wire.Command]*row, len(rows))

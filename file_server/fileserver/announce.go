@@ -153,7 +153,7 @@ func (m *msgServers) answered(_ *link.Link, _ uint16, ack *extension.IMFileStore
 		m.metrics.dropped("unknown_command")
 		return
 	}
-	ctx, id, code := context.Background(), ack.GetFileId(), im.Code(ack.GetResultCode())
+	ctx, id, code := m.base, ack.GetFileId(), im.Code(ack.GetResultCode())
 	e, err := m.catalog.Get(ctx, catalog.Shared, id)
 	switch {
 	case err != nil:

@@ -58,7 +58,7 @@ type patientWriter struct {
 }
 
 func (p *patientWriter) Write(b []byte) (int, error) {
-	_ = p.control.SetWriteDeadline(time.Now().Add(stallTimeout)) // always possible on our own server
+	_ = p.control.SetWriteDeadline(time.Now().Add(stallTimeout)) //nolint:forbidigo // the deadline of a socket
 	n, err := p.ResponseWriter.Write(b)
 	p.sent += int64(n)
 	p.err = errors.Join(p.err, err)
@@ -73,7 +73,7 @@ func (p *patientWriter) ReadFrom(r io.Reader) (total int64, err error) {
 		return io.Copy(struct{ io.Writer }{p}, r)
 	}
 	for whole.N > 0 {
-		_ = p.control.SetWriteDeadline(time.Now().Add(stallTimeout)) // as above
+		_ = p.control.SetWriteDeadline(time.Now().Add(stallTimeout)) //nolint:forbidigo // the deadline of a socket
 		piece := &io.LimitedReader{R: whole.R, N: min(pieceSize, whole.N)}
 		n, err := to.ReadFrom(piece)
 		total, p.sent, whole.N = total+n, p.sent+n, whole.N-n

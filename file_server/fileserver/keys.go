@@ -104,7 +104,8 @@ var limitKeys = config.Keys{
 		Help: "How long a file is kept for a receiver who does not fetch it.",
 	},
 	{
-		Name: "SharedExpiry", Kind: config.Duration, Default: "2160h", Min: int64(time.Minute), Max: int64(100 * 365 * 24 * time.Hour),
+		Name: "SharedExpiry", Kind: config.Duration, Default: "2160h", Min: int64(time.Minute),
+		Max:  int64(100 * 365 * 24 * time.Hour),
 		Help: "How long a file of a message is kept after it was sent.",
 	},
 	{

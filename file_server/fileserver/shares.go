@@ -162,7 +162,9 @@ const (
 
 // take holds an upload for a request of its sender. A request that holds it
 // already is interrupted: its connection may be dead without our knowing.
-func (sh *shares) take(ctx context.Context, id string, g share.Grant, interrupt func()) (*blob.Upload, shareNote, error) {
+func (sh *shares) take(
+	ctx context.Context, id string, g share.Grant, interrupt func(),
+) (*blob.Upload, shareNote, error) {
 	ctx, cancel := context.WithTimeout(ctx, holdPatience)
 	defer cancel()
 	for {
@@ -218,7 +220,7 @@ func (sh *shares) letGo(u *blob.Upload) {
 
 // create begins an upload under a grant.
 func (sh *shares) create(g share.Grant, size int64, name, sum string) (*blob.Upload, error) {
-	ctx := context.Background()
+	ctx := sh.server.base
 	if _, err := sh.server.catalog.Get(ctx, catalog.Shared, g.File); !errors.Is(err, blob.ErrNotFound) {
 		return nil, errors.Join(blob.ErrExists, err)
 	}

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"teamtalk/internal/im"
+	"teamtalk/internal/link/linktest"
 	"teamtalk/internal/share"
 	"teamtalk/internal/wire"
 	"teamtalk/pb/extension"
@@ -155,11 +156,7 @@ func hexSum(data []byte) string {
 // eventually waits until something holds.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("never: " + what)
-		}
-	}
+	linktest.Eventually(t, what, holds)
 }
 
 func TestShare(t *testing.T) {
@@ -279,7 +276,7 @@ func TestShareBadInput(t *testing.T) {
 	id, token = w.begin(5, hexSum([]byte("other")))
 	w.want(w.patch(id, token, 0, []byte("these")), 460)
 	w.want(w.do("HEAD", "/files/"+id, token, nil, tusHeader), 404)
-	id, token = w.begin(0, "")
+	id, _ = w.begin(0, "")
 	if m := w.announced(im.OK); m.GetFileId() != id || m.GetFileSize() != 0 {
 		t.Errorf("empty file: %v", m)
 	}

@@ -385,7 +385,7 @@ func newBody(w http.ResponseWriter, r *http.Request) *body {
 
 // Read is io.Reader's; every error but io.EOF is errCut.
 func (b *body) Read(p []byte) (int, error) {
-	_ = b.control.SetReadDeadline(time.Now().Add(stallTimeout)) // always possible on our own server
+	_ = b.control.SetReadDeadline(time.Now().Add(stallTimeout)) //nolint:forbidigo // the deadline of a socket
 	if b.stopped.Load() {
 		return 0, errCut
 	}

@@ -95,7 +95,12 @@ func (s *Server) refusal(c *client, m *message.IMMsgData) (reason string, code i
 	case kind == im.Single && im.UserID(m.GetToSessionId()) == c.user():
 		return "to_oneself", im.Invalid
 	case im.MsgType(m.GetMsgType()).Audio():
-		return "voice", im.Invalid
+		if len(m.GetMsgData()) <= 4 { // a duration without a sound: wire.md §6
+			return "empty", im.Invalid
+		}
+		if len(m.GetMsgData()) > im.MaxVoice {
+			return "too_long", im.TooLarge
+		}
 	case len(m.GetMsgData()) > s.cfg.MaxTextBytes:
 		return "too_long", im.TooLarge
 	case c.ownIDs.Load() && len(m.GetClientMsgId()) > maxClientMsgID:

@@ -22,6 +22,7 @@ type messageStore interface {
 type byID struct {
 	store  messageStore
 	access access
+	voice  VoiceKeeper
 }
 
 func byIDCommands(b *byID) []Command {
@@ -58,6 +59,7 @@ func (b *byID) messages(ctx context.Context, r *Request) (proto.Message, error) 
 		if found, err = b.store.ByIDs(ctx, ref, ids, since); err != nil {
 			return nil, err
 		}
+		b.voice.Fill(ctx, found)
 	}
 	return &message.IMGetMsgByIdRsp{
 		UserId:      proto.Uint32(req.GetUserId()),

@@ -21,6 +21,7 @@ import (
 	"teamtalk/db_proxy/internal/directory"
 	"teamtalk/db_proxy/internal/lane"
 	"teamtalk/db_proxy/internal/store"
+	"teamtalk/db_proxy/internal/voice"
 	"teamtalk/internal/im"
 	"teamtalk/internal/wire"
 )
@@ -87,6 +88,7 @@ func newEnv(t *testing.T) *env {
 		t.Fatal(err)
 	}
 	for _, row := range Queries(QueryDeps{
+		Voice: voice.New("", nil, slog.New(slog.DiscardHandler)),
 		Store: e.store, Cache: redis, Directory: e.directory, Lanes: e.lanes, Behind: written,
 		Auth: verifier, Slow: slowly, Clock: clock,
 	}) {

@@ -24,6 +24,7 @@ type historyStore interface {
 type history struct {
 	store  historyStore
 	access access
+	voice  VoiceKeeper
 }
 
 func historyCommands(h *history) []Command {
@@ -56,6 +57,7 @@ func (h *history) page(ctx context.Context, r *Request) (proto.Message, error) {
 		if err != nil {
 			return nil, err
 		}
+		h.voice.Fill(ctx, found)
 	}
 	return &message.IMGetMsgListRsp{
 		UserId:      proto.Uint32(req.GetUserId()),

@@ -12,6 +12,7 @@ type OperationDeps struct {
 	Groups Groups
 	Mirror MemberMirror
 	Lanes  Lanes
+	Voice  VoiceKeeper
 	Behind DeliveryWriter
 	Log    *slog.Logger
 }
@@ -21,7 +22,7 @@ type OperationDeps struct {
 func Operations(d OperationDeps) []Command {
 	g := &groupOps{store: d.Store, groups: d.Groups, mirror: d.Mirror, lanes: d.Lanes, log: d.Log}
 	return []Command{
-		{ID: wire.MsgData, Reply: wire.MsgData, Operation: sendMessage(d.Lanes, d.Log)},
+		{ID: wire.MsgData, Reply: wire.MsgData, Operation: sendMessage(d.Lanes, d.Voice, d.Log)},
 		{ID: wire.MsgReadAck, Operation: readAck(d.Lanes)},
 		{ID: wire.GroupCreateReq, Reply: wire.GroupCreateRes, Query: g.createGroup},
 		{ID: wire.GroupChangeMemberReq, Reply: wire.GroupChangeMemberRes, Operation: g.changeMembers},

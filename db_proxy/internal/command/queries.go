@@ -74,6 +74,7 @@ type QueryDeps struct {
 	// Slow runs a task where hashing keeps nobody waiting, and reports
 	// whether it will. It never blocks.
 	Slow  func(task func()) bool
+	Voice VoiceKeeper
 	Clock func() time.Time // its hour is that of the night rule
 	// VoiceText stands for voice messages in lists: "[语音]" encrypted with
 	// the configured key; "" is that of the standard key.
@@ -96,9 +97,9 @@ func Queries(d QueryDeps) []Command {
 		pushShieldCommands(&pushShield{store: d.Store}),
 		sessionCommands(&sessions{store: d.Store, access: a, behind: d.Behind, voice: d.VoiceText}),
 		removeSessionCommands(&removeSession{store: d.Store, lanes: d.Lanes, behind: d.Behind}),
-		historyCommands(&history{store: d.Store, access: a}),
-		byIDCommands(&byID{store: d.Store, access: a}),
-		terminalCommands(&terminals{store: d.Store, access: a, behind: d.Behind}),
+		historyCommands(&history{store: d.Store, access: a, voice: d.Voice}),
+		byIDCommands(&byID{store: d.Store, access: a, voice: d.Voice}),
+		terminalCommands(&terminals{store: d.Store, access: a, behind: d.Behind, voice: d.Voice}),
 		latestIDCommands(&latestID{store: d.Store, access: a}),
 		unreadCommands(&unread{store: d.Store, counts: counts, access: a, reads: d.Lanes, voice: d.VoiceText}),
 		groupListCommands(&groupList{store: d.Store}),

@@ -1,11 +1,13 @@
 package command
 
 import (
+	"context"
 	"log/slog"
 
 	"google.golang.org/protobuf/proto"
 
 	"teamtalk/db_proxy/internal/lane"
+	"teamtalk/db_proxy/internal/store"
 	"teamtalk/internal/im"
 	"teamtalk/internal/wire"
 	"teamtalk/pb/basedefine"
@@ -15,6 +17,14 @@ import (
 // Lanes take the operations that change a conversation.
 type Lanes interface {
 	Submit(op lane.Operation) error
+}
+
+// VoiceKeeper keeps the sound of voice messages.
+type VoiceKeeper interface {
+	// Keep calls done with the content of the message, or returns an error.
+	Keep(ctx context.Context, from im.UserID, to uint32, data []byte, done func(content string, err error)) error
+	// Fill puts sounds into a page, as far as they can be had.
+	Fill(ctx context.Context, page []store.Message)
 }
 
 // StoredBefore stands in since_previous_ms of the answer to a message that
@@ -28,7 +38,7 @@ const StoredBefore = ^uint32(0)
 // msg_servers with msg_id 0 and the im.Code in since_previous_ms; to an
 // original with msg_id 0 in a single chat, and not at all in a group, as the
 // original does.
-func sendMessage(lanes Lanes, log *slog.Logger) Operation {
+func sendMessage(lanes Lanes, voice VoiceKeeper, log *slog.Logger) Operation {
 	return func(r *Request) error {
 		m := new(message.IMMsgData)
 		if err := proto.Unmarshal(r.Body, m); err != nil {
@@ -48,11 +58,22 @@ func sendMessage(lanes Lanes, log *slog.Logger) Operation {
 			}
 			answerSend(r, m, sent)
 		}
-		if err := lanes.Submit(send); err != nil {
-			refuseSend(r, m, err)
-			return err
+		if !send.Type.Audio() {
+			err = lanes.Submit(send)
+		} else {
+			err = voice.Keep(context.Background(), send.From, m.GetToSessionId(), m.GetMsgData(), func(content string, err error) {
+				if send.Content = content; err == nil {
+					err = lanes.Submit(send)
+				}
+				if err != nil {
+					send.Done(lane.Sent{}, err)
+				}
+			})
 		}
-		return nil
+		if err != nil {
+			refuseSend(r, m, err)
+		}
+		return err
 	}
 }
 
@@ -73,9 +94,7 @@ func parseSend(m *message.IMMsgData) (*lane.Send, error) {
 		return nil, im.Errorf(im.Invalid, "message to oneself")
 	case len(send.Content) == 0:
 		return nil, im.Errorf(im.Invalid, "empty message")
-	case send.Type.Audio():
-		return nil, im.Errorf(im.Invalid, "voice messages are not stored yet")
-	case len(send.Content) > im.MaxText:
+	case !send.Type.Audio() && len(send.Content) > im.MaxText:
 		return nil, im.Errorf(im.TooLarge, "message of %d bytes", len(send.Content))
 	}
 	if op := m.GetOperationId(); len(op) == len(send.Op) {

@@ -39,6 +39,7 @@ type terminals struct {
 	store  terminalStore
 	access access
 	behind deliverySettler
+	voice  VoiceKeeper
 }
 
 func terminalCommands(t *terminals) []Command {
@@ -116,6 +117,7 @@ func (t *terminals) page(ctx context.Context, r *Request) (proto.Message, error)
 	}
 	found = slices.DeleteFunc(found, func(m store.Message) bool { return m.ID <= after })
 	slices.Reverse(found)
+	t.voice.Fill(ctx, found)
 	page := messageInfos(found)
 	res.MsgList = page
 	if n := len(page); n > 0 && n < len(found) {

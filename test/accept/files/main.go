@@ -96,7 +96,7 @@ func (r *run) row(what, wanted, seen string, ok bool) {
 	if !ok {
 		verdict, r.failed = "FAILED", true
 	}
-	fmt.Printf("%-62s %-24s %-34s %s\n", what, wanted, seen, verdict)
+	_, _ = fmt.Fprintf(os.Stdout, "%-62s %-24s %-34s %s\n", what, wanted, seen, verdict)
 }
 
 // content makes a file of random bytes.
@@ -174,7 +174,8 @@ func (r *run) pid() (int, error) {
 
 // kill ends the file_server without a warning, and starts it again.
 func (r *run) kill(ctx context.Context) error {
-	out, err := exec.CommandContext(ctx, "./build.sh", "cluster", "restart", "--dir", r.dir, "--name", "file_server_1").CombinedOutput()
+	out, err := exec.CommandContext(ctx, "./build.sh", "cluster", "restart",
+		"--dir", r.dir, "--name", "file_server_1").CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("restart of the file_server: %w: %s", err, out)
 	}

@@ -29,7 +29,7 @@ func (r *run) cuts(ctx context.Context, file *os.File, sum string) error {
 	killed := make(chan error, 1)
 	go func() {
 		for r.proxy.up.Load() < r.size/3 {
-			time.Sleep(time.Millisecond)
+			time.Sleep(time.Millisecond) //nolint:forbidigo // waits for bytes to pass
 		}
 		killed <- r.kill(ctx)
 	}()
@@ -92,9 +92,9 @@ func (r *run) kills(ctx context.Context, _ *os.File, _ string) error {
 			ended <- err
 		}()
 		for r.proxy.up.Load() < smallSize {
-			time.Sleep(100 * time.Microsecond)
+			time.Sleep(100 * time.Microsecond) //nolint:forbidigo // waits for bytes to pass
 		}
-		time.Sleep(time.Duration(rand.IntN(20)) * time.Millisecond)
+		time.Sleep(time.Duration(rand.IntN(20)) * time.Millisecond) //nolint:forbidigo // a random moment
 		if err := r.kill(ctx); err != nil {
 			return err
 		}

@@ -36,7 +36,8 @@ func (b *bar) set(done, total int64) {
 		return
 	}
 	if b.shown == nil {
-		b.shown = progressbar.NewOptions64(total, progressbar.OptionSetWriter(b.out), progressbar.OptionSetDescription(b.name),
+		b.shown = progressbar.NewOptions64(total,
+			progressbar.OptionSetWriter(b.out), progressbar.OptionSetDescription(b.name),
 			progressbar.OptionShowBytes(true), progressbar.OptionUseIECUnits(true), progressbar.OptionFullWidth(),
 			progressbar.OptionThrottle(throttle), progressbar.OptionSetPredictTime(true))
 	}

@@ -107,7 +107,8 @@ func send(cmd *cobra.Command, f *flags, path string) error {
 	}
 	defer l.close()
 	bar := newBar(cmd.ErrOrStderr(), f.quiet, filepath.Base(path), info.Size())
-	sent, err := Send(cmd.Context(), f.options.User, conv, path, transfer.Options{Access: l.access(conv, false), Progress: bar.set})
+	sent, err := Send(cmd.Context(), f.options.User, conv, path,
+		transfer.Options{Access: l.access(conv, false), Progress: bar.set})
 	bar.end(err)
 	if err != nil {
 		return err

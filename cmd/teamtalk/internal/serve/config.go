@@ -93,6 +93,14 @@ func (c *Config) complete() error {
 	return nil
 }
 
+// filesHost is where this machine reaches what listens for clients.
+func (c *Config) filesHost() string {
+	if ip := net.ParseIP(c.Listen); ip != nil && ip.IsUnspecified() {
+		return loopback
+	}
+	return c.Listen
+}
+
 // beyondLoopback reports whether other machines can connect.
 func (c *Config) beyondLoopback() bool {
 	ip := net.ParseIP(c.Listen)
@@ -161,6 +169,7 @@ func (c *Config) dbProxy(cachePassword string) *text {
 	t.set("ListenPort", c.port(dbProxy))
 	t.set("aesKey", textKey)
 	t.set("StoreDriver", "sqlite")
+	t.set("MsfsSite", "http://"+join(c.filesHost(), c.port(images)))
 	t.set("KeepLegacyPasswords", 0) // no original runs beside
 	pools := []string{"unread", "group_set", "token", "sync", "group_member"}
 	t.set("CacheInstances", strings.Join(pools, ","))
