@@ -61,20 +61,26 @@ func sendMessage(lanes Lanes, voice VoiceKeeper, log *slog.Logger) Operation {
 		if !send.Type.Audio() {
 			err = lanes.Submit(send)
 		} else {
-			err = voice.Keep(context.Background(), send.From, m.GetToSessionId(), m.GetMsgData(), func(content string, err error) {
-				if send.Content = content; err == nil {
-					err = lanes.Submit(send)
-				}
-				if err != nil {
-					send.Done(lane.Sent{}, err)
-				}
-			})
+			err = sendVoice(lanes, voice, send, m)
 		}
 		if err != nil {
 			refuseSend(r, m, err)
 		}
 		return err
 	}
+}
+
+// sendVoice stores a voice message once its sound is kept.
+func sendVoice(lanes Lanes, voice VoiceKeeper, send *lane.Send, m *message.IMMsgData) error {
+	ctx := context.Background() //nolint:forbidigo // it outlives the request; Keep bounds it
+	return voice.Keep(ctx, send.From, m.GetToSessionId(), m.GetMsgData(), func(content string, err error) {
+		if send.Content = content; err == nil {
+			err = lanes.Submit(send)
+		}
+		if err != nil {
+			send.Done(lane.Sent{}, err)
+		}
+	})
 }
 
 // parseSend checks what needs no look-up. The sender was set by the

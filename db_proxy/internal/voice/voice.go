@@ -59,7 +59,9 @@ func New(site string, s Store, log *slog.Logger) *Keeper {
 
 // Keep stores the sound of a voice message in the background and calls done
 // with the content of its message. An error at once: done is not called.
-func (k *Keeper) Keep(ctx context.Context, from im.UserID, to uint32, data []byte, done func(content string, err error)) error {
+func (k *Keeper) Keep(
+	ctx context.Context, from im.UserID, to uint32, data []byte, done func(content string, err error),
+) error {
 	switch {
 	case k.site == "":
 		return im.Errorf(im.Unavailable, "voice message without MsfsSite")
