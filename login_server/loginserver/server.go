@@ -167,6 +167,13 @@ func (s *Server) Ready() error {
 	}
 }
 
+// Servers returns how many msg_servers have announced themselves. Clients that
+// ask while there are none are turned away.
+func (s *Server) Servers() int {
+	servers, _ := s.table.Totals()
+	return servers
+}
+
 // pick chooses a msg_server and counts the answer.
 func (s *Server) pick(way *ways) (balance.Info, balance.Result) {
 	info, result := s.table.Pick(s.clock())

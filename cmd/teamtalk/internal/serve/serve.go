@@ -174,12 +174,21 @@ func (s *server) startAll(ctx context.Context) (demo bool, err error) {
 		return false, err
 	}
 	// Started last and stopped first: it sends clients here.
+	var logins *loginserver.Server
 	err = startRole(ctx, s, "login_server", r.login, func(o *obs.Obs) (role, error) {
-		return loginserver.New(r.login, loginserver.Deps{Log: o.Log, Reg: o.Reg, Clock: o.Clock})
+		s, err := loginserver.New(r.login, loginserver.Deps{Log: o.Log, Reg: o.Reg, Clock: o.Clock})
+		logins = s
+		return s, err
 	})
 	if err != nil {
 		return false, err
 	}
+	s.ready = append(s.ready, func() error {
+		if logins.Servers() == 0 {
+			return errors.New("login_server: no msg_server yet")
+		}
+		return nil
+	})
 	if err := s.waitReady(ctx); err != nil {
 		return false, err
 	}
