@@ -2,8 +2,10 @@ package lane
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -291,10 +293,22 @@ func TestAnyCallTimesOut(t *testing.T) {
 	}
 }
 
+// fewer makes rapid run fewer stories than its hundred, each of which has a
+// database of its own; the flag decides where it is given.
+func fewer(t *testing.T, stories int) {
+	t.Helper()
+	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
+		if err := flag.Set(f.Name, strconv.Itoa(stories)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestAnyStory lets two owners, who know nothing of each other, do anything in
 // any order, while calls fail now and then.
 func TestAnyStory(t *testing.T) {
 	t.Parallel()
+	fewer(t, 20)
 	points := []string{"commit", "commit:done", "last_messages", "find_operations", "reserve_ids", "reserve_ids:done", "return_ids", "unread_of"}
 	rapid.Check(t, func(rt *rapid.T) {
 		s := newStory(t, rt)
