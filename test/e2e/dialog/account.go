@@ -13,6 +13,7 @@ import (
 	"teamtalk/pb/basedefine"
 	"teamtalk/pb/buddy"
 	"teamtalk/pb/extension"
+	"teamtalk/pb/file"
 	"teamtalk/pb/login"
 	"teamtalk/pb/message"
 	"teamtalk/pb/switchservice"
@@ -110,6 +111,11 @@ var accountVerbs = map[string]verb{
 		_, err = t.send(wire.DepartmentsReq, m, wire.DepartmentsRes, "")
 		return err
 	},
+
+	// files: those that wait off-line.
+	"files": simple(wire.FileHasOfflineReq, wire.FileHasOfflineRes, func(t *terminal) proto.Message {
+		return &file.IMFileHasOfflineReq{UserId: t.meID()}
+	}),
 
 	// info USER...
 	"info": func(p *Player, t *terminal, args []word) error {
@@ -279,6 +285,13 @@ var accountDecoders = map[wire.Command]decoder{
 			}
 		}
 		return []event{say("departments", m.GetLatestUpdateTime(), strings.Join(ours, " "))}
+	}),
+	wire.FileHasOfflineRes: answer(func(p *Player, _ *terminal, _ *request, m *file.IMFileHasOfflineRsp) []event {
+		all := []any{"files"}
+		for _, f := range m.GetOfflineFileList() {
+			all = append(all, p.userName(f.GetFromUserId()), f.GetFileName(), f.GetFileSize())
+		}
+		return []event{say(all...)}
 	}),
 	wire.UserInfoRes: answer(func(p *Player, _ *terminal, _ *request, m *buddy.IMUsersInfoRsp) []event {
 		var all []event
