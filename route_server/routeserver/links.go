@@ -5,6 +5,7 @@ import (
 
 	"teamtalk/internal/link"
 	"teamtalk/internal/wire"
+	"teamtalk/route_server/internal/envelope"
 	"teamtalk/route_server/internal/presence"
 )
 
@@ -60,11 +61,16 @@ func (s *Server) LinkPDU(l *link.Link, pdu wire.PDU) {
 	handle(l, pdu)
 }
 
-// others sends one PDU to every link but one.
+// others sends one PDU to every link but one, to originals as they know it.
 func (s *Server) others(from *link.Link, command wire.Command, body []byte) {
+	known := envelope.Original(body)
 	for _, l := range s.links.Load().all {
-		if l != from {
+		switch {
+		case l == from:
+		case l.Has(link.CapRelay):
 			s.sent(l.SendPDU(command, 0, body))
+		default:
+			s.sent(l.SendPDU(command, 0, known))
 		}
 	}
 }

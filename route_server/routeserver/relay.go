@@ -58,7 +58,7 @@ func (s *Server) relay(from *link.Link, pdu wire.PDU) {
 				s.sent(l.SendPDU(wire.Relay, 0, pdu.Body))
 			}
 		case original(w.relay.Command):
-			s.sent(l.SendPDU(w.relay.Command, 0, w.relay.Body))
+			s.sent(l.SendPDU(w.relay.Command, 0, envelope.Original(w.relay.Body)))
 		}
 	}
 }

@@ -157,13 +157,30 @@ func (r *Relay) AppendTo(dst []byte, targets []uint32) []byte {
 // which is of use to its sender only. It returns b itself where there is
 // none, as is usual, and an error where b is no protobuf message.
 func WithoutAttach(b []byte) ([]byte, error) {
+	return without(b, func(number protowire.Number) bool { return number == fieldAttach })
+}
+
+// firstOwn is the number from which on fields are ours. Source: docs/protocol.md.
+const firstOwn = 100
+
+// Original returns a body as the original servers know it, without fields of
+// ours; b itself where there are none, or where it is no protobuf message.
+func Original(b []byte) []byte {
+	known, err := without(b, func(number protowire.Number) bool { return number >= firstOwn })
+	if err != nil {
+		return b
+	}
+	return known
+}
+
+func without(b []byte, drop func(protowire.Number) bool) ([]byte, error) {
 	var keep segments
 	for off := 0; off < len(b); {
 		number, _, n := protowire.ConsumeField(b[off:])
 		if n < 0 {
 			return nil, errMalformed
 		}
-		if number != fieldAttach {
+		if !drop(number) {
 			keep.add(b, off, off+n)
 		}
 		off += n

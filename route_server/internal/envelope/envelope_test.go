@@ -13,6 +13,7 @@ import (
 	"teamtalk/pb/basedefine"
 	"teamtalk/pb/extension"
 	"teamtalk/pb/message"
+	"teamtalk/pb/server"
 )
 
 func marshal(t interface{ Fatal(...any) }, m proto.Message) []byte {
@@ -162,6 +163,26 @@ func TestWithoutAttach(t *testing.T) {
 	}
 	if got, err := WithoutAttach(nil); err != nil || len(got) != 0 {
 		t.Errorf("WithoutAttach of nothing = %x, %v", got, err)
+	}
+}
+
+func TestOriginal(t *testing.T) {
+	t.Parallel()
+	clean := marshal(t, &server.IMServerKickUser{
+		UserId: proto.Uint32(7), ClientType: basedefine.ClientType_CLIENT_TYPE_MAC.Enum(), Reason: proto.Uint32(1),
+	})
+	if got := Original(clean); &got[0] != &clean[0] || len(got) != len(clean) {
+		t.Error("a body without fields of ours is copied")
+	}
+	ours := marshal(t, &server.IMServerKickUser{
+		UserId: proto.Uint32(7), ClientType: basedefine.ClientType_CLIENT_TYPE_MAC.Enum(), Reason: proto.Uint32(1),
+		LoginMs: proto.Uint64(1), ServerId: proto.String("s"),
+	})
+	if got := Original(ours); !bytes.Equal(got, clean) {
+		t.Errorf("Original = %x, want %x", got, clean)
+	}
+	if got := Original([]byte{0xff}); !bytes.Equal(got, []byte{0xff}) {
+		t.Errorf("what is no protobuf message becomes %x", got)
 	}
 }
 
