@@ -188,8 +188,8 @@ func (id OperationID) Compare(other OperationID) int {
 
 // Limits of content. Source: defects.md A10, flows.md §9.
 const (
-	MaxText     = 4096 // bytes of Base64 in one text message
+	MaxText     = 4096      // bytes of Base64 in one text message
 	MaxVoice    = 384 << 10 // bytes of a voice message; a minute of Speex has far less
-	MaxHistory  = 100  // messages in one page of history
-	MaxSessions = 100  // sessions in one answer to 0201
+	MaxHistory  = 100       // messages in one page of history
+	MaxSessions = 100       // sessions in one answer to 0201
 )
