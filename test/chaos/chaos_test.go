@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -81,11 +82,13 @@ func TestChaos(t *testing.T) { //nolint:paralleltest // a whole cluster at a tim
 	}
 }
 
+var withOverload = flag.Bool("overload", false, "run TestOverload, too") //nolint:gochecknoglobals // a flag
+
 // TestOverload offers five times what a throttled MariaDB can take, for a
 // moment.
 func TestOverload(t *testing.T) { //nolint:paralleltest // a whole cluster at a time
-	if testing.Short() {
-		t.Skip("takes a minute")
+	if !*withOverload {
+		t.Skip("takes minutes: give -overload, or use build.sh accept overload")
 	}
 	bin := t.TempDir()
 	if err := cluster.Build(bin, false); err != nil {
