@@ -11,8 +11,6 @@ import (
 	"teamtalk/client"
 	"teamtalk/client/transfer"
 	"teamtalk/cmd/teamtalk/internal/files"
-	"teamtalk/internal/im"
-	"teamtalk/internal/share"
 )
 
 // What the user asks for, and what becomes of it.
@@ -193,22 +191,10 @@ func (l *Link) access(e DoFile) transfer.Access {
 
 // newestFile finds the last file of a conversation.
 func (l *Link) newestFile(ctx context.Context, k Key) (string, error) {
-	c := l.session.Client()
-	if c == nil {
-		return "", client.ErrOffline
+	if c := l.session.Client(); c != nil {
+		return transfer.Newest(ctx, c, k.Kind, k.ID)
 	}
-	ctx, cancel := context.WithTimeout(ctx, requestPatience)
-	defer cancel()
-	page, err := c.History(ctx, k.Kind, k.ID, 0, im.MaxHistory)
-	if err != nil {
-		return "", err
-	}
-	for i := range page {
-		if id, _, ok := share.ParseText(page[i].Text()); ok {
-			return id, nil
-		}
-	}
-	return "", errors.New("no file among the newest messages")
+	return "", client.ErrOffline
 }
 
 // progressEvery is how often the view is told how far a transfer is.

@@ -1,8 +1,6 @@
 package files
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,8 +12,6 @@ import (
 	"teamtalk/client/transfer"
 	"teamtalk/cmd/teamtalk/internal/exit"
 	"teamtalk/cmd/teamtalk/internal/password"
-	"teamtalk/internal/im"
-	"teamtalk/internal/share"
 )
 
 // defaultLogin is where "teamtalk serve" answers.
@@ -150,7 +146,7 @@ func get(cmd *cobra.Command, f *flags, id, out string) error {
 	}
 	defer l.close()
 	if id == "" {
-		if id, err = newest(cmd.Context(), l, conv); err != nil {
+		if id, err = l.newest(cmd.Context(), conv); err != nil {
 			return err
 		}
 	}
@@ -163,26 +159,6 @@ func get(cmd *cobra.Command, f *flags, id, out string) error {
 	}
 	_, _ = fmt.Fprintf(cmd.OutOrStdout(), "got\t%s\n", path)
 	return nil
-}
-
-// newest finds the last file of a conversation.
-func newest(ctx context.Context, l *line, conv Conversation) (string, error) {
-	c, err := l.connect(ctx)
-	if err != nil {
-		return "", err
-	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	page, err := c.History(ctx, conv.Kind, conv.Session, 0, im.MaxHistory)
-	if err != nil {
-		return "", err
-	}
-	for i := range page {
-		if id, _, ok := share.ParseText(page[i].Text()); ok {
-			return id, nil
-		}
-	}
-	return "", errors.New("no file among the newest messages")
 }
 
 // patience is for answers of the msg_server.

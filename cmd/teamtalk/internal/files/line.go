@@ -81,6 +81,15 @@ func (l *line) access(conv Conversation, download bool) transfer.Access {
 	}
 }
 
+// newest finds the last file of a conversation.
+func (l *line) newest(ctx context.Context, conv Conversation) (string, error) {
+	c, err := l.connect(ctx)
+	if err != nil {
+		return "", err
+	}
+	return transfer.Newest(ctx, c, conv.Kind, conv.Session)
+}
+
 // ready waits a little for the message of a file that is complete; 0 if it is
 // not stored yet. It will be: that is the servers' affair now.
 func (l *line) ready(ctx context.Context, id string) uint32 {
