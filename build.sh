@@ -27,6 +27,8 @@ usage() {
                            only compare what clients logged with what SQL holds
 ./build.sh accept NAME     the full sizes of an acceptance run; test/accept has the names. BASE=PORT
                            and DIR=FOLDER in the environment say where
+./build.sh accept defects [-v] [ID…]
+                           put the original's defects back one at a time: a test must notice each
 ./build.sh fuzz [SECONDS]  the fuzz targets, 60 seconds each
 TEXT
 }
