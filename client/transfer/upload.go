@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"sync"
 )
 
 // Upload is a file to be sent. ID and Sum are filled in as they become known;
@@ -156,7 +157,8 @@ func (a *attempts) offset(ctx context.Context, u *Upload) (at int64, msg uint32,
 func (a *attempts) append(ctx context.Context, u *Upload, at int64) error {
 	ctx, stop := a.watch(ctx)
 	defer stop()
-	body := &reader{ctx: ctx, from: io.NewSectionReader(u.File, at, u.Size-at), at: at, told: a.moved}
+	body := &body{reader: reader{ctx: ctx, from: io.NewSectionReader(u.File, at, u.Size-at)}, at: at, told: a.moved}
+	defer body.Close() //nolint:errcheck // nil
 	r, err := http.NewRequestWithContext(ctx, http.MethodPatch, a.access.URL+u.ID, body)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
@@ -188,22 +190,48 @@ func drain(res *http.Response) {
 	_ = res.Body.Close()
 }
 
-// reader reads until ctx ends, and tells how far it is.
+// reader reads until ctx ends.
 type reader struct {
 	ctx  context.Context //nolint:containedctx // io.Reader has no room for one
 	from io.Reader
-	at   int64
-	told func(int64)
 }
 
 func (r *reader) Read(p []byte) (int, error) {
 	if err := r.ctx.Err(); err != nil {
 		return 0, err
 	}
-	n, err := r.from.Read(p)
-	r.at += int64(n)
-	if r.told != nil && n > 0 {
-		r.told(r.at)
+	return r.from.Read(p)
+}
+
+// body is that of a request, and tells how far it is. HTTP may still read it
+// after the answer has come; after Close nothing is read or told.
+type body struct {
+	reader
+	told func(int64)
+
+	mu     sync.Mutex // guards the fields below, and told
+	at     int64
+	closed bool
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return 0, os.ErrClosed
+	}
+	n, err := b.reader.Read(p)
+	b.at += int64(n)
+	if n > 0 {
+		b.told(b.at)
 	}
 	return n, err
+}
+
+// Close is io.Closer's; nil, any number of times.
+func (b *body) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	return nil
 }

@@ -1,0 +1,333 @@
+package transfer_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"teamtalk/client"
+	"teamtalk/client/transfer"
+	"teamtalk/file_server/fileserver"
+	"teamtalk/internal/im"
+	"teamtalk/internal/link/linktest"
+	"teamtalk/internal/share"
+)
+
+const (
+	alice, bob = 1, 2
+	secret     = "a secret of the tests"
+)
+
+// world is a real file_server; the tests sign tokens in place of a msg_server.
+type world struct {
+	t     *testing.T
+	url   string
+	later atomic.Int64 // how far the clock is ahead, in nanoseconds
+	asked atomic.Int64 // tokens
+}
+
+func start(t *testing.T, lines ...string) *world {
+	t.Helper()
+	port := func() string {
+		_, p, err := net.SplitHostPort(linktest.FreeAddr(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	w := &world{t: t}
+	httpPort := port()
+	w.url = "http://127.0.0.1:" + httpPort + "/files/"
+	cfg, err := fileserver.ParseConfig(strings.NewReader(strings.Join(append([]string{
+		"FileServerIp=127.0.0.1", "ClientListenIP=127.0.0.1", "ClientListenPort=" + port(), "MsgServerListenIP=127.0.0.1",
+		"MsgServerListenPort=" + port(), "HttpListenIP=127.0.0.1", "HttpListenPort=" + httpPort, "FileTokenSecret=" + secret,
+		"MinFree=0", "DataDir=" + filepath.Join(t.TempDir(), "files"),
+	}, lines...), "\n")), "test.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := fileserver.New(t.Context(), cfg, fileserver.Deps{
+		Log: slog.New(slog.DiscardHandler), Reg: prometheus.NewRegistry(), Clock: w.now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := server.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() { cancel(); running.Wait() })
+	return w
+}
+
+func (w *world) now() time.Time { return time.Now().Add(time.Duration(w.later.Load())) }
+
+// access gives a user of the conversation of alice and bob what he asks for.
+func (w *world) access(user im.UserID, right share.Right) transfer.Access {
+	return func(_ context.Context, id string) (client.FileAccess, error) {
+		w.asked.Add(1)
+		if id == "" {
+			id = share.NewID("abcdefgh")
+		}
+		token, _, err := share.NewSigner([]byte(secret), w.now).
+			Sign(share.Grant{Right: right, File: id, User: user, Conv: im.SingleOf(alice, bob)})
+		return client.FileAccess{ID: id, URL: w.url, Token: token}, err
+	}
+}
+
+func (w *world) up() transfer.Options   { return transfer.Options{Access: w.access(alice, share.Upload)} }
+func (w *world) down() transfer.Options { return transfer.Options{Access: w.access(bob, share.Download)} }
+
+// file makes a file to be sent, and an upload of it.
+func file(t *testing.T, size int) ([]byte, *transfer.Upload) {
+	t.Helper()
+	data := make([]byte, size)
+	_, _ = rand.NewChaCha8([32]byte{byte(size)}).Read(data)
+	path := filepath.Join(t.TempDir(), "a b.bin")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	return data, &transfer.Upload{File: f, Name: "a b.bin", Size: int64(size)}
+}
+
+// sent sends a file, which must succeed, and returns its content and id.
+func (w *world) sent(size int) ([]byte, string) {
+	w.t.Helper()
+	data, u := file(w.t, size)
+	if _, err := transfer.Send(w.t.Context(), u, w.up()); err != nil {
+		w.t.Fatal(err)
+	}
+	return data, u.ID
+}
+
+// wantFile compares a file, which is the only one in its folder.
+func wantFile(t *testing.T, path string, want []byte) {
+	t.Helper()
+	got, err := os.ReadFile(path)
+	if err != nil || !bytes.Equal(got, want) {
+		t.Fatalf("%s: %d bytes, %v; want %d", path, len(got), err, len(want))
+	}
+	if entries, err := os.ReadDir(filepath.Dir(path)); err != nil || len(entries) != 1 {
+		t.Errorf("the folder has %v, %v", entries, err)
+	}
+}
+
+// wire is a network that is cut: each connection ends after a random number of
+// bytes of either direction, as long as there are cuts left.
+type wire struct {
+	mu     sync.Mutex // guards the fields below
+	random *rand.Rand
+	most   int // bytes between cuts
+	cuts   int
+	moved  int64
+}
+
+// done returns how many cuts are left, and how many bytes were moved.
+func (w *wire) done() (cuts int, moved int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.cuts, w.moved
+}
+
+func (w *wire) client() *http.Client {
+	return &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := new(net.Dialer).DialContext(ctx, network, addr)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return &cutConn{Conn: c, wire: w, left: 1000 + w.random.IntN(w.most)}, err
+	}}}
+}
+
+type cutConn struct {
+	net.Conn
+	wire *wire
+	left int // guarded by wire.mu
+}
+
+// take allows n bytes, or fewer; after those the connection ends.
+func (c *cutConn) take(n int) (allowed int) {
+	c.wire.mu.Lock()
+	defer c.wire.mu.Unlock()
+	if c.left < n && c.wire.cuts > 0 {
+		c.wire.cuts--
+		n = c.left
+	}
+	c.left -= n
+	c.wire.moved += int64(n)
+	return n
+}
+
+var errCut = errors.New("cut")
+
+func (c *cutConn) Write(p []byte) (int, error) {
+	if n := c.take(len(p)); n < len(p) {
+		n, _ = c.Conn.Write(p[:n])
+		return n, errors.Join(errCut, c.Close())
+	}
+	return c.Conn.Write(p)
+}
+
+func (c *cutConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if allowed := c.take(n); allowed < n {
+		return allowed, errors.Join(errCut, c.Close())
+	}
+	return n, err
+}
+
+// Both directions go on after cuts at random places, without much being sent
+// twice, and with one token.
+func TestCuts(t *testing.T) {
+	t.Parallel()
+	const size, cuts = 6 << 20, 8
+	w := start(t)
+	data, u := file(t, size)
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	network := &wire{random: rand.New(rand.NewPCG(seed, 1)), most: size / cuts, cuts: cuts}
+	o := w.up()
+	o.HTTP = network.client()
+	known := 0
+	u.Known = func(id, sum string) error {
+		known++
+		if want := sha256.Sum256(data); !share.ValidID(id) || sum != hex.EncodeToString(want[:]) {
+			t.Errorf("known are %q and %q", id, sum)
+		}
+		return nil
+	}
+	if _, err := transfer.Send(t.Context(), u, o); err != nil {
+		t.Fatal(err)
+	}
+	// What was written before a cut may not have been read: at most a few buffers.
+	if left, moved := network.done(); left != 0 || moved > size+cuts*(512<<10) || known != 1 || w.asked.Load() != 1 {
+		t.Errorf("up: %d cuts left, %d bytes of %d, known %d times, %d tokens", left, moved, size, known, w.asked.Load())
+	}
+
+	dir := t.TempDir()
+	network = &wire{random: rand.New(rand.NewPCG(seed, 2)), most: size / cuts, cuts: cuts}
+	o = w.down()
+	o.HTTP = network.client()
+	o.Progress = func(done, _ int64) {
+		if _, err := os.Lstat(filepath.Join(dir, "a b.bin")); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the file has its name after %d bytes: %v", done, err)
+		}
+	}
+	path, err := transfer.Fetch(t.Context(), transfer.Download{ID: u.ID, Path: dir}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantFile(t, path, data)
+	if left, moved := network.done(); left != 0 || moved > size+cuts*(64<<10) || w.asked.Load() != 2 {
+		t.Errorf("down: %d cuts left, %d bytes of %d, %d tokens", left, moved, size, w.asked.Load()-1)
+	}
+}
+
+// A transfer that was stopped is taken up by another process, which knows what
+// the first one kept.
+func TestPauseAndResume(t *testing.T) {
+	t.Parallel()
+	const size = 4 << 20
+	w := start(t)
+	data, u := file(t, size)
+	stopAt := func(o transfer.Options, at int64) (context.Context, transfer.Options) {
+		ctx, cancel := context.WithCancel(t.Context())
+		t.Cleanup(cancel)
+		o.Progress = func(done, _ int64) {
+			if done >= at {
+				cancel()
+			}
+		}
+		return ctx, o
+	}
+	ctx, o := stopAt(w.up(), size/2)
+	if _, err := transfer.Send(ctx, u, o); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	var from int64 = -1
+	began := func(o transfer.Options) transfer.Options {
+		from = -1
+		o.Progress = func(done, _ int64) {
+			if from < 0 {
+				from = done
+			}
+		}
+		return o
+	}
+	again := &transfer.Upload{File: u.File, Name: u.Name, Size: size, ID: u.ID, Sum: u.Sum}
+	if _, err := transfer.Send(t.Context(), again, began(w.up())); err != nil || again.ID != u.ID || from < 0 {
+		t.Fatalf("goes on at %d: %v", from, err)
+	}
+
+	dir := t.TempDir()
+	d := transfer.Download{ID: u.ID, Path: filepath.Join(dir, "mine")}
+	ctx, o = stopAt(w.down(), size/2)
+	if _, err := transfer.Fetch(ctx, d, o); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(d.Path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("half a file has its name: %v", err)
+	}
+	if path, err := transfer.Fetch(t.Context(), d, began(w.down())); err != nil || path != d.Path || from < size/2 {
+		t.Fatalf("%s goes on at %d: %v", path, from, err)
+	}
+	wantFile(t, d.Path, data)
+}
+
+// A token that is over is replaced, in the middle, too.
+func TestTokenRenewed(t *testing.T) {
+	t.Parallel()
+	const size = 2 << 20
+	w := start(t)
+	data, u := file(t, size)
+	for _, way := range []struct {
+		name string
+		run  func(o transfer.Options) error
+		o    transfer.Options
+	}{
+		{"up", func(o transfer.Options) error { _, err := transfer.Send(t.Context(), u, o); return err }, w.up()},
+		{"down", func(o transfer.Options) error {
+			path, err := transfer.Fetch(t.Context(), transfer.Download{ID: u.ID, Path: t.TempDir()}, o)
+			if err == nil {
+				wantFile(t, path, data)
+			}
+			return err
+		}, w.down()},
+	} {
+		w.asked.Store(0)
+		network := &wire{random: rand.New(rand.NewPCG(1, 1)), most: size / 2, cuts: 1}
+		way.o.HTTP = network.client()
+		late := sync.OnceFunc(func() { w.later.Add(int64(share.TokenFor + time.Minute)) })
+		way.o.Progress = func(done, _ int64) {
+			if done > 0 {
+				late()
+			}
+		}
+		if err := way.run(way.o); err != nil || w.asked.Load() != 2 {
+			t.Errorf("%s: %v with %d tokens", way.name, err, w.asked.Load())
+		}
+	}
+}
