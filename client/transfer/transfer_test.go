@@ -94,8 +94,10 @@ func (w *world) access(user im.UserID, right share.Right) transfer.Access {
 	}
 }
 
-func (w *world) up() transfer.Options   { return transfer.Options{Access: w.access(alice, share.Upload)} }
-func (w *world) down() transfer.Options { return transfer.Options{Access: w.access(bob, share.Download)} }
+func (w *world) up() transfer.Options { return transfer.Options{Access: w.access(alice, share.Upload)} }
+func (w *world) down() transfer.Options {
+	return transfer.Options{Access: w.access(bob, share.Download)}
+}
 
 // file makes a file to be sent, and an upload of it.
 func file(t *testing.T, size int) ([]byte, *transfer.Upload) {
