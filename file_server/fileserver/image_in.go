@@ -169,6 +169,16 @@ func (f *httpFront) keep(ctx context.Context, u *blob.Upload, id, ext, box strin
 	if err != nil {
 		return "", err
 	}
+	if media != "" {
+		clean, err := f.server.stripped(u)
+		if err != nil {
+			return "", spaceCode(err)
+		}
+		if clean != nil {
+			defer func() { err = errors.Join(err, clean.Discard()) }()
+			u = clean
+		}
+	}
 	hash, err := u.Commit(ctx)
 	if err != nil {
 		return "", spaceCode(err)

@@ -133,6 +133,11 @@ var limitKeys = config.Keys{
 		Help: "Largest image that is taken, in pixels; one at a time is made smaller.",
 	},
 	{
+		Name: "StripExif", Kind: config.Bool, Default: "0",
+		Help: "1 removes from images what they say of the place, the time, the camera and the people (EXIF, XMP, IPTC, " +
+			"comments, previews), also from images sent as files of messages; their pixels stay as they are.",
+	},
+	{
 		Name: "ImageSizes", Kind: config.List, Default: "32x32,64x64,100x100,120x120,150x150,200x200,240x240,310x310,480x480",
 		Help: "Sizes in which images are offered, WIDTHxHEIGHT, as NAME_100x100.jpg; for others the image itself is served.",
 	},
@@ -170,6 +175,7 @@ type Config struct {
 	MaxTasksPerUser int
 	MaxImageBytes   int64
 	MaxImagePixels  int
+	StripExif       bool
 	ImageSizes      []image.Size
 	CollectEvery    time.Duration
 }
@@ -213,6 +219,7 @@ func bind(f *config.File) (Config, error) {
 		MaxTasksPerUser: f.Int("MaxTasksPerUser"),
 		MaxImageBytes:   int64(f.Int("MaxImageBytes")),
 		MaxImagePixels:  f.Int("MaxImagePixels"),
+		StripExif:       f.Bool("StripExif"),
 		CollectEvery:    f.Duration("CollectEvery"),
 	}
 	if u := f.String("ImageURL"); u != "" {

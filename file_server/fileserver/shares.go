@@ -40,12 +40,22 @@ type sharedInfo struct {
 	Kind    im.Kind `json:"kind"`
 	Session uint32  `json:"session"` // as the sender knows the conversation
 	Name    string  `json:"name"`
+	// Sent is how many bytes the sender sent, where other ones are kept.
+	Sent int64 `json:"sent,omitempty"`
 	// Msg is the id of its message; 0 until that is stored.
 	Msg uint32 `json:"msg,omitempty"`
 }
 
 func (i *sharedInfo) conv() im.Conversation {
 	return im.ConversationOf(im.UserID(i.From), i.Kind, i.Session)
+}
+
+// sent is how long the file was that the sender sent.
+func (i *sharedInfo) sent(e catalog.Entry) int64 {
+	if i.Sent != 0 {
+		return i.Sent
+	}
+	return e.Size
 }
 
 // shareNote is kept with an upload.
@@ -260,18 +270,14 @@ func (sh *shares) complete(ctx context.Context, u *blob.Upload) (err error) {
 	if err := json.Unmarshal(u.Note(), &note); err != nil {
 		return errors.Join(err, u.Close())
 	}
-	hash, err := u.Commit(ctx)
-	if err != nil {
-		return errors.Join(err, u.Close())
-	}
-	if note.Sum != "" && note.Sum != hash.String() {
+	if note.Sum != "" && note.Sum != u.Sum().String() {
 		sh.server.metrics.ended(kindShareIn, "bad_sum")
 		err := u.Discard()
 		sh.release(u.ID())
 		return errors.Join(errSum, err)
 	}
 	if _, err = sh.server.catalog.Get(ctx, catalog.Shared, u.ID()); errors.Is(err, blob.ErrNotFound) {
-		err = sh.enter(ctx, u, note.Info, hash)
+		err = sh.keep(ctx, u, note.Info)
 	}
 	if err != nil {
 		return errors.Join(err, u.Close())
@@ -283,12 +289,28 @@ func (sh *shares) complete(ctx context.Context, u *blob.Upload) (err error) {
 	return err
 }
 
-func (sh *shares) enter(ctx context.Context, u *blob.Upload, info sharedInfo, hash blob.Hash) error {
+// keep stores the content of an upload and enters it.
+func (sh *shares) keep(ctx context.Context, u *blob.Upload, info sharedInfo) (err error) {
+	id := u.ID()
+	if sh.server.isImage(u, info.Name) {
+		clean, err := sh.server.stripped(u)
+		if err != nil {
+			return err
+		}
+		if clean != nil {
+			defer func() { err = errors.Join(err, clean.Discard()) }()
+			info.Sent, u = u.Size(), clean
+		}
+	}
+	hash, err := u.Commit(ctx)
+	if err != nil {
+		return err
+	}
 	text, err := json.Marshal(info)
 	if err != nil {
 		return err
 	}
-	return sh.server.catalog.Add(ctx, catalog.Shared, u.ID(), catalog.Entry{
+	return sh.server.catalog.Add(ctx, catalog.Shared, id, catalog.Entry{
 		Hash: hash.String(), Size: u.Size(), Owner: info.From, Info: text,
 		Expires: sh.server.clock().Add(sh.server.cfg.SharedExpiry).Unix(),
 	})

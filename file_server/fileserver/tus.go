@@ -223,7 +223,7 @@ func (sh *shares) tusHead(w http.ResponseWriter, r *http.Request, g share.Grant)
 	if err != nil {
 		return err
 	}
-	setLength(h, e.Size, e.Size)
+	setLength(h, info.sent(e), info.sent(e))
 	if info.Msg != 0 {
 		h.Set("Message-Id", strconv.FormatUint(uint64(info.Msg), 10))
 	}
@@ -248,9 +248,10 @@ func (sh *shares) tusPatch(w http.ResponseWriter, r *http.Request, g share.Grant
 	r.Body = body
 	u, _, err := sh.take(r.Context(), g.File, g, body.interrupt)
 	if errors.Is(err, blob.ErrNotFound) {
-		if e, _, err := sh.find(r.Context(), g, g.File); err == nil {
-			setLength(w.Header(), e.Size, e.Size)
-			if at == e.Size && r.ContentLength == 0 {
+		if e, info, err := sh.find(r.Context(), g, g.File); err == nil {
+			size := info.sent(e)
+			setLength(w.Header(), size, size)
+			if at == size && r.ContentLength == 0 {
 				w.WriteHeader(http.StatusNoContent)
 				return nil
 			}

@@ -186,6 +186,9 @@ func (u *Upload) Note() []byte { return u.note }
 // Offset is the number of bytes written.
 func (u *Upload) Offset() int64 { return u.offset }
 
+// Sum is the SHA-256 of what has come.
+func (u *Upload) Sum() Hash { return Hash(u.sum.Sum(nil)) }
+
 // Write appends. ErrOverrun: p goes beyond the announced size, nothing of it
 // is written; ErrFull: the disk is full, what is written stays.
 func (u *Upload) Write(p []byte) (int, error) {
@@ -311,7 +314,7 @@ func (u *Upload) Commit(ctx context.Context) (Hash, error) {
 	if err := u.Checkpoint(); err != nil {
 		return Hash{}, err
 	}
-	h := Hash(u.sum.Sum(nil))
+	h := u.Sum()
 	defer u.store.lock(h)()
 	key := blobKey(h)
 	o, err := u.store.backend.Stat(ctx, key)

@@ -33,14 +33,17 @@ func orientation(r io.Reader) int {
 		if _, err := io.ReadFull(b, segment); err != nil {
 			return 1
 		}
-		if tiff, ok := bytes.CutPrefix(segment, []byte("Exif\x00\x00")); ok {
+		if tiff, ok := bytes.CutPrefix(segment, []byte(exifMark)); ok {
 			return tiffOrientation(tiff)
 		}
 	}
 	return 1
 }
 
-// tiffOrientation looks for tag 0x0112 in the first directory.
+// tagOrientation is the tag that says how an image is to be turned.
+const tagOrientation = 0x0112
+
+// tiffOrientation looks for it in the first directory.
 func tiffOrientation(tiff []byte) int {
 	var order binary.ByteOrder = binary.LittleEndian
 	switch {
@@ -62,7 +65,7 @@ func tiffOrientation(tiff []byte) int {
 		if len(entries) < entry {
 			return 1
 		}
-		if order.Uint16(entries) == 0x0112 {
+		if order.Uint16(entries) == tagOrientation {
 			if v := int(order.Uint16(entries[8:])); v >= 1 && v <= 8 {
 				return v
 			}
