@@ -33,6 +33,7 @@ func (s *Server) table(deps Deps) error {
 	rows = append(rows, command.Queries(command.QueryDeps{
 		Store: s.store, Cache: s.cache, Directory: s.directory, Lanes: s.lanes, Behind: s.behind,
 		Auth: s.auth, Slow: s.slow.Submit, Voice: sounds, Clock: deps.Clock,
+		Night:     command.Night{Begins: s.cfg.NightBegins, Ends: s.cfg.NightEnds},
 		VoiceText: string(texts.Encrypt("[语音]")),
 	})...)
 	s.commands = make(map[wire.Command]*row, len(rows))

@@ -154,6 +154,14 @@ var ownKeys = config.Keys{
 		Help: "1 keeps the MD5 passwords of the original beside the argon2id ones, as a db_proxy_server of the " +
 			"original or its admin site needs; with 0 each is blanked at the user's next log-in.",
 	},
+	{
+		Name: "NightBegins", Kind: config.Int, Default: "22", Min: 0, Max: 23,
+		Help: "Hour, on this machine's clock, from which owners of an iPhone who want no notifications at night get none.",
+	},
+	{
+		Name: "NightEnds", Kind: config.Int, Default: "8", Min: 0, Max: 24,
+		Help: "Hour from which they get them again. The same as NightBegins: there is no night.",
+	},
 }
 
 // Config is what dbproxyserver.conf says.
@@ -180,6 +188,8 @@ type Config struct {
 	MaxBatch            int // messages in one transaction
 	HashWorkers         int
 	KeepLegacyPasswords bool
+	NightBegins         int // hours of the day
+	NightEnds           int
 }
 
 // MySQL is one pool of connections.
@@ -238,6 +248,8 @@ func bind(f *config.File) (Config, error) {
 		MaxBatch:            f.Int("MaxBatch"),
 		HashWorkers:         f.Int("HashWorkers"),
 		KeepLegacyPasswords: f.Bool("KeepLegacyPasswords"),
+		NightBegins:         f.Int("NightBegins"),
+		NightEnds:           f.Int("NightEnds"),
 	}
 	if err := config.Gather(processErr, linksErr, c.bindDatabases(f), c.bindCaches(f)); err != nil {
 		return Config{}, err

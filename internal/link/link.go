@@ -264,9 +264,8 @@ func (l *Link) settle() {
 		return
 	}
 	l.up = true
-	peer := l.Peer()
-	l.node.up.WithLabelValues(roleLabel(peer.Role)).Inc()
-	l.node.log.Info("link up", "peer", l.Addr(), "peer_role", peer.Role, "original", l.Original())
+	l.node.up.WithLabelValues(roleLabel(l.peerRole())).Inc()
+	l.node.log.Info("link up", "peer", l.Addr(), "peer_role", l.peerRole(), "original", l.Original())
 	l.handler.LinkUp(l)
 }
 
@@ -301,9 +300,18 @@ func (l *Link) onClose(reason transport.CloseReason) {
 		return
 	}
 	l.up = false
-	l.node.up.WithLabelValues(roleLabel(l.Peer().Role)).Dec()
-	l.node.log.Info("link down", "peer", l.Addr(), "peer_role", l.Peer().Role, "reason", string(reason))
+	l.node.up.WithLabelValues(roleLabel(l.peerRole())).Dec()
+	l.node.log.Info("link down", "peer", l.Addr(), "peer_role", l.peerRole(), "reason", string(reason))
 	l.handler.LinkDown(l)
+}
+
+// peerRole is the role of the peer for logs and metrics. Who is dialled without
+// a greeting is a push_server, ours or not.
+func (l *Link) peerRole() string {
+	if l.plain && l.dialled != "" {
+		return "push_server"
+	}
+	return l.Peer().Role
 }
 
 // roleLabel keeps the label values a closed set, whatever a peer calls itself.

@@ -71,6 +71,7 @@ type Notifier struct {
 	deps     Deps
 	texts    *textcrypt.Cipher
 	outcomes *prometheus.CounterVec
+	asked    prometheus.Counter
 	queue    chan *Message
 	calls    ask.Calls
 	turn     atomic.Uint64
@@ -90,8 +91,11 @@ func New(cfg Config, deps Deps) (*Notifier, error) {
 		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "im_push_decisions_total", Help: "Messages by whether somebody's phone is notified.",
 		}, []string{"outcome"}),
+		asked: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "im_push_phones_total", Help: "Phones that push_servers were asked to notify.",
+		}),
 	}
-	deps.Reg.MustRegister(n.outcomes, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	deps.Reg.MustRegister(n.outcomes, n.asked, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "im_push_decisions_waiting", Help: "Messages that wait for the decision whether to notify phones.",
 	}, func() float64 { return float64(len(n.queue)) }))
 	return n, nil
@@ -170,6 +174,7 @@ func (n *Notifier) decide(ctx context.Context, m *Message) (outcome string) {
 	}) {
 		return "no_push_server"
 	}
+	n.asked.Add(float64(len(tokens)))
 	return "pushed"
 }
 

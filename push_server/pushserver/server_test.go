@@ -2,123 +2,36 @@ package pushserver
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/x509"
-	"encoding/json"
-	"encoding/pem"
-	"io"
+	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
-	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/protobuf/proto"
 
+	"teamtalk/internal/im"
 	"teamtalk/internal/link/linktest"
 	"teamtalk/internal/wire"
 	"teamtalk/pb/basedefine"
 	"teamtalk/pb/server"
+	"teamtalk/test/phones"
 )
 
-// standIn is Apple or Google over TLS and HTTP/2. answer gets the number of
-// the request for its path, from 1 up.
-func standIn(t *testing.T, answer func(w http.ResponseWriter, r *http.Request, body string, n int)) *httptest.Server {
+// start runs a push_server and returns its address and what ends it.
+func start(t *testing.T, keys map[string]string) (addr string, stop func()) {
 	t.Helper()
-	var mu sync.Mutex
-	seen := map[string]int{}
-	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		mu.Lock()
-		seen[r.URL.Path]++
-		n := seen[r.URL.Path]
-		mu.Unlock()
-		if r.ProtoMajor != 2 {
-			w.WriteHeader(http.StatusHTTPVersionNotSupported)
-			return
-		}
-		answer(w, r, string(body), n)
-	}))
-	s.EnableHTTP2 = true
-	s.StartTLS()
-	t.Cleanup(s.Close)
-	return s
-}
-
-func pemFile(t *testing.T, name, kind string, der []byte) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-func must[T any](v T, err error) T {
-	if err != nil {
-		panic(err)
-	}
-	return v
-}
-
-// TestPush: what msg_servers hand over reaches Apple and Google, is tried
-// again where that helps, and is answered for each token.
-func TestPush(t *testing.T) {
-	t.Parallel()
-	token := func(c string) string { return strings.Repeat(c, 64) }
-	var mu sync.Mutex
-	bodies := map[string]string{}
-	apple := standIn(t, func(w http.ResponseWriter, r *http.Request, body string, n int) {
-		mu.Lock()
-		bodies[r.URL.Path] = body
-		mu.Unlock()
-		switch {
-		case !strings.HasPrefix(r.Header.Get("Authorization"), "bearer ey") || r.Header.Get("apns-topic") != "com.example.tt":
-			w.WriteHeader(http.StatusForbidden)
-		case strings.HasSuffix(r.URL.Path, token("b")):
-			w.WriteHeader(http.StatusGone)
-		case strings.HasSuffix(r.URL.Path, token("c")) && n < 3:
-			w.WriteHeader(http.StatusServiceUnavailable)
-		}
-	})
-	google := standIn(t, func(w http.ResponseWriter, r *http.Request, body string, _ int) {
-		switch {
-		case r.URL.Path == "/token":
-			_, _ = io.WriteString(w, `{"access_token":"granted","expires_in":3600}`)
-		case r.Header.Get("Authorization") != "Bearer granted":
-			w.WriteHeader(http.StatusUnauthorized)
-		case strings.Contains(body, "android-gone"):
-			w.WriteHeader(http.StatusNotFound)
-			_, _ = io.WriteString(w, `{"error":{"status":"NOT_FOUND","details":[{"errorCode":"UNREGISTERED"}]}}`)
-		}
-	})
-	p8 := must(x509.MarshalPKCS8PrivateKey(must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))))
-	rsaKey := must(x509.MarshalPKCS8PrivateKey(must(rsa.GenerateKey(rand.Reader, 2048))))
-	account := filepath.Join(t.TempDir(), "account.json")
-	text := must(json.Marshal(map[string]string{
-		"type": "service_account", "project_id": "tt", "client_email": "x@y", "token_uri": google.URL + "/token",
-		"private_key": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: rsaKey})),
-	}))
-	if err := os.WriteFile(account, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	addr := linktest.FreeAddr(t)
+	addr = linktest.FreeAddr(t)
 	_, port, _ := net.SplitHostPort(addr)
-	cfg, err := ParseConfig(strings.NewReader(strings.Join([]string{
-		"ListenIP=127.0.0.1", "ListenPort=" + port, "ApnsKeyFile=" + pemFile(t, "k.p8", "PRIVATE KEY", p8),
-		"ApnsKeyID=ABCDEFGHIJ", "ApnsTeamID=KLMNOPQRST", "ApnsTopic=com.example.tt", "ApnsUrl=" + apple.URL,
-		"FcmAccountFile=" + account, "FcmUrl=" + google.URL,
-		"ProviderCAFile=" + pemFile(t, "ca.pem", "CERTIFICATE", apple.Certificate().Raw),
-	}, "\n")), "test.conf")
+	text := "ListenIP=127.0.0.1\nListenPort=" + port + "\n"
+	for key, value := range keys {
+		text += key + "=" + value + "\n"
+	}
+	cfg, err := ParseConfig(strings.NewReader(text), "test.conf")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,45 +42,170 @@ func TestPush(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()
-	t.Cleanup(func() {
+	var stopped bool
+	stop = func() {
 		cancel()
+		if stopped {
+			return
+		}
+		stopped = true
 		if err := linktest.Wait(t, ended, "end of Run"); err != nil {
 			t.Error(err)
 		}
-	})
-	linktest.Eventually(t, "readiness", func() bool { return s.Ready() == nil })
-	peer := linktest.DialOriginal(t, addr)
-	req := &server.IMPushToUserReq{Flash: proto.String("bob:你好"), Data: proto.String(`{"msg_type":1}`)}
-	want := map[string]uint32{
-		token("a"): 0, token("b"): 2, token("c"): 0, "short": 1, "android-1": 0, "android-gone": 2,
 	}
-	for name := range want {
-		kind := basedefine.ClientType_CLIENT_TYPE_IOS
-		if strings.HasPrefix(name, "android") {
-			kind = basedefine.ClientType_CLIENT_TYPE_ANDROID
+	t.Cleanup(stop)
+	linktest.Eventually(t, "readiness", func() bool { return s.Ready() == nil })
+	return addr, stop
+}
+
+// request asks for a push to each of the tokens.
+func request(silent bool, tokens ...string) *server.IMPushToUserReq {
+	req := &server.IMPushToUserReq{Flash: proto.String("bob:你好"), Data: proto.String(`{"msg_type":1}`)}
+	for _, token := range tokens {
+		kind, push := im.IOS, uint32(1)
+		if strings.HasPrefix(token, "android") {
+			kind = im.Android
+		}
+		if silent {
+			push = pushSilent
 		}
 		req.UserTokenList = append(req.UserTokenList, &basedefine.UserTokenInfo{
-			UserId: proto.Uint32(1), UserType: kind.Enum(), Token: proto.String(name),
-			PushCount: proto.Uint32(3), PushType: proto.Uint32(1),
+			UserId: proto.Uint32(1), UserType: basedefine.ClientType(kind).Enum(), Token: proto.String(token),
+			PushCount: proto.Uint32(3), PushType: proto.Uint32(push),
 		})
 	}
-	peer.Send(wire.PushToUserReq, 7, req)
+	return req
+}
+
+// answers reads 0710 and compares the result of each token.
+func answers(t *testing.T, peer *linktest.Original, want map[string]uint32) {
+	t.Helper()
+	pdu := peer.Want(wire.PushToUserRes)
 	res := new(server.IMPushToUserRsp)
-	if err := proto.Unmarshal(peer.Want(wire.PushToUserRes).Body, res); err != nil {
+	if err := proto.Unmarshal(pdu.Body, res); err != nil {
 		t.Fatal(err)
 	}
+	got := map[string]uint32{}
 	for _, r := range res.GetPushResultList() {
-		if r.GetResultCode() != want[r.GetUserToken()] {
-			t.Errorf("%s: result %d, want %d", r.GetUserToken(), r.GetResultCode(), want[r.GetUserToken()])
-		}
+		got[r.GetUserToken()] = r.GetResultCode()
 	}
-	if len(res.GetPushResultList()) != len(want) {
-		t.Errorf("%d results", len(res.GetPushResultList()))
+	if !maps.Equal(got, want) || len(res.GetPushResultList()) != len(want) {
+		t.Errorf("results %v, want %v", got, want)
 	}
-	mu.Lock()
-	defer mu.Unlock()
-	const payload = `{"aps":{"alert":{"body":"bob:你好"},"badge":3,"sound":"bingbong.aiff"},"custom":"{\"msg_type\":1}"}`
-	if got := bodies["/3/device/"+token("a")]; got != payload {
-		t.Errorf("payload %s, want %s", got, payload)
+}
+
+// TestPush: what msg_servers hand over reaches Apple and Google, authorised by
+// a token or by a certificate, is tried again where that helps, and is answered
+// for each token.
+func TestPush(t *testing.T) {
+	t.Parallel()
+	for name, credentials := range map[string]func(*phones.Services) map[string]string{
+		"key": (*phones.Services).ByKey, "certificate": (*phones.Services).ByCertificate,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			services := phones.Start(t)
+			addr, stop := start(t, credentials(services))
+			peer := linktest.DialOriginal(t, addr)
+			iphone, gone, busy := phones.IPhone("a"), phones.IPhone("gone"), phones.IPhone("busy")
+			services.Gone(gone)
+			services.Gone("android-gone")
+			services.Busy(busy, http.StatusServiceUnavailable, 1)
+			services.Busy("android-busy", http.StatusTooManyRequests, 1)
+			want := map[string]uint32{
+				iphone: resultOK, gone: resultGone, busy: resultOK, "short": resultFailed,
+				"android-1": resultOK, "android-gone": resultGone, "android-busy": resultOK,
+			}
+			peer.Send(wire.PushToUserReq, 7, request(false, iphone, gone, busy, "short", "android-1", "android-gone", "android-busy"))
+			answers(t, peer, want)
+			for _, token := range []string{iphone, busy, "android-1", "android-busy"} {
+				got, err := services.Take(t.Context(), token)
+				if err != nil || got != (phones.Ring{Line: "bob:你好", Badge: 3, Data: `{"msg_type":1}`}) {
+					t.Errorf("%s: %+v, %v", token, got, err)
+				}
+			}
+			// Google's access token is renewed; a silent push shows nothing.
+			services.Revoke()
+			peer.Send(wire.PushToUserReq, 8, request(true, iphone, "android-1"))
+			answers(t, peer, map[string]uint32{iphone: resultOK, "android-1": resultOK})
+			for _, token := range []string{iphone, "android-1"} {
+				got, err := services.Take(t.Context(), token)
+				if err != nil || got != (phones.Ring{Badge: 3, Data: `{"msg_type":1}`}) {
+					t.Errorf("%s, silent: %+v, %v", token, got, err)
+				}
+			}
+			// A stop waits for what is under way, and answers it.
+			services.Busy(iphone, http.StatusServiceUnavailable, 1)
+			peer.Send(wire.PushToUserReq, 9, request(false, iphone))
+			linktest.Eventually(t, "the first attempt", func() bool { return services.Requests(iphone) == 3 })
+			stop()
+			answers(t, peer, map[string]uint32{iphone: resultOK})
+			if _, err := services.Take(t.Context(), iphone); err != nil {
+				t.Error(err)
+			}
+			if left := services.Left(); len(left) > 0 {
+				t.Errorf("more rang: %v", left)
+			}
+		})
+	}
+}
+
+// TestNoEntry: without its certificate Apple's stand-in cannot even be
+// connected to; a phone without a provider, and a request without phones, are
+// answered all the same.
+func TestNoEntry(t *testing.T) {
+	t.Parallel()
+	services := phones.Start(t)
+	keys := services.ByKey()
+	keys["ApnsUrl"] = services.ByCertificate()["ApnsUrl"]
+	keys["MaxAttempts"] = "1"
+	delete(keys, "FcmAccountFile")
+	addr, _ := start(t, keys)
+	peer := linktest.DialOriginal(t, addr)
+	peer.Send(wire.PushToUserReq, 1, request(false, phones.IPhone("a"), "android"))
+	answers(t, peer, map[string]uint32{phones.IPhone("a"): resultFailed, "android": resultFailed})
+	peer.Send(wire.PushToUserReq, 2, request(false))
+	answers(t, peer, map[string]uint32{})
+}
+
+// TestBadCredentials: what is wrong with them is said at the start.
+func TestBadCredentials(t *testing.T) {
+	t.Parallel()
+	services := phones.Start(t)
+	for name, change := range map[string]map[string]string{
+		"a password that is wrong":     {"KeyPassword": "wrong"},
+		"no password":                  {"KeyPassword": ""},
+		"a certificate that is none":   {"CertPath": services.ByKey()["ApnsKeyFile"]},
+		"a file that does not exist":   {"KeyPath": "/nowhere"},
+		"an account that is none":      {"FcmAccountFile": services.ByKey()["ApnsKeyFile"]},
+		"an authority that is none":    {"ProviderCAFile": services.ByKey()["FcmAccountFile"]},
+		"a key of Apple that is none":  {"ApnsKeyFile": services.ByKey()["FcmAccountFile"]},
+		"a key of Apple that is RSA's": {"ApnsKeyFile": services.ByKey()["ProviderCAFile"]},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			keys := services.ByCertificate()
+			if change["ApnsKeyFile"] != "" {
+				keys = services.ByKey()
+			}
+			maps.Copy(keys, change)
+			text := fmt.Sprintf("ListenIP=127.0.0.1\nListenPort=%d\n", 1)
+			for key, value := range keys {
+				text += key + "=" + value + "\n"
+			}
+			cfg, err := ParseConfig(strings.NewReader(text), "test.conf")
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = New(cfg, Deps{Log: slog.New(slog.DiscardHandler), Reg: prometheus.NewRegistry(), Clock: time.Now})
+			if err == nil {
+				t.Fatal("it starts")
+			}
+			for key, value := range change {
+				if value != "" && key != "KeyPassword" && !strings.Contains(err.Error(), key) || strings.Contains(err.Error(), "wrong") {
+					t.Errorf("said: %v", err)
+				}
+			}
+		})
 	}
 }

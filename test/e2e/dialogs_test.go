@@ -86,7 +86,7 @@ func playOn(t *testing.T, s *dialog.Script, w dialog.World, tag string) {
 func title(s *dialog.Script) string { return strings.TrimSuffix(filepath.Base(s.Name), ".dialog") }
 
 // options reads a use line: msg_servers=2 db_proxies=2 route_servers=1
-// later=db_proxy_2 mariadb=own ROLE.KEY=VALUE, or "own" for nothing special.
+// push_servers=2 later=db_proxy_2 mariadb=own ROLE.KEY=VALUE, or "own" for nothing special.
 func options(uses []string) (cluster.Options, error) {
 	o := cluster.Options{Bin: bin, Keys: make(map[string]string)}
 	for _, use := range uses {
@@ -102,6 +102,8 @@ func options(uses []string) (cluster.Options, error) {
 			o.DB, err = strconv.Atoi(value)
 		case key == "route_servers":
 			o.Route, err = strconv.Atoi(value)
+		case key == "push_servers":
+			o.Push, err = strconv.Atoi(value)
 		case key == "later":
 			o.Later = strings.Split(value, ",")
 		case strings.Contains(key, "."):

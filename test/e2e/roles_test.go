@@ -15,14 +15,14 @@ import (
 var roleFiles = map[string]string{ //nolint:gochecknoglobals // a table
 	"msg_server": "msgserver.conf", "db_proxy": "dbproxyserver.conf",
 	"route_server": "routeserver.conf", "login_server": "loginserver.conf",
-	"http_msg_server": "httpmsgserver.conf", "file_server": "fileserver.conf",
+	"http_msg_server": "httpmsgserver.conf", "file_server": "fileserver.conf", "push_server": "pushserver.conf",
 }
 
 // TestRolesRefuse: a role that cannot start says why in one line and with the
 // right exit code.
 func TestRolesRefuse(t *testing.T) {
 	t.Parallel()
-	c := cluster.Start(t, cluster.Options{Bin: bin, Msg: 1, HTTP: 1, File: 1})
+	c := cluster.Start(t, cluster.Options{Bin: bin, Msg: 1, HTTP: 1, File: 1, Push: 1})
 	for role, file := range roleFiles {
 		t.Run(role, func(t *testing.T) {
 			t.Parallel()

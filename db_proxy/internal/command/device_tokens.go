@@ -26,6 +26,7 @@ type pushTargetStore interface {
 type pushTargets struct {
 	store  pushTargetStore
 	counts unreadCounts
+	night  Night
 	clock  func() time.Time
 }
 
@@ -78,15 +79,21 @@ func (p *pushTargets) tokens(ctx context.Context, r *Request) (proto.Message, er
 // pushNormal is the push type; the msg_server makes some silent.
 const pushNormal = 1
 
-// The night is from 22:00 to 07:59 on this server's clock.
-const (
-	nightBegins = 22
-	nightEnds   = 8
-)
+// Night is when nobody is notified who wants to sleep: from the hour Begins
+// until before the hour Ends, over midnight where Ends is the smaller. The same
+// hour twice is no night at all.
+type Night struct{ Begins, Ends int }
+
+func (n Night) includes(hour int) bool {
+	if n.Begins <= n.Ends {
+		return hour >= n.Begins && hour < n.Ends
+	}
+	return hour >= n.Begins || hour < n.Ends
+}
 
 // sleeping returns the users who want no push now.
 func (p *pushTargets) sleeping(ctx context.Context, tokens []store.DeviceToken) (map[im.UserID]bool, error) {
-	if hour := p.clock().Hour(); hour >= nightEnds && hour < nightBegins {
+	if !p.night.includes(p.clock().Hour()) {
 		return nil, nil
 	}
 	var phones []im.UserID

@@ -90,7 +90,7 @@ func newEnv(t *testing.T) *env {
 	for _, row := range Queries(QueryDeps{
 		Voice: voice.New("", nil, slog.New(slog.DiscardHandler)),
 		Store: e.store, Cache: redis, Directory: e.directory, Lanes: e.lanes, Behind: written,
-		Auth: verifier, Slow: slowly, Clock: clock,
+		Auth: verifier, Slow: slowly, Clock: clock, Night: Night{Begins: 22, Ends: 8},
 	}) {
 		e.rows[row.ID] = row
 	}

@@ -368,4 +368,18 @@ func TestNight(t *testing.T) {
 			t.Errorf("at %d: %v", hour, got)
 		}
 	}
+	for _, n := range []struct {
+		night Night
+		hours int
+	}{{Night{22, 8}, 10}, {Night{0, 24}, 24}, {Night{0, 0}, 0}, {Night{8, 8}, 0}, {Night{1, 6}, 5}} {
+		hours := 0
+		for hour := range 24 {
+			if n.night.includes(hour) {
+				hours++
+			}
+		}
+		if hours != n.hours {
+			t.Errorf("%v has %d hours, want %d", n.night, hours, n.hours)
+		}
+	}
 }

@@ -76,6 +76,7 @@ type QueryDeps struct {
 	Slow  func(task func()) bool
 	Voice VoiceKeeper
 	Clock func() time.Time // its hour is that of the night rule
+	Night Night
 	// VoiceText stands for voice messages in lists: "[语音]" encrypted with
 	// the configured key; "" is that of the standard key.
 	VoiceText string
@@ -107,7 +108,7 @@ func Queries(d QueryDeps) []Command {
 		groupShieldCommands(&groupShield{store: d.Store, groups: d.Directory, mirror: d.Cache}),
 		deviceTokenCommands(&deviceToken{store: d.Store, mirror: d.Cache}),
 		apiCommands(&api{store: d.Store, users: d.Directory, relations: d.Directory, slow: d.Slow}),
-		pushTargetCommands(&pushTargets{store: d.Store, counts: counts, clock: d.Clock}),
+		pushTargetCommands(&pushTargets{store: d.Store, counts: counts, night: d.Night, clock: d.Clock}),
 		offlineFileCommands(&offlineFiles{store: d.Store}),
 	)
 	slices.SortFunc(rows, func(a, b Command) int { return cmp.Compare(a.ID, b.ID) })

@@ -33,6 +33,7 @@ import (
 	"teamtalk/internal/im"
 	"teamtalk/internal/procs"
 	"teamtalk/internal/testenv"
+	"teamtalk/test/phones"
 )
 
 // startTimeout bounds how long processes may take to be ready, stopTimeout how
@@ -49,7 +50,8 @@ func Build(dir string, race bool) error {
 	if race {
 		args = append(args, "-race")
 	}
-	args = append(args, "./msg_server", "./db_proxy", "./route_server", "./login_server", "./http_msg_server", "./file_server", "./cmd/teamtalk")
+	args = append(args, "./msg_server", "./db_proxy", "./route_server", "./login_server", "./http_msg_server", "./file_server", "./push_server",
+		"./cmd/teamtalk")
 	cmd := exec.CommandContext(context.Background(), "go", args...)
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -82,6 +84,7 @@ type Options struct {
 	Route      int               // route_servers; 0 is 1
 	HTTP       int               // http_msg_servers
 	File       int               // file_servers
+	Push       int               // push_servers, with stand-ins of Apple and Google: Cluster.Phones
 	Later      []string          // configured but not started: db_proxy_2
 	OwnMariaDB bool              // the test harms it
 	Keys       map[string]string // "msg_server.SlowConsumerTime": "1s"
@@ -100,7 +103,8 @@ const original = "original"
 type Cluster struct {
 	DB      *sql.DB
 	Redis   *procs.Redis
-	MariaDB *procs.MariaDB // nil unless Options.OwnMariaDB
+	MariaDB *procs.MariaDB   // nil unless Options.OwnMariaDB
+	Phones  *phones.Services // nil without push_servers
 
 	dir      string
 	bin      string

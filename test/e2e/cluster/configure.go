@@ -15,6 +15,7 @@ import (
 
 	"teamtalk/internal/procs"
 	"teamtalk/internal/testenv"
+	"teamtalk/test/phones"
 )
 
 // aesKey is the one that all clients have. Source: wire.md §5.
@@ -59,7 +60,7 @@ func (c *Cluster) configure(t testing.TB, o Options) {
 		f.set("msfs", "http://127.0.0.1:8700/")
 		f.set("discovery", "http://127.0.0.1/api/discovery")
 	})
-	files := c.fileServers(t, o)
+	files, push := c.fileServers(t, o), c.pushServers(t, o)
 	for i, port := range testenv.FreePorts(t, cmp.Or(o.Msg, 2)) {
 		c.add(t, o, "msg_server", i+1, "msgserver.conf", port, func(f *conf) {
 			f.set("ListenIP", "127.0.0.1")
@@ -74,10 +75,11 @@ func (c *Cluster) configure(t testing.TB, o Options) {
 			f.servers("LoginServer", login[2:])
 			f.servers("RouteServer", route)
 			f.servers("FileServer", files)
+			f.servers("PushServer", push)
 			f.set("FileTokenSecret", fileTokenSecret)
 		})
 	}
-	c.httpServers(t, o, db, route)
+	c.httpServers(t, o, db, route, push)
 }
 
 // fileTokenSecret signs the tokens for files of messages.
@@ -106,7 +108,7 @@ func (c *Cluster) fileServers(t testing.TB, o Options) (ports []int) {
 }
 
 // httpServers writes the configuration of the http_msg_servers.
-func (c *Cluster) httpServers(t testing.TB, o Options, db, route []int) {
+func (c *Cluster) httpServers(t testing.TB, o Options, db, route, push []int) {
 	t.Helper()
 	if o.HTTP == 0 {
 		return
@@ -117,8 +119,32 @@ func (c *Cluster) httpServers(t testing.TB, o Options, db, route []int) {
 			f.set("ListenPort", port)
 			f.servers("DBServer", db)
 			f.servers("RouteServer", route)
+			f.servers("PushServer", push)
+			f.set("aesKey", aesKey)
 		})
 	}
+}
+
+// pushServers writes the configuration of the push_servers, which ask Apple
+// with a key and with a certificate in turn, and returns their ports.
+func (c *Cluster) pushServers(t testing.TB, o Options) (ports []int) {
+	t.Helper()
+	if o.Push == 0 {
+		return nil
+	}
+	c.Phones = phones.Start(t)
+	credentials := []map[string]string{c.Phones.ByKey(), c.Phones.ByCertificate()}
+	ports = testenv.FreePorts(t, o.Push)
+	for i, port := range ports {
+		c.add(t, o, "push_server", i+1, "pushserver.conf", port, func(f *conf) {
+			f.set("ListenIP", "127.0.0.1")
+			f.set("ListenPort", port)
+			for key, value := range credentials[i%2] {
+				f.set(key, value)
+			}
+		})
+	}
+	return ports
 }
 
 // dbProxy writes what is special to db_proxy.

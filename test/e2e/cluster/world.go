@@ -90,16 +90,53 @@ var deeds = map[string]func(ctx context.Context, w World, args []string) error{
 		return nil
 	},
 
+	// counts N "SELECT COUNT(*) ...": so many rows, soon.
+	"counts": func(ctx context.Context, w World, args []string) error {
+		ctx, cancel := context.WithTimeout(ctx, dialog.Patience)
+		defer cancel()
+		return until(ctx, func() error {
+			got := ""
+			if err := w.DB.QueryRowContext(ctx, args[1]).Scan(&got); err != nil || got != args[0] {
+				return fmt.Errorf("want %s, got %s: %w", args[0], got, err)
+			}
+			return nil
+		})
+	},
+
+	// metric ROLE NAME VALUE: a metric is soon so much, added up over the
+	// servers of a role. A name may have one label: im_links{peer_role="db_proxy"}.
+	"metric": func(ctx context.Context, w World, args []string) error {
+		if len(args) != 3 {
+			return errors.New("metric ROLE NAME VALUE")
+		}
+		ctx, cancel := context.WithTimeout(ctx, dialog.Patience)
+		defer cancel()
+		return until(ctx, func() error {
+			got, err := w.metric(ctx, args[0], args[1])
+			if have := strconv.FormatFloat(got, 'f', -1, 64); err == nil && have != args[2] {
+				err = fmt.Errorf("%s is %s", args[1], have)
+			}
+			return err
+		})
+	},
+
+	// See phones.go.
+	"rings": rings, "quiet": quiet, "busy": busy, "gone": gone,
+
 	// located SERVER...: login_server names these msg_servers, within the time
 	// a start may take; "located nobody" when it has none.
 	"located": located,
 }
 
-// Do does what stands behind a !: a deed, or "teamtalk ARGS..." for the command
-// line program, which must succeed and whose output is returned.
+// Do does what stands behind a !: a deed; "teamtalk ARGS..." for the command
+// line program, which must succeed and whose output is returned; or "new", see
+// newPhone.
 func (w World) Do(ctx context.Context, words []string) (string, error) {
 	if words[0] == "teamtalk" {
 		return w.Teamtalk(ctx, words[1:]...)
+	}
+	if words[0] == "new" {
+		return newPhone(words[1:])
 	}
 	deed, ok := deeds[words[0]]
 	if !ok {

@@ -30,5 +30,6 @@
 // repeats it until it succeeds, or until what stands behind "until" arrives.
 //
 // In what is expected, * is any one word and ... any rest; $name is a variable,
-// bound where it is first expected. Every user has one with the own id.
+// bound where it is first expected or by "! let". Every user has one with the
+// own id.
 package dialog

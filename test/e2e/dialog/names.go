@@ -132,7 +132,7 @@ func (n *names) expand(words []word) ([]word, error) {
 	return out, nil
 }
 
-// expandVars replaces every $name in s.
+// expandVars replaces every $name in s; a $ without a name stays.
 func expandVars(s string, value func(name string) string) string {
 	var out strings.Builder
 	for {
@@ -145,6 +145,10 @@ func expandVars(s string, value func(name string) string) string {
 		end := 0
 		for end < len(s) && (s[end] == '_' || s[end] >= '0' && s[end] <= '9' || s[end]|0x20 >= 'a' && s[end]|0x20 <= 'z') {
 			end++
+		}
+		if end == 0 {
+			out.WriteByte('$')
+			continue
 		}
 		out.WriteString(value(s[:end]))
 		s = s[end:]

@@ -132,7 +132,8 @@ func (p *Player) step(ctx context.Context, st step) error {
 }
 
 // do lets the world do something. "! group NAME is DEED" gives a name to the
-// group whose id the deed prints first.
+// group whose id the deed prints first, "! let NAME is DEED" binds a variable to
+// what it prints first.
 func (p *Player) do(ctx context.Context, words []word) error {
 	if words[0].text == "users" {
 		return nil // created at the start
@@ -145,7 +146,7 @@ func (p *Player) do(ctx context.Context, words []word) error {
 	for i, w := range words {
 		plain[i] = w.text
 	}
-	if len(plain) < 4 || plain[0] != "group" || plain[2] != "is" {
+	if len(plain) < 4 || plain[0] != "group" && plain[0] != "let" || plain[2] != "is" {
 		_, err = p.world.Do(ctx, plain)
 		return err
 	}
@@ -154,6 +155,10 @@ func (p *Player) do(ctx context.Context, words []word) error {
 		return err
 	}
 	id, _, _ := strings.Cut(strings.TrimSpace(output), "\t")
+	if plain[0] == "let" {
+		p.vars[plain[1]] = id
+		return nil
+	}
 	group, err := number(word{text: id})
 	if err != nil {
 		return fmt.Errorf("id of group %s: %w", plain[1], err)
