@@ -182,23 +182,19 @@ type Config struct {
 
 // LoadConfig reads the file at path. What is wrong with it is a config.Errors.
 func LoadConfig(path string) (Config, error) {
-	f, err := config.Load(path, Keys)
-	if err != nil {
-		return Config{}, err
-	}
-	return bind(f)
+	return bind(config.Load(path, Keys))
 }
 
 // ParseConfig is LoadConfig for a text; name is what complaints call it.
 func ParseConfig(r io.Reader, name string) (Config, error) {
-	f, err := config.Parse(r, name, Keys)
+	return bind(config.Parse(r, name, Keys))
+}
+
+// bind makes a Config of what was read, or passes on what was wrong with it.
+func bind(f *config.File, err error) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
-	return bind(f)
-}
-
-func bind(f *config.File) (Config, error) {
 	process, processErr := f.Process("ClientListenPort")
 	links, linksErr := f.Links()
 	c := Config{
