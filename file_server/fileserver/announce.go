@@ -112,7 +112,7 @@ func (a *announcer) due() (ids []string) {
 }
 
 func (a *announcer) tell(ctx context.Context, id string) {
-	to := a.shares.server.peers.any()
+	to := a.shares.server.peers.Any()
 	if to == nil {
 		return
 	}
@@ -195,6 +195,6 @@ func (m *msgServers) introduce(l *link.Link) {
 	l.SendMessage(wire.FileServerInfo, 0, &extension.IMFileServerInfo{
 		Name: proto.String(m.shares.name), Url: proto.String(m.cfg.FilesURL + sharesPath[1:]),
 	})
-	m.peers.add(l)
+	m.peers.Add(l)
 	m.shares.tell.linked()
 }

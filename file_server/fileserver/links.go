@@ -31,7 +31,7 @@ const (
 func (m *msgServers) LinkUp(l *link.Link) { m.introduce(l) }
 
 // LinkDown is link.Handler's.
-func (m *msgServers) LinkDown(l *link.Link) { m.peers.remove(l) }
+func (m *msgServers) LinkDown(l *link.Link) { m.peers.Remove(l) }
 
 // ofMsgServers is the table of what msg_servers send. What looks at the disk
 // takes its turn. Source: commands.md.

@@ -42,9 +42,7 @@ func TestOffline(t *testing.T) {
 			t.Error("a deleted file is served")
 		}
 	}
-	if used := w.catalog.Used(alice); used != 0 {
-		t.Errorf("%d bytes of the quota are left in use", used)
-	}
+	linktest.Eventually(t, "the quota to be free", func() bool { return w.catalog.Used(alice) == 0 })
 	if n := w.tasks.Len(); n != 0 {
 		t.Errorf("%d tasks are left", n)
 	}

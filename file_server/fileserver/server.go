@@ -71,7 +71,7 @@ type Server struct {
 
 	base     context.Context //nolint:containedctx // of New, without its end: the jobs of the pools outlive ctx
 	shares   *shares         // nil without FileTokenSecret
-	peers    peers
+	peers    link.Set        // the msg_servers of ours
 	relays   relays
 	stopping atomic.Bool
 

@@ -8,6 +8,8 @@ import (
 	"encoding/hex"
 	"log/slog"
 	mathrand "math/rand/v2"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -114,6 +116,15 @@ func (n *Node) KeepPlain(ctx context.Context, engine *transport.Engine, addr str
 // that cannot be resolved is tried again like any other.
 func (n *Node) Keep(ctx context.Context, engine *transport.Engine, addr string, h Handler) {
 	n.keep(ctx, engine, addr, h, false)
+}
+
+// KeepAll keeps a link to each of addrs, one to an address named twice.
+func (n *Node) KeepAll(ctx context.Context, engine *transport.Engine, addrs []string, h Handler) {
+	var keepers sync.WaitGroup
+	for _, addr := range slices.Compact(slices.Sorted(slices.Values(addrs))) {
+		keepers.Go(func() { n.Keep(ctx, engine, addr, h) })
+	}
+	keepers.Wait()
 }
 
 func (n *Node) keep(ctx context.Context, engine *transport.Engine, addr string, h Handler, plain bool) {

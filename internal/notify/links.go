@@ -1,8 +1,6 @@
 package notify
 
 import (
-	"slices"
-
 	"google.golang.org/protobuf/proto"
 
 	"teamtalk/internal/link"
@@ -17,27 +15,18 @@ type pushLinks Notifier
 // pushServer returns a link to one of the push_servers, in turn; nil if none
 // is open. Source: defect E9.
 func (n *Notifier) pushServer() *link.Link {
-	n.mu.RLock()
-	defer n.mu.RUnlock()
-	if len(n.live) == 0 {
+	live := n.live.All()
+	if len(live) == 0 {
 		return nil
 	}
-	return n.live[n.turn.Add(1)%uint64(len(n.live))]
+	return live[n.turn.Add(1)%uint64(len(live))]
 }
 
 // LinkUp is link.Handler's.
-func (p *pushLinks) LinkUp(l *link.Link) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.live = append(slices.Clone(p.live), l)
-}
+func (p *pushLinks) LinkUp(l *link.Link) { p.live.Add(l) }
 
 // LinkDown is link.Handler's.
-func (p *pushLinks) LinkDown(l *link.Link) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.live = slices.DeleteFunc(slices.Clone(p.live), func(o *link.Link) bool { return o == l })
-}
+func (p *pushLinks) LinkDown(l *link.Link) { p.live.Remove(l) }
 
 // ResultGone is the result_code of 0710 for a token that takes no pushes any
 // more. An original push_server never says so. Source: docs/protocol.md.

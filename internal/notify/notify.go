@@ -74,10 +74,8 @@ type Notifier struct {
 	asked    prometheus.Counter
 	queue    chan *Message
 	calls    ask.Calls
+	live     link.Set // to push_servers
 	turn     atomic.Uint64
-
-	mu   sync.RWMutex // guards the field below
-	live []*link.Link // to push_servers; replaced, never changed
 }
 
 // New returns a Notifier that Run starts.

@@ -49,11 +49,7 @@ func newFileServers(s *Server, addrs []string) *fileServers {
 }
 
 func (fs *fileServers) run(ctx context.Context, engine *transport.Engine) {
-	var keepers sync.WaitGroup
-	for _, addr := range fs.addrs {
-		keepers.Go(func() { fs.server.node.Keep(ctx, engine, addr, fs) })
-	}
-	keepers.Wait()
+	fs.server.node.KeepAll(ctx, engine, fs.addrs, fs)
 }
 
 // LinkUp is link.Handler's: it asks for the addresses, 0733.

@@ -3,8 +3,6 @@ package msgserver
 import (
 	"context"
 	"os"
-	"slices"
-	"sync"
 
 	"google.golang.org/protobuf/proto"
 
@@ -19,32 +17,14 @@ import (
 // by what they are told of the load. Safe from any goroutine.
 type loginServers struct {
 	server *Server
-	addrs  []string
-
-	mu   sync.RWMutex // guards the field below
-	live []*link.Link
-}
-
-func newLoginServers(s *Server, addrs []string) *loginServers {
-	slices.Sort(addrs)
-	return &loginServers{server: s, addrs: slices.Compact(addrs)}
+	live   link.Set
 }
 
 func (ls *loginServers) run(ctx context.Context, engine *transport.Engine) {
-	var keepers sync.WaitGroup
-	for _, addr := range ls.addrs {
-		keepers.Go(func() { ls.server.node.Keep(ctx, engine, addr, ls) })
-	}
-	keepers.Wait()
+	ls.server.node.KeepAll(ctx, engine, ls.server.cfg.LoginServers, ls)
 }
 
-func (ls *loginServers) links() []*link.Link {
-	ls.mu.RLock()
-	defer ls.mu.RUnlock()
-	return ls.live
-}
-
-func (ls *loginServers) open() bool { return len(ls.links()) > 0 }
+func (ls *loginServers) open() bool { return !ls.live.Empty() }
 
 // LinkUp is link.Handler's: it announces this server, 0709. Source: flows.md §2.
 func (ls *loginServers) LinkUp(l *link.Link) {
@@ -54,9 +34,7 @@ func (ls *loginServers) LinkUp(l *link.Link) {
 	}
 	ls.server.announcing.Lock()
 	defer ls.server.announcing.Unlock()
-	ls.mu.Lock()
-	ls.live = append(slices.Clone(ls.live), l)
-	ls.mu.Unlock()
+	ls.live.Add(l)
 	cfg := &ls.server.cfg
 	host, err := os.Hostname()
 	if err != nil {
@@ -72,25 +50,21 @@ func (ls *loginServers) LinkUp(l *link.Link) {
 }
 
 // LinkDown is link.Handler's.
-func (ls *loginServers) LinkDown(l *link.Link) {
-	ls.mu.Lock()
-	defer ls.mu.Unlock()
-	ls.live = slices.DeleteFunc(slices.Clone(ls.live), func(o *link.Link) bool { return o == l })
-}
+func (ls *loginServers) LinkDown(l *link.Link) { ls.live.Remove(l) }
 
 // LinkPDU is link.Handler's: a login_server says nothing.
 func (ls *loginServers) LinkPDU(*link.Link, wire.PDU) { ls.server.metrics.dropped("unknown_command") }
 
 // leave closes the links, so that no more clients are sent here.
 func (ls *loginServers) leave() {
-	for _, l := range ls.links() {
+	for _, l := range ls.live.All() {
 		l.Close(transport.ReasonStopping)
 	}
 }
 
 // counted tells of a log-in (action 1) or its end (2), 070B.
 func (ls *loginServers) counted(user im.UserID, action uint32) {
-	for _, l := range ls.links() {
+	for _, l := range ls.live.All() {
 		l.SendMessage(wire.UserCountUpdate, 0, &server.IMUserCntUpdate{
 			UserAction: proto.Uint32(action), UserId: proto.Uint32(uint32(user)),
 		})

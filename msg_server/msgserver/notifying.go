@@ -15,14 +15,9 @@ func newNotifier(s *Server, deps Deps) (*notify.Notifier, error) {
 	return notify.New(notify.Config{
 		PushServers: s.cfg.PushServers, AESKey: []byte(s.cfg.AESKey.Reveal()),
 	}, notify.Deps{
-		Node: s.node,
-		DB:   func() *link.Link { return s.db.General(s.notifySeed.Add(1)) },
-		Route: func() *link.Link {
-			if live := s.routes.links(); len(live) > 0 {
-				return live[0]
-			}
-			return nil
-		},
+		Node:  s.node,
+		DB:    func() *link.Link { return s.db.General(s.notifySeed.Add(1)) },
+		Route: s.routes.live.Oldest,
 		Phone: func(user im.UserID) bool {
 			return slices.ContainsFunc(s.sessions.Of(user), func(session *Session) bool { return session.Client.Mobile() })
 		},

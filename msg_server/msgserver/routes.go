@@ -3,7 +3,6 @@ package msgserver
 import (
 	"context"
 	"slices"
-	"sync"
 
 	"google.golang.org/protobuf/proto"
 
@@ -23,43 +22,20 @@ import (
 // master of an original. Safe from any goroutine.
 type routes struct {
 	server *Server
-	addrs  []string
-
-	mu   sync.RWMutex // guards the field below
-	live []*link.Link // oldest first
-}
-
-func newRoutes(s *Server, addrs []string) *routes {
-	slices.Sort(addrs)
-	return &routes{server: s, addrs: slices.Compact(addrs)}
+	live   link.Set
 }
 
 func (r *routes) run(ctx context.Context, engine *transport.Engine) {
-	var keepers sync.WaitGroup
-	for _, addr := range r.addrs {
-		keepers.Go(func() { r.server.node.Keep(ctx, engine, addr, r) })
-	}
-	keepers.Wait()
+	r.server.node.KeepAll(ctx, engine, r.server.cfg.RouteServers, r)
 }
 
-// links returns the open links, oldest first. The slice must not be changed.
-func (r *routes) links() []*link.Link {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return r.live
-}
-
-func (r *routes) open() bool { return len(r.links()) > 0 }
+func (r *routes) open() bool { return !r.live.Empty() }
 
 // LinkUp is link.Handler's: it says who is logged in here. Source: flows.md §2.
 func (r *routes) LinkUp(l *link.Link) {
 	r.server.announcing.Lock()
 	defer r.server.announcing.Unlock()
-	r.mu.Lock()
-	r.live = append(slices.Clone(r.live), l)
-	master := r.live[0] == l
-	r.mu.Unlock()
-	if master {
+	if r.live.Add(l) {
 		r.crown(l)
 	}
 	r.announce(l)
@@ -69,16 +45,8 @@ func (r *routes) LinkUp(l *link.Link) {
 // LinkDown is link.Handler's.
 func (r *routes) LinkDown(l *link.Link) {
 	r.server.notifier.Lost(l)
-	r.mu.Lock()
-	wasMaster := len(r.live) > 0 && r.live[0] == l
-	r.live = slices.DeleteFunc(slices.Clone(r.live), func(o *link.Link) bool { return o == l })
-	var next *link.Link
-	if wasMaster && len(r.live) > 0 {
-		next = r.live[0]
-	}
-	r.mu.Unlock()
-	if next != nil {
-		r.crown(next)
+	if heir := r.live.Remove(l); heir != nil {
+		r.crown(heir)
 	}
 }
 
@@ -116,7 +84,7 @@ func (r *routes) status(session *Session, status basedefine.UserStatType) {
 
 // all sends to every route_server.
 func (r *routes) all(command wire.Command, m proto.Message) {
-	for _, l := range r.links() {
+	for _, l := range r.live.All() {
 		l.SendMessage(command, 0, m)
 	}
 }
@@ -124,8 +92,8 @@ func (r *routes) all(command wire.Command, m proto.Message) {
 // displace tells the other servers of a log-in, 070D: older ones of its class
 // give way.
 func (r *routes) displace(session *Session) {
-	live := r.links()
-	if len(live) == 0 {
+	master := r.live.Oldest()
+	if master == nil {
 		return
 	}
 	m := &server.IMServerKickUser{
@@ -133,23 +101,23 @@ func (r *routes) displace(session *Session) {
 		ClientType: basedefine.ClientType(session.Client).Enum(),
 		Reason:     proto.Uint32(uint32(basedefine.KickReasonType_KICK_REASON_DUPLICATE_USER)),
 	}
-	if live[0].Has(link.CapRelay) {
+	if master.Has(link.CapRelay) {
 		m.LoginMs, m.ServerId = proto.Uint64(uint64(session.Opened)), proto.String(r.server.node.ServerID())
 	}
-	live[0].SendMessage(wire.ServerKickUser, 0, m)
+	master.SendMessage(wire.ServerKickUser, 0, m)
 }
 
 // one sends to the master.
 func (r *routes) one(command wire.Command, m proto.Message) {
-	if live := r.links(); len(live) > 0 {
-		live[0].SendMessage(command, 0, m)
+	if master := r.live.Oldest(); master != nil {
+		master.SendMessage(command, 0, m)
 	}
 }
 
 // ask sends a question to the master and reports whether there is one.
 func (r *routes) ask(command wire.Command, seq uint16, m proto.Message) bool {
-	live := r.links()
-	return len(live) > 0 && live[0].SendMessage(command, seq, m)
+	master := r.live.Oldest()
+	return master != nil && master.SendMessage(command, seq, m)
 }
 
 // relay sends the body of a push to the other servers that have a connection
@@ -157,7 +125,7 @@ func (r *routes) ask(command wire.Command, seq uint16, m proto.Message) bool {
 // route_server of ours; while an original is linked, everything goes over one.
 // It returns over how many it went.
 func (r *routes) relay(targets []uint32, command wire.Command, body []byte, order *extension.Order) int {
-	live := r.links()
+	live := r.live.All()
 	if len(live) == 0 {
 		return 0
 	}
@@ -182,22 +150,22 @@ func (r *routes) relay(targets []uint32, command wire.Command, body []byte, orde
 
 // capable reports whether the master is one of ours, which relays anything.
 func (r *routes) capable() bool {
-	live := r.links()
-	return len(live) > 0 && live[0].Has(link.CapRelay)
+	master := r.live.Oldest()
+	return master != nil && master.Has(link.CapRelay)
 }
 
 // toAll sends the body of a push to every connection of every other server,
 // and reports whether it comes back to this one, too.
 func (r *routes) toAll(command wire.Command, body []byte) (returns bool) {
-	live := r.links()
-	if len(live) == 0 {
+	master := r.live.Oldest()
+	if master == nil {
 		return false
 	}
-	if r.capable() {
+	if master.Has(link.CapRelay) {
 		r.relay(nil, command, body, nil)
 		return false
 	}
-	return live[0].SendPDU(command, 0, body)
+	return master.SendPDU(command, 0, body)
 }
 
 // publish relays a stored message.

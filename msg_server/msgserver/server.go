@@ -116,8 +116,8 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		Secret:       []byte(cfg.LinkSecret.Reveal()), AllowOriginals: cfg.OriginalNeighbours, MaxPDU: cfg.MaxLinkPDU,
 	}, link.Deps{Log: deps.Log, Reg: deps.Reg, Clock: deps.Clock})
 	s.db = dblink.New(cfg.DBServers, cfg.ConcurrentDBConnCnt, s.node, s)
-	s.routes = newRoutes(s, cfg.RouteServers)
-	s.logins = newLoginServers(s, cfg.LoginServers)
+	s.routes = &routes{server: s}
+	s.logins = &loginServers{server: s}
 	s.fileServers = newFileServers(s, cfg.FileServers)
 	s.files = newFileAsks(s)
 	s.ofFiles = s.fileAnswers()

@@ -133,8 +133,8 @@ func newWorldOf(t testing.TB, s setup) *world {
 		for seed := range uint64(100) {
 			live[w.db.Login(seed)], live[w.db.General(seed)] = true, true
 		}
-		return len(live) == 1+2*len(s.dbs) && len(w.routes.links()) == len(s.routes) &&
-			len(w.logins.links()) == len(s.logins) && w.Ready() == nil
+		return len(live) == 1+2*len(s.dbs) && len(w.routes.live.All()) == len(s.routes) &&
+			len(w.logins.live.All()) == len(s.logins) && w.Ready() == nil
 	})
 	return w
 }

@@ -62,10 +62,10 @@ type Backend struct {
 func New(cfg Config, deps Deps) (*Backend, error) {
 	b := &Backend{node: deps.Node, dropped: deps.Dropped}
 	b.db = dblink.New(cfg.DBServers, cfg.PerEntry, deps.Node, b)
-	b.routes = newRoutes(b, cfg.RouteServers)
+	b.routes = &routes{backend: b, addrs: cfg.RouteServers}
 	var err error
 	b.phones, err = notify.New(notify.Config{PushServers: cfg.PushServers, AESKey: cfg.AESKey}, notify.Deps{
-		Node: deps.Node, DB: b.general, Route: b.routes.master, Log: deps.Log, Reg: deps.Reg,
+		Node: deps.Node, DB: b.general, Route: b.routes.live.Oldest, Log: deps.Log, Reg: deps.Reg,
 	})
 	return b, err
 }
@@ -77,7 +77,7 @@ func (b *Backend) general() *link.Link { return b.db.General(b.turn.Add(1)) }
 func (b *Backend) Run(ctx context.Context, engine *transport.Engine) {
 	var links sync.WaitGroup
 	links.Go(func() { b.db.Run(ctx, engine) })
-	links.Go(func() { b.routes.run(ctx, engine) })
+	links.Go(func() { b.node.KeepAll(ctx, engine, b.routes.addrs, b.routes) })
 	links.Go(func() { b.phones.Run(ctx, engine) })
 	links.Wait()
 }
@@ -87,7 +87,7 @@ func (b *Backend) Ready() error {
 	switch {
 	case !b.db.Open():
 		return errors.New("no db_proxy")
-	case len(b.routes.links()) == 0:
+	case b.routes.live.Empty():
 		return errors.New("no route_server")
 	}
 	return nil

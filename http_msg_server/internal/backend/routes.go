@@ -3,13 +3,11 @@ package backend
 import (
 	"context"
 	"slices"
-	"sync"
 
 	"google.golang.org/protobuf/proto"
 
 	"teamtalk/internal/im"
 	"teamtalk/internal/link"
-	"teamtalk/internal/transport"
 	"teamtalk/internal/wire"
 	"teamtalk/pb/basedefine"
 	"teamtalk/pb/extension"
@@ -23,47 +21,20 @@ import (
 type routes struct {
 	backend *Backend
 	addrs   []string
-
-	mu   sync.RWMutex // guards the field below
-	live []*link.Link // oldest first; replaced, never changed
-}
-
-func newRoutes(b *Backend, addrs []string) *routes {
-	addrs = slices.Compact(slices.Sorted(slices.Values(addrs)))
-	return &routes{backend: b, addrs: addrs}
-}
-
-func (r *routes) run(ctx context.Context, engine *transport.Engine) {
-	var keepers sync.WaitGroup
-	for _, addr := range r.addrs {
-		keepers.Go(func() { r.backend.node.Keep(ctx, engine, addr, r) })
-	}
-	keepers.Wait()
-}
-
-func (r *routes) links() []*link.Link {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return r.live
+	live    link.Set
 }
 
 // LinkUp is link.Handler's.
 func (r *routes) LinkUp(l *link.Link) {
-	r.mu.Lock()
-	r.live = append(slices.Clone(r.live), l)
-	master := r.live[0]
-	r.mu.Unlock()
-	crown(master)
+	if r.live.Add(l) {
+		crown(l)
+	}
 }
 
 // LinkDown is link.Handler's.
 func (r *routes) LinkDown(l *link.Link) {
-	r.mu.Lock()
-	r.live = slices.DeleteFunc(slices.Clone(r.live), func(o *link.Link) bool { return o == l })
-	live := r.live
-	r.mu.Unlock()
-	if len(live) > 0 {
-		crown(live[0])
+	if heir := r.live.Remove(l); heir != nil {
+		crown(heir)
 	}
 	r.backend.lost(l)
 }
@@ -81,24 +52,16 @@ func (r *routes) LinkPDU(_ *link.Link, pdu wire.PDU) {
 	}
 }
 
-// master returns the oldest link; nil if there is none.
-func (r *routes) master() *link.Link {
-	if live := r.links(); len(live) > 0 {
-		return live[0]
-	}
-	return nil
-}
-
 // one sends to the master and reports whether there is one.
 func (r *routes) one(command wire.Command, m proto.Message) bool {
-	live := r.links()
-	return len(live) > 0 && live[0].SendMessage(command, 0, m)
+	master := r.live.Oldest()
+	return master != nil && master.SendMessage(command, 0, m)
 }
 
 // publish relays a message to the connections of its targets, in the order of
 // its conversation. To an original it goes as it is, and over one only.
 func (r *routes) publish(targets []uint32, command wire.Command, body []byte, order *extension.Order) {
-	live := r.links()
+	live := r.live.All()
 	if len(live) > 0 && slices.ContainsFunc(live, (*link.Link).Original) {
 		live = live[:1]
 	}
@@ -117,7 +80,7 @@ func (r *routes) publish(targets []uint32, command wire.Command, body []byte, or
 // Presence asks who is on-line.
 func (b *Backend) Presence(ctx context.Context, req *extension.IMApiPresenceReq) (*extension.IMApiPresenceRsp, error) {
 	res := new(extension.IMApiPresenceRsp)
-	return res, b.coded(ctx, b.routes.master(), link.CapPresence, req, wire.APIPresenceReq, res)
+	return res, b.coded(ctx, b.routes.live.Oldest(), link.CapPresence, req, wire.APIPresenceReq, res)
 }
 
 // TellMembers tells everybody concerned of a change of a group's members,
