@@ -147,12 +147,5 @@ func (c *Client) giveBack(buf []byte) {
 	}
 }
 
-// Queued returns how many bytes wait to be written.
-func (c *Client) Queued() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.out)
-}
-
 // clip returns a copy of data that a Handler may keep.
 func clip(data []byte) []byte { return slices.Clip(slices.Clone(data)) }

@@ -122,14 +122,6 @@ func (c *RawConn) Expect(ctx context.Context, command wire.Command, m proto.Mess
 	}
 }
 
-// CloseWrite ends the sending side and leaves the receiving side open.
-func (c *RawConn) CloseWrite() error {
-	if tcp, ok := c.nc.(*net.TCPConn); ok {
-		return tcp.CloseWrite()
-	}
-	return nil
-}
-
 // LocalAddr returns the own address.
 func (c *RawConn) LocalAddr() net.Addr { return c.nc.LocalAddr() }
 

@@ -292,21 +292,6 @@ func (c *Client) stamp(start int) {
 	binary.BigEndian.PutUint16(pdu[14:], c.opts.Profile.Reserved)
 }
 
-// Heartbeat sends a heartbeat now, besides the automatic ones.
-func (c *Client) Heartbeat() error {
-	c.mu.Lock()
-	err := c.writable()
-	if err == nil {
-		c.appendHeartbeat()
-	}
-	c.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	c.flush()
-	return nil
-}
-
 // SendRaw queues bytes as they are, for tests.
 func (c *Client) SendRaw(p []byte) error {
 	c.mu.Lock()

@@ -133,13 +133,6 @@ func (n *Network) DropAll() {
 	}
 }
 
-// Connections returns how many clients are connected.
-func (n *Network) Connections() int {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return len(n.conns)
-}
-
 // Receipts returns how many receipts (0x0302, 0x0382) clients have sent.
 func (n *Network) Receipts() int {
 	n.mu.Lock()

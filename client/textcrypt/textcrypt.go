@@ -65,10 +65,6 @@ var standard = sync.OnceValue(func() *Cipher {
 // Standard returns the Cipher of the key that all original clients share.
 func Standard() *Cipher { return standard() }
 
-// EncryptedLen returns the size in bytes of the Base64 form of a text of n
-// bytes.
-func EncryptedLen(n int) int { return base64.StdEncoding.EncodedLen(paddedLen(n)) }
-
 // paddedLen is the size of a text of n bytes with padding and suffix.
 func paddedLen(n int) int {
 	return (n + suffix + aes.BlockSize - 1) / aes.BlockSize * aes.BlockSize

@@ -21,9 +21,6 @@ type File struct {
 	warnings Errors
 }
 
-// Name returns the name of the file as given to Load or Parse.
-func (f *File) Name() string { return f.name }
-
 // Warnings returns what is odd but harmless, by line: obsolete, repeated and
 // ineffective keys.
 func (f *File) Warnings() Errors { return f.warnings }
@@ -36,13 +33,6 @@ func (f *File) Fail(name, format string, args ...any) *Error {
 		line = f.last
 	}
 	return &Error{File: f.name, Line: line, Key: name, Reason: fmt.Sprintf(format, args...)}
-}
-
-// Has reports whether the key is in the file or has a default.
-func (f *File) Has(name string) bool {
-	f.declared(name)
-	_, ok := f.values[name]
-	return ok
 }
 
 // String returns a String, IP, Host, Addr or URL.

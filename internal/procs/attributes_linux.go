@@ -17,9 +17,6 @@ func attributes(detached bool) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
-// zombie reports whether a process has ended and waits for its parent.
-func zombie(pid int) bool { return state("/proc/"+strconv.Itoa(pid)) == 'Z' }
-
 // stopped reports whether every thread of a process stands still, or it is
 // gone.
 func stopped(pid int) bool {

@@ -10,8 +10,5 @@ func attributes(detached bool) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setsid: detached, Setpgid: !detached}
 }
 
-// zombie cannot be told here without running another program.
-func zombie(int) bool { return false }
-
 // stopped cannot be told here in an easy way.
 func stopped(int) bool { return true }

@@ -89,26 +89,6 @@ func TestStopKillsInTheEnd(t *testing.T) {
 	}
 }
 
-func TestStopPID(t *testing.T) {
-	t.Parallel()
-	cfg := shell(t, "exec sleep 600")
-	cfg.Detached = true
-	p, err := Start(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !Alive(p.PID()) {
-		t.Error("not alive")
-	}
-	if err := StopPID(limit(t), p.PID()); err != nil {
-		t.Error(err)
-	}
-	<-p.Exited()
-	if Alive(p.PID()) || StopPID(limit(t), p.PID()) != nil {
-		t.Error("still alive")
-	}
-}
-
 func TestStartFails(t *testing.T) {
 	t.Parallel()
 	cfg := shell(t, "")

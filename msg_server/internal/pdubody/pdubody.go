@@ -45,12 +45,6 @@ func TakeAttach(body []byte) (attach, rest []byte, ok bool) {
 	return attach, rest, true
 }
 
-// AppendAttach appends attach_data to a body that has none.
-func AppendAttach(body, attach []byte) []byte {
-	body = protowire.AppendTag(body, attachField, protowire.BytesType)
-	return protowire.AppendBytes(body, attach)
-}
-
 // Split cuts a body into bodies of at most limit bytes, each with the same
 // other fields and a part of the repeated field list. An entry that is longer
 // than limit alone is left out. ok is false for a body that is not protobuf.

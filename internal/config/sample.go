@@ -7,21 +7,6 @@ import (
 	"strings"
 )
 
-// Describe writes the reference of a table in Markdown.
-func Describe(w io.Writer, keys Keys) error {
-	out := bufio.NewWriter(w)
-	fmt.Fprint(out, "| Key | Value | Default | Meaning |\n|---|---|---|---|\n")
-	for i := range keys {
-		k := &keys[i]
-		name, fallback := "`"+k.label()+"`", k.fallback()
-		if k.Default != "" {
-			fallback = "`" + k.Default + "`"
-		}
-		fmt.Fprintf(out, "| %s | %s | %s | %s |\n", name, k.shape(), fallback, strings.ReplaceAll(k.Help, "|", `\|`))
-	}
-	return out.Flush()
-}
-
 // Sample writes a commented file that keys accept: every key with its meaning
 // and default, set where the table has a sample value or requires one.
 func Sample(w io.Writer, title string, keys Keys) error {
@@ -77,17 +62,6 @@ func sampleLine(out io.Writer, k *Key, name string) {
 	default:
 		fmt.Fprintf(out, "#%s=%s\n", name, k.Default)
 	}
-}
-
-// label is the key's name as the reference writes it.
-func (k *Key) label() string {
-	if k.Kind == Servers {
-		return k.Name + "IPn`, `" + k.Name + "Portn"
-	}
-	if k.Kind == Secret {
-		return k.Name + "`, `" + k.Name + secretFileSuffix
-	}
-	return k.Name
 }
 
 func (k *Key) fallback() string {
