@@ -231,7 +231,18 @@ func (c *call) note() {
 		return
 	}
 	c.server.audit.Add(c.ctx(), audit.Entry{
-		At: c.server.clock(), KeyID: c.key.ID, Action: c.op.ID, Subject: c.subject,
+		At: c.server.clock(), KeyID: c.key.ID, Action: c.op.ID, Subject: cutSubject(c.subject),
 		RequestID: c.id, Remote: c.from.String(), Status: c.status,
 	})
+}
+
+// maxSubject is what the column holds, in characters. One row that does not
+// fit would keep all others out.
+const maxSubject = 255
+
+func cutSubject(subject string) string {
+	if runes := []rune(subject); len(runes) > maxSubject {
+		return string(runes[:maxSubject])
+	}
+	return subject
 }

@@ -2,15 +2,19 @@ package httpserver
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/subtle"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/netip"
 	"strconv"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 
+	"teamtalk/http_msg_server/internal/audit"
 	"teamtalk/internal/im"
 	"teamtalk/internal/wire"
 	"teamtalk/pb/basedefine"
@@ -36,11 +40,14 @@ func queryNoServer() queryAnswer     { return queryAnswer{10, "服务器异常"}
 func queryNotCreated() queryAnswer   { return queryAnswer{11, "创建群失败"} }
 func queryNotChanged() queryAnswer   { return queryAnswer{12, "更改群成员失败"} }
 
+// queryKey stands for the key in the audit of what was changed without one.
+const queryKey = "query"
+
 // query answers the two requests of the original: one per connection, and
 // what it does not know is closed without an answer. It knows no keys, so it
 // listens to configured addresses only. Source: flows.md §18, defect D12.
 func (s *Server) query(w http.ResponseWriter, r *http.Request) {
-	var do func(context.Context, map[string]json.RawMessage) any
+	var do func(context.Context, map[string]json.RawMessage) (answer any, subject string)
 	switch r.URL.Path {
 	case "/query/CreateGroup":
 		do = s.queryCreateGroup
@@ -58,11 +65,17 @@ func (s *Server) query(w http.ResponseWriter, r *http.Request) {
 		s.hangUp(w)
 		return
 	}
-	answer := any(queryBadParameter())
+	answer, subject := any(queryBadParameter()), ""
 	if s.appKeyHolds(members) {
-		answer = do(r.Context(), members)
+		answer, subject = do(r.Context(), members)
 	} else if r.URL.Path == "/query/CreateGroup" {
 		answer = createAnswer{queryAnswer: queryBadParameter()}
+	}
+	if subject != "" {
+		s.audit.Add(r.Context(), audit.Entry{
+			At: s.clock(), KeyID: queryKey, Action: strings.TrimPrefix(r.URL.Path, "/"), Subject: subject,
+			RequestID: rand.Text(), Remote: peer.Addr().Unmap().String(), Status: http.StatusOK,
+		})
 	}
 	text, err := json.Marshal(answer)
 	if err != nil {
@@ -105,7 +118,8 @@ func read[T any](members map[string]json.RawMessage, name string, into *T) bool 
 	return ok && string(raw) != "null" && json.Unmarshal(raw, into) == nil
 }
 
-func (s *Server) queryCreateGroup(ctx context.Context, members map[string]json.RawMessage) any {
+// queryCreateGroup returns what was made beside the answer; "" for nothing.
+func (s *Server) queryCreateGroup(ctx context.Context, members map[string]json.RawMessage) (any, string) {
 	var (
 		user, kind uint32
 		key        string
@@ -116,20 +130,21 @@ func (s *Server) queryCreateGroup(ctx context.Context, members map[string]json.R
 		read(members, "group_name", req.GroupName) && read(members, "group_type", &kind) &&
 		read(members, "group_avatar", req.GroupAvatar) && read(members, "user_id_list", &req.MemberIdList)
 	if _, known := basedefine.GroupType_name[int32(kind)]; !ok || !known {
-		return createAnswer{queryAnswer: queryBadParameter()}
+		return createAnswer{queryAnswer: queryBadParameter()}, ""
 	}
 	req.GroupType = basedefine.GroupType(kind).Enum()
 	res, err := s.createGroup(ctx, req)
 	switch {
 	case err != nil:
-		return createAnswer{queryAnswer: queryNoServer()}
+		return createAnswer{queryAnswer: queryNoServer()}, ""
 	case res.GetResultCode() != 0:
-		return createAnswer{queryAnswer: queryNotCreated()}
+		return createAnswer{queryAnswer: queryNotCreated()}, ""
 	}
-	return createAnswer{queryAnswer: queryOK(), GroupID: res.GetGroupId()}
+	return createAnswer{queryAnswer: queryOK(), GroupID: res.GetGroupId()}, fmt.Sprintf("group:%d", res.GetGroupId())
 }
 
-func (s *Server) queryChangeMembers(ctx context.Context, members map[string]json.RawMessage) any {
+// queryChangeMembers returns what was changed beside the answer; "" for nothing.
+func (s *Server) queryChangeMembers(ctx context.Context, members map[string]json.RawMessage) (any, string) {
 	var (
 		user, kind uint32
 		key        string
@@ -139,17 +154,17 @@ func (s *Server) queryChangeMembers(ctx context.Context, members map[string]json
 		read(members, "group_id", req.GroupId) && read(members, "modify_type", &kind) &&
 		read(members, "user_id_list", &req.MemberIdList)
 	if _, known := basedefine.GroupModifyType_name[int32(kind)]; !ok || !known {
-		return queryBadParameter()
+		return queryBadParameter(), ""
 	}
 	req.ChangeType = basedefine.GroupModifyType(kind).Enum()
 	res, err := s.changeMembers(ctx, req)
 	switch {
 	case err != nil:
-		return queryNoServer()
+		return queryNoServer(), ""
 	case res.GetResultCode() != 0:
-		return queryNotChanged()
+		return queryNotChanged(), ""
 	}
-	return queryOK()
+	return queryOK(), fmt.Sprintf("group:%d", req.GetGroupId())
 }
 
 // createGroup asks a db_proxy to make a group, 0405 to 0406.

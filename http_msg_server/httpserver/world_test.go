@@ -38,6 +38,26 @@ type world struct {
 	users  map[string]uint32
 	doc    object // openapi.json
 	all    dbproxy.Key
+	logged syncBuffer // by the http_msg_server
+	reg    *prometheus.Registry
+}
+
+// syncBuffer is a log that can be read meanwhile.
+type syncBuffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
 }
 
 func port(addr string) string {
@@ -133,8 +153,12 @@ func newWorld(t *testing.T, lines ...string) *world {
 func (w *world) startHTTP() {
 	w.t.Helper()
 	addr := linktest.FreeAddr(w.t)
+	w.reg = prometheus.NewRegistry()
 	s, err := New(parsed(w.t, ParseConfig, "ListenIP=127.0.0.1", "ListenPort="+port(addr), w.conf),
-		Deps{Log: quiet, Reg: prometheus.NewRegistry(), Clock: time.Now})
+		Deps{
+			Log: slog.New(slog.NewJSONHandler(&w.logged, &slog.HandlerOptions{Level: slog.LevelDebug})),
+			Reg: w.reg, Clock: time.Now,
+		})
 	w.stop = run(w.t, s, err)
 	w.server, w.base = s, "http://"+addr
 	linktest.Eventually(w.t, "readiness", func() bool { return s.Ready() == nil })

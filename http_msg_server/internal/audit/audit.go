@@ -24,11 +24,12 @@ type Entry struct {
 type Write func(ctx context.Context, entries []Entry) error
 
 // Bounds: entries that wait, entries in one write, and the pause after a
-// failure.
+// failure, which doubles with each.
 const (
 	maxWaiting = 100_000
 	maxBatch   = 1000
 	pause      = 500 * time.Millisecond
+	maxPause   = 16 * time.Second
 )
 
 // Log is safe from any goroutine.
@@ -86,14 +87,17 @@ func (l *Log) Run(ctx context.Context) {
 			return
 		case <-l.wake:
 		}
+		wait := pause
 		for ctx.Err() == nil && l.Waiting() > 0 {
 			if l.flush(ctx) {
+				wait = pause
 				continue
 			}
 			select {
 			case <-ctx.Done():
-			case <-time.After(pause):
+			case <-time.After(wait):
 			}
+			wait = min(2*wait, maxPause)
 		}
 	}
 }
