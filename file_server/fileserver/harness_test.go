@@ -52,6 +52,15 @@ type world struct {
 // start runs a file_server with further lines of configuration.
 func start(t *testing.T, lines ...string) *world {
 	t.Helper()
+	w := configured(t, lines...)
+	w.run()
+	t.Cleanup(func() { w.stop() })
+	return w
+}
+
+// configured is a file_server that does not run yet.
+func configured(t *testing.T, lines ...string) *world {
+	t.Helper()
 	w := &world{t: t}
 	port := func() string {
 		_, p, err := net.SplitHostPort(linktest.FreeAddr(t))
@@ -68,8 +77,6 @@ func start(t *testing.T, lines ...string) *world {
 		"MsgServerListenIP=127.0.0.1", "MsgServerListenPort=" + port(),
 		"HttpListenIP=127.0.0.1", "HttpListenPort=" + port(), "DataDir=" + filepath.Join(t.TempDir(), "files"),
 	}, lines...), "\n") + "\n"
-	w.run()
-	t.Cleanup(func() { w.stop() })
 	return w
 }
 

@@ -103,68 +103,72 @@ var urlForm = regexp.MustCompile(`^http://127\.0\.0\.1:\d+/g0/\d{3}/\d{3}/[a-z2-
 
 func TestImages(t *testing.T) {
 	t.Parallel()
-	w := start(t)
-	data := picture(t, "jpeg", 400, 200)
-	url := w.uploadImage("a.jpg", data)
-	if !urlForm.MatchString(url) {
-		t.Errorf("url %s", url)
-	}
-	res, got := w.get(url)
-	equal(t, got, data)
-	h := res.Header
-	if h.Get("Content-Type") != "image/jpeg" || h.Get("X-Content-Type-Options") != "nosniff" ||
-		!strings.Contains(h.Get("Cache-Control"), "immutable") || h.Get("ETag") == "" {
-		t.Errorf("header %v", h)
-	}
-	if res, _ := w.get(url, "If-None-Match", h.Get("ETag")); res.StatusCode != http.StatusNotModified {
-		t.Errorf("with the ETag: %s", res.Status)
-	}
-	if res, got := w.get(url, "Range", "bytes=10-19"); res.StatusCode != http.StatusPartialContent || !bytes.Equal(got, data[10:20]) {
-		t.Errorf("a range: %s, %d bytes", res.Status, len(got))
-	}
-	if _, got := w.get(strings.Replace(url, "/g0/", "/M00/", 1)); !bytes.Equal(got, data) {
-		t.Error("the first component is looked at")
-	}
-	for range 2 { // made, and kept
-		_, small := w.get(url + "_100x100.jpg")
-		c, err := jpeg.DecodeConfig(bytes.NewReader(small))
-		if err != nil || c.Width != 100 || c.Height != 50 {
-			t.Fatalf("a variant: %v, %v", c, err)
+	each(t, func(t *testing.T, store string) {
+		w := start(t, store)
+		data := picture(t, "jpeg", 400, 200)
+		url := w.uploadImage("a.jpg", data)
+		if !urlForm.MatchString(url) {
+			t.Errorf("url %s", url)
 		}
-	}
-	for _, end := range []string{"_101x100.jpg", "_480x480.jpg", "_0x0.jpg"} { // not offered, not smaller, no size
-		if _, got := w.get(url + end); !bytes.Equal(got, data) {
-			t.Errorf("%s is not the image", end)
+		res, got := w.get(url)
+		equal(t, got, data)
+		h := res.Header
+		if h.Get("Content-Type") != "image/jpeg" || h.Get("X-Content-Type-Options") != "nosniff" ||
+			!strings.Contains(h.Get("Cache-Control"), "immutable") || h.Get("ETag") == "" {
+			t.Errorf("header %v", h)
 		}
-	}
-	sized := w.uploadImage("b_640x480.png", picture(t, "png", 640, 480))
-	if !strings.HasSuffix(sized, "_640x480.png") {
-		t.Errorf("url %s", sized)
-	}
-	if res, _ := w.get(sized + "_32x32.jpg"); res.StatusCode != http.StatusOK {
-		t.Errorf("a variant of a name with a size: %s", res.Status)
-	}
-	if res, _ := w.get(w.uploadImage("c.jpg", picture(t, "png", 5, 5))); res.Header.Get("Content-Type") != "image/png" {
-		t.Errorf("a PNG called jpg: %v", res.Header)
-	}
-	w.stop()
-	w.run()
-	if _, got := w.get(url); !bytes.Equal(got, data) {
-		t.Error("after a restart it is not served")
-	}
+		if res, _ := w.get(url, "If-None-Match", h.Get("ETag")); res.StatusCode != http.StatusNotModified {
+			t.Errorf("with the ETag: %s", res.Status)
+		}
+		if res, got := w.get(url, "Range", "bytes=10-19"); res.StatusCode != http.StatusPartialContent || !bytes.Equal(got, data[10:20]) {
+			t.Errorf("a range: %s, %d bytes", res.Status, len(got))
+		}
+		if _, got := w.get(strings.Replace(url, "/g0/", "/M00/", 1)); !bytes.Equal(got, data) {
+			t.Error("the first component is looked at")
+		}
+		for range 2 { // made, and kept
+			_, small := w.get(url + "_100x100.jpg")
+			c, err := jpeg.DecodeConfig(bytes.NewReader(small))
+			if err != nil || c.Width != 100 || c.Height != 50 {
+				t.Fatalf("a variant: %v, %v", c, err)
+			}
+		}
+		for _, end := range []string{"_101x100.jpg", "_480x480.jpg", "_0x0.jpg"} { // not offered, not smaller, no size
+			if _, got := w.get(url + end); !bytes.Equal(got, data) {
+				t.Errorf("%s is not the image", end)
+			}
+		}
+		sized := w.uploadImage("b_640x480.png", picture(t, "png", 640, 480))
+		if !strings.HasSuffix(sized, "_640x480.png") {
+			t.Errorf("url %s", sized)
+		}
+		if res, _ := w.get(sized + "_32x32.jpg"); res.StatusCode != http.StatusOK {
+			t.Errorf("a variant of a name with a size: %s", res.Status)
+		}
+		if res, _ := w.get(w.uploadImage("c.jpg", picture(t, "png", 5, 5))); res.Header.Get("Content-Type") != "image/png" {
+			t.Errorf("a PNG called jpg: %v", res.Header)
+		}
+		w.stop()
+		w.run()
+		if _, got := w.get(url); !bytes.Equal(got, data) {
+			t.Error("after a restart it is not served")
+		}
+	})
 }
 
 func TestOtherFiles(t *testing.T) {
 	t.Parallel()
-	w := start(t)
-	res, got := w.get(w.uploadImage("1.audio", []byte("OggS")))
-	if string(got) != "OggS" || res.Header.Get("Content-Type") != "application/octet-stream" ||
-		res.Header.Get("Content-Disposition") != "attachment" || res.Header.Get("X-Content-Type-Options") != "nosniff" {
-		t.Errorf("%q %v", got, res.Header)
-	}
-	if res, _ := w.get(w.uploadImage("x.html", []byte("<script>"))); res.Header.Get("Content-Type") != "application/octet-stream" {
-		t.Errorf("HTML: %v", res.Header)
-	}
+	each(t, func(t *testing.T, store string) {
+		w := start(t, store)
+		res, got := w.get(w.uploadImage("1.audio", []byte("OggS")))
+		if string(got) != "OggS" || res.Header.Get("Content-Type") != "application/octet-stream" ||
+			res.Header.Get("Content-Disposition") != "attachment" || res.Header.Get("X-Content-Type-Options") != "nosniff" {
+			t.Errorf("%q %v", got, res.Header)
+		}
+		if res, _ := w.get(w.uploadImage("x.html", []byte("<script>"))); res.Header.Get("Content-Type") != "application/octet-stream" {
+			t.Errorf("HTML: %v", res.Header)
+		}
+	})
 }
 
 // bomb is a PNG of which only the head says how large it is.
@@ -178,42 +182,44 @@ func bomb(w, h uint32) []byte {
 // Source: flows.md §17, defects.md H1.
 func TestBadUploads(t *testing.T) {
 	t.Parallel()
-	w := start(t, "MaxImageBytes=100000")
-	part := func(header string) string { return "--xyz\r\n" + header + "\r\n\r\nx\r\n--xyz--\r\n" }
-	const disposition = `Content-Disposition: form-data; name="f"; `
-	for name, c := range map[string]struct {
-		contentType, body string
-		code              int
-	}{
-		"too large, said":      {formType, form("a.bin", make([]byte, 200_000)), 1},
-		"too large":            {formType, form("a.bin", make([]byte, 100_001)), 1},
-		"no disposition":       {formType, part("Content-Type: a/b"), 2},
-		"no file name":         {formType, part(strings.TrimSuffix(disposition, "; ") + "\r\nContent-Type: a/b"), 3},
-		"no boundary":          {"multipart/form-data", form("a.bin", nil), 4},
-		"no multipart":         {"text/plain", "x", 4},
-		"boundary not in body": {formType, "nothing", 5},
-		"empty":                {formType, "", 5},
-		"no type":              {formType, part(disposition + `filename="a.bin"`), 6},
-		"not closed":           {formType, strings.TrimSuffix(form("a.bin", []byte("x")), "\r\n--xyz--\r\n"), 8},
-		"two files":            {formType, strings.Replace(form("a.bin", []byte("x")), "--xyz--", "--xyz\r\nA: b\r\n\r\ny\r\n--xyz--", 1), 8},
-		"long end":             {formType, form("a."+strings.Repeat("b", 16), nil), 9},
-		"end of a path":        {formType, form("a./etc", nil), 9},
-		"no end":               {formType, form("abc", nil), 10},
-		"long name":            {formType, form(strings.Repeat("a", 255)+".b", nil), 11},
-		"lies":                 {formType, form("a.jpg", []byte("<html>")), 12},
-		"lies, GIF":            {formType, form("a.GIF", []byte("GIF8")), 12},
-		"explodes":             {formType, form("a.png", bomb(60_000, 60_000)), 13},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if code, _, _ := w.post("/any/path", c.contentType, c.body); code != c.code {
-				t.Errorf("code %d, want %d", code, c.code)
-			}
-		})
-	}
-	full := start(t, "MinFree=1048576GiB")
-	if code, _, _ := full.post("/", formType, form("a.bin", []byte("x"))); code != 14 {
-		t.Errorf("without space: %d", code)
-	}
+	each(t, func(t *testing.T, store string) {
+		w := start(t, store, "MaxImageBytes=100000")
+		part := func(header string) string { return "--xyz\r\n" + header + "\r\n\r\nx\r\n--xyz--\r\n" }
+		const disposition = `Content-Disposition: form-data; name="f"; `
+		for name, c := range map[string]struct {
+			contentType, body string
+			code              int
+		}{
+			"too large, said":      {formType, form("a.bin", make([]byte, 200_000)), 1},
+			"too large":            {formType, form("a.bin", make([]byte, 100_001)), 1},
+			"no disposition":       {formType, part("Content-Type: a/b"), 2},
+			"no file name":         {formType, part(strings.TrimSuffix(disposition, "; ") + "\r\nContent-Type: a/b"), 3},
+			"no boundary":          {"multipart/form-data", form("a.bin", nil), 4},
+			"no multipart":         {"text/plain", "x", 4},
+			"boundary not in body": {formType, "nothing", 5},
+			"empty":                {formType, "", 5},
+			"no type":              {formType, part(disposition + `filename="a.bin"`), 6},
+			"not closed":           {formType, strings.TrimSuffix(form("a.bin", []byte("x")), "\r\n--xyz--\r\n"), 8},
+			"two files":            {formType, strings.Replace(form("a.bin", []byte("x")), "--xyz--", "--xyz\r\nA: b\r\n\r\ny\r\n--xyz--", 1), 8},
+			"long end":             {formType, form("a."+strings.Repeat("b", 16), nil), 9},
+			"end of a path":        {formType, form("a./etc", nil), 9},
+			"no end":               {formType, form("abc", nil), 10},
+			"long name":            {formType, form(strings.Repeat("a", 255)+".b", nil), 11},
+			"lies":                 {formType, form("a.jpg", []byte("<html>")), 12},
+			"lies, GIF":            {formType, form("a.GIF", []byte("GIF8")), 12},
+			"explodes":             {formType, form("a.png", bomb(60_000, 60_000)), 13},
+		} {
+			t.Run(name, func(t *testing.T) {
+				if code, _, _ := w.post("/any/path", c.contentType, c.body); code != c.code {
+					t.Errorf("code %d, want %d", code, c.code)
+				}
+			})
+		}
+		full := start(t, store, "MinFree=1048576GiB")
+		if code, _, _ := full.post("/", formType, form("a.bin", []byte("x"))); code != 14 {
+			t.Errorf("without space: %d", code)
+		}
+	})
 }
 
 func TestBadDownloads(t *testing.T) {
