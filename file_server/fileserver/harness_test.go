@@ -100,10 +100,12 @@ func (w *world) run() {
 			w.t.Error(err)
 		}
 	})
-	w.stop = sync.OnceFunc(func() { cancel(); running.Wait() })
+	w.stop = func() { cancel(); running.Wait() }
 	w.msg = linktest.DialOurs(w.t, w.cfg.MsgServerListen[0], link.Config{
 		Role: "msg_server", Capabilities: []string{link.CapFiles},
 	})
+	msg := w.msg // it would link itself to the next one
+	w.stop = sync.OnceFunc(func() { msg.Stop(); cancel(); running.Wait() })
 }
 
 // ask asks for a task as a msg_server does.

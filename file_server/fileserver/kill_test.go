@@ -92,6 +92,9 @@ func (v *victim) start() {
 
 // kill ends the process without a warning.
 func (v *victim) kill() {
+	if v.msg != nil {
+		v.msg.Stop() // it would link itself to the next one
+	}
 	_ = v.process.Process.Kill() // dead already, perhaps
 	_ = v.process.Wait()
 }
