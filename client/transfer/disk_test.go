@@ -14,6 +14,7 @@ import (
 
 	"teamtalk/client"
 	"teamtalk/client/transfer"
+	"teamtalk/file_server/fileservertest"
 	"teamtalk/internal/share"
 )
 
@@ -21,7 +22,7 @@ import (
 // which is as good as a full disk. It returns what went wrong there.
 func fetchWithin(t *testing.T, w *world, d transfer.Download, limit int) string {
 	t.Helper()
-	access, err := w.access(bob, share.Download)(t.Context(), d.ID)
+	access, err := w.Access(fileservertest.Receiver, share.Download)(t.Context(), d.ID)
 	if err != nil {
 		t.Fatal(err)
 	}

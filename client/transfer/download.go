@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"teamtalk/internal/share"
 )
@@ -25,6 +26,9 @@ type Download struct {
 	// Path is where the file goes; a folder takes it under the name its sender
 	// gave it. Nothing is overwritten.
 	Path string
+	// Named is called with the sender's name for the file when it is known, at
+	// most once for each connection; may be nil.
+	Named func(name string)
 }
 
 // partial is a file on its way in.
@@ -54,7 +58,7 @@ func Fetch(ctx context.Context, d Download, o Options) (path string, err error) 
 	if err != nil {
 		return "", err
 	}
-	defer p.Close() //nolint:errcheck // closed before when it mattered
+	defer p.Close()
 	a := newAttempts(o)
 	a.access.ID, a.total = d.ID, -1
 	var meta fileMeta
@@ -62,7 +66,7 @@ func Fetch(ctx context.Context, d Download, o Options) (path string, err error) 
 		if err := a.authorise(ctx); err != nil {
 			return err
 		}
-		meta, err = a.get(ctx, p)
+		meta, err = a.get(ctx, p, d.Named)
 		return err
 	})
 	if err != nil {
@@ -123,7 +127,7 @@ type fileMeta struct {
 }
 
 // get fetches what is missing. It returns nil when nothing is.
-func (a *attempts) get(ctx context.Context, p *partial) (meta fileMeta, err error) {
+func (a *attempts) get(ctx context.Context, p *partial, named func(string)) (meta fileMeta, err error) {
 	ctx, stop := a.watch(ctx)
 	defer stop()
 	r, err := a.request(ctx, http.MethodGet, a.access.URL+a.access.ID)
@@ -137,7 +141,7 @@ func (a *attempts) get(ctx context.Context, p *partial) (meta fileMeta, err erro
 	if err != nil {
 		return meta, err
 	}
-	defer res.Body.Close() //nolint:errcheck // read to its end, or given up
+	defer res.Body.Close()
 	if meta, err = parseMeta(res); err != nil {
 		return meta, err
 	}
@@ -156,11 +160,14 @@ func (a *attempts) get(ctx context.Context, p *partial) (meta fileMeta, err erro
 		p.sum.Reset()
 		p.size = 0
 		if err := p.Truncate(0); err != nil {
-			return meta, fmt.Errorf("%w: %w", ErrRefused, err)
+			return meta, ownDisk(err)
 		}
 		if from != 0 {
 			return meta, errAsk
 		}
+	}
+	if named != nil {
+		named(meta.name)
 	}
 	a.total = total
 	a.arrived(p.size)
@@ -193,7 +200,7 @@ func (a *attempts) receive(p *partial, body io.Reader) error {
 		n, err := body.Read(buf)
 		if n > 0 {
 			if _, err := p.WriteAt(buf[:n], p.size); err != nil {
-				return fmt.Errorf("%w: %w", ErrRefused, err) // our own disk
+				return ownDisk(err)
 			}
 			p.sum.Write(buf[:n])
 			p.size += int64(n)
@@ -208,6 +215,14 @@ func (a *attempts) receive(p *partial, body io.Reader) error {
 			return err
 		}
 	}
+}
+
+// ownDisk is what our own disk refuses; what it has stays.
+func ownDisk(err error) error {
+	if errors.Is(err, syscall.ENOSPC) {
+		err = errors.Join(ErrNoSpace, err)
+	}
+	return fmt.Errorf("%w: %w", ErrRefused, err)
 }
 
 // parseMeta reads the name and the sum of a file; an answer that has none of

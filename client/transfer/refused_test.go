@@ -12,6 +12,7 @@ import (
 
 	"teamtalk/client"
 	"teamtalk/client/transfer"
+	"teamtalk/file_server/fileservertest"
 	"teamtalk/internal/im"
 	"teamtalk/internal/share"
 )
@@ -23,11 +24,11 @@ func TestWrongContent(t *testing.T) {
 	w := start(t)
 	_, u := file(t, size)
 	u.Sum = strings.Repeat("ab", 32)
-	if _, err := transfer.Send(t.Context(), u, w.up()); !errors.Is(err, transfer.ErrContent) {
+	if _, err := transfer.Send(t.Context(), u, w.Up()); !errors.Is(err, transfer.ErrContent) {
 		t.Errorf("a wrong sum: %v", err)
 	}
 	dir := t.TempDir()
-	if _, err := transfer.Fetch(t.Context(), transfer.Download{ID: u.ID, Path: dir}, w.down()); !errors.Is(err, transfer.ErrRefused) {
+	if _, err := transfer.Fetch(t.Context(), transfer.Download{ID: u.ID, Path: dir}, w.Down()); !errors.Is(err, transfer.ErrRefused) {
 		t.Errorf("it can be fetched: %v", err)
 	}
 
@@ -42,13 +43,13 @@ func TestWrongContent(t *testing.T) {
 			t.Fatal(err)
 		}
 		d := transfer.Download{ID: id, Path: dir}
-		if _, err := transfer.Fetch(t.Context(), d, w.down()); !errors.Is(err, transfer.ErrContent) {
+		if _, err := transfer.Fetch(t.Context(), d, w.Down()); !errors.Is(err, transfer.ErrContent) {
 			t.Errorf("%s: %v", what, err)
 		}
 		if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
 			t.Errorf("%s leaves %v, %v", what, entries, err)
 		}
-		path, err := transfer.Fetch(t.Context(), d, w.down())
+		path, err := transfer.Fetch(t.Context(), d, w.Down())
 		if err != nil {
 			t.Fatalf("%s, again: %v", what, err)
 		}
@@ -77,7 +78,7 @@ func TestPartsLeft(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		path, err := transfer.Fetch(t.Context(), transfer.Download{ID: c.id, Path: dir}, w.down())
+		path, err := transfer.Fetch(t.Context(), transfer.Download{ID: c.id, Path: dir}, w.Down())
 		if err != nil {
 			t.Errorf("%s: %v", what, err)
 			continue
@@ -104,12 +105,12 @@ func TestRefused(t *testing.T) {
 		download transfer.Download
 		o        transfer.Options
 	}{
-		"a file that is there":  {transfer.Download{ID: id, Path: taken}, w.down()},
-		"no id":                 {transfer.Download{ID: "../../etc/passwd", Path: dir}, w.down()},
-		"a file of nobody":      {transfer.Download{ID: share.NewID("abcdefgh"), Path: dir}, w.down()},
-		"the right to send":     {transfer.Download{ID: id, Path: dir}, transfer.Options{Access: w.access(bob, share.Upload), Patience: time.Millisecond}},
+		"a file that is there":  {transfer.Download{ID: id, Path: taken}, w.Down()},
+		"no id":                 {transfer.Download{ID: "../../etc/passwd", Path: dir}, w.Down()},
+		"a file of nobody":      {transfer.Download{ID: share.NewID("abcdefgh"), Path: dir}, w.Down()},
+		"the right to send":     {transfer.Download{ID: id, Path: dir}, transfer.Options{Access: w.Access(fileservertest.Receiver, share.Upload), Patience: time.Millisecond}},
 		"a msg_server's no":     {transfer.Download{ID: id, Path: dir}, of(denied)},
-		"a folder that is none": {transfer.Download{ID: id, Path: filepath.Join(taken, "x")}, w.down()},
+		"a folder that is none": {transfer.Download{ID: id, Path: filepath.Join(taken, "x")}, w.Down()},
 	} {
 		if path, err := transfer.Fetch(t.Context(), c.download, c.o); err == nil {
 			t.Errorf("%s: fetched %s", what, path)
@@ -121,13 +122,31 @@ func TestRefused(t *testing.T) {
 		}
 	}
 	_, large := file(t, 2_000_000)
-	if _, err := transfer.Send(t.Context(), large, w.up()); !errors.Is(err, transfer.ErrRefused) {
+	if _, err := transfer.Send(t.Context(), large, w.Up()); !errors.Is(err, transfer.ErrRefused) {
 		t.Errorf("over the quota: %v", err)
 	}
 	_, shrunk := file(t, 1000)
 	shrunk.Size = 2000
-	if _, err := transfer.Send(t.Context(), shrunk, w.up()); !errors.Is(err, transfer.ErrContent) {
+	if _, err := transfer.Send(t.Context(), shrunk, w.Up()); !errors.Is(err, transfer.ErrContent) {
 		t.Errorf("a file that became shorter: %v", err)
+	}
+}
+
+// A file whose message cannot be stored is nobody's, and its sender is told.
+func TestNoMessage(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	w.Code.Store(int64(im.Denied))
+	_, u := file(t, 1000)
+	_, err := transfer.Send(t.Context(), u, w.Up())
+	if err == nil {
+		_, err = transfer.Stored(t.Context(), u, w.Up())
+	}
+	if !errors.Is(err, transfer.ErrRefused) {
+		t.Errorf("the sender is told %v", err)
+	}
+	if _, err := transfer.Fetch(t.Context(), transfer.Download{ID: u.ID, Path: t.TempDir()}, w.Down()); !errors.Is(err, transfer.ErrRefused) {
+		t.Errorf("it can be fetched: %v", err)
 	}
 }
 
@@ -155,7 +174,7 @@ func TestDiskFull(t *testing.T) {
 	if _, err := os.Lstat(filepath.Join(dir, "a b.bin")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("half a file has its name: %v", err)
 	}
-	path, err := transfer.Fetch(t.Context(), d, w.down())
+	path, err := transfer.Fetch(t.Context(), d, w.Down())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"teamtalk/client"
@@ -18,6 +20,9 @@ var (
 	// ErrRefused: the server does not take or give the file; trying again
 	// does not help.
 	ErrRefused = errors.New("transfer: refused")
+	// ErrNoSpace: a disk is full, that of the server or our own. It comes with
+	// ErrRefused; what has arrived stays, and a later attempt goes on.
+	ErrNoSpace = errors.New("no space left")
 	// ErrContent: what arrived is not what was sent, or the file changed.
 	ErrContent = errors.New("transfer: the content differs")
 )
@@ -61,7 +66,7 @@ func newAttempts(o Options) *attempts {
 		o.Patience = 10 * time.Minute
 	}
 	if o.HTTP == nil {
-		t := http.DefaultTransport.(*http.Transport).Clone() //nolint:errcheck // documented to be one
+		t := http.DefaultTransport.(*http.Transport).Clone()
 		t.DisableCompression = true
 		t.WriteBufferSize, t.ReadBufferSize = 128<<10, 128<<10
 		t.ResponseHeaderTimeout = 0
@@ -149,10 +154,20 @@ func refusal(r *http.Response) error {
 	switch r.StatusCode {
 	case http.StatusUnauthorized:
 		return errToken
+	case http.StatusNotFound:
+		return fmt.Errorf("%w: there is no such file here, or not any more", ErrRefused)
+	case http.StatusRequestEntityTooLarge:
+		word, _ := io.ReadAll(io.LimitReader(r.Body, 64))
+		if strings.HasPrefix(string(word), "quota") {
+			return fmt.Errorf("%w: your files on the server would be too many or too large", ErrRefused)
+		}
+		return fmt.Errorf("%w: too large", ErrRefused)
+	case http.StatusInsufficientStorage:
+		return fmt.Errorf("%w: %w on the server", ErrRefused, ErrNoSpace)
 	case http.StatusConflict, http.StatusLocked, http.StatusRequestTimeout, http.StatusTooManyRequests:
 		return fmt.Errorf("transfer: %s", r.Status)
 	}
-	if r.StatusCode >= 500 && r.StatusCode != http.StatusInsufficientStorage {
+	if r.StatusCode >= http.StatusInternalServerError {
 		return fmt.Errorf("transfer: %s", r.Status)
 	}
 	return fmt.Errorf("%w: %s", ErrRefused, r.Status)

@@ -7,96 +7,29 @@ import (
 	"encoding/hex"
 	"errors"
 	"io/fs"
-	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
-	"teamtalk/client"
 	"teamtalk/client/transfer"
-	"teamtalk/file_server/fileserver"
-	"teamtalk/internal/im"
-	"teamtalk/internal/link/linktest"
+	"teamtalk/file_server/fileservertest"
 	"teamtalk/internal/share"
 )
 
-const (
-	alice, bob = 1, 2
-	secret     = "a secret of the tests"
-)
-
-// world is a real file_server; the tests sign tokens in place of a msg_server.
+// world is a real file_server.
 type world struct {
-	t     *testing.T
-	url   string
-	later atomic.Int64 // how far the clock is ahead, in nanoseconds
-	asked atomic.Int64 // tokens
+	*fileservertest.Server
+	t *testing.T
 }
 
 func start(t *testing.T, lines ...string) *world {
 	t.Helper()
-	port := func() string {
-		_, p, err := net.SplitHostPort(linktest.FreeAddr(t))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return p
-	}
-	w := &world{t: t}
-	httpPort := port()
-	w.url = "http://127.0.0.1:" + httpPort + "/files/"
-	cfg, err := fileserver.ParseConfig(strings.NewReader(strings.Join(append([]string{
-		"FileServerIp=127.0.0.1", "ClientListenIP=127.0.0.1", "ClientListenPort=" + port(), "MsgServerListenIP=127.0.0.1",
-		"MsgServerListenPort=" + port(), "HttpListenIP=127.0.0.1", "HttpListenPort=" + httpPort, "FileTokenSecret=" + secret,
-		"MinFree=0", "DataDir=" + filepath.Join(t.TempDir(), "files"),
-	}, lines...), "\n")), "test.conf")
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, err := fileserver.New(t.Context(), cfg, fileserver.Deps{
-		Log: slog.New(slog.DiscardHandler), Reg: prometheus.NewRegistry(), Clock: w.now,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() {
-		if err := server.Run(ctx); err != nil {
-			t.Error(err)
-		}
-	})
-	t.Cleanup(func() { cancel(); running.Wait() })
-	return w
-}
-
-func (w *world) now() time.Time { return time.Now().Add(time.Duration(w.later.Load())) }
-
-// access gives a user of the conversation of alice and bob what he asks for.
-func (w *world) access(user im.UserID, right share.Right) transfer.Access {
-	return func(_ context.Context, id string) (client.FileAccess, error) {
-		w.asked.Add(1)
-		if id == "" {
-			id = share.NewID("abcdefgh")
-		}
-		token, _, err := share.NewSigner([]byte(secret), w.now).
-			Sign(share.Grant{Right: right, File: id, User: user, Conv: im.SingleOf(alice, bob)})
-		return client.FileAccess{ID: id, URL: w.url, Token: token}, err
-	}
-}
-
-func (w *world) up() transfer.Options { return transfer.Options{Access: w.access(alice, share.Upload)} }
-func (w *world) down() transfer.Options {
-	return transfer.Options{Access: w.access(bob, share.Download)}
+	return &world{fileservertest.Start(t, lines...), t}
 }
 
 // file makes a file to be sent, and an upload of it.
@@ -120,7 +53,7 @@ func file(t *testing.T, size int) ([]byte, *transfer.Upload) {
 func (w *world) sent(size int) ([]byte, string) {
 	w.t.Helper()
 	data, u := file(w.t, size)
-	if _, err := transfer.Send(w.t.Context(), u, w.up()); err != nil {
+	if _, err := transfer.Send(w.t.Context(), u, w.Up()); err != nil {
 		w.t.Fatal(err)
 	}
 	return data, u.ID
@@ -211,7 +144,7 @@ func TestCuts(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	network := &wire{random: rand.New(rand.NewPCG(seed, 1)), most: size / cuts, cuts: cuts}
-	o := w.up()
+	o := w.Up()
 	o.HTTP = network.client()
 	known := 0
 	u.Known = func(id, sum string) error {
@@ -225,13 +158,13 @@ func TestCuts(t *testing.T) {
 		t.Fatal(err)
 	}
 	// What was written before a cut may not have been read: at most a few buffers.
-	if left, moved := network.done(); left != 0 || moved > size+cuts*(512<<10) || known != 1 || w.asked.Load() != 1 {
-		t.Errorf("up: %d cuts left, %d bytes of %d, known %d times, %d tokens", left, moved, size, known, w.asked.Load())
+	if left, moved := network.done(); left != 0 || moved > size+cuts*(512<<10) || known != 1 || w.Asked.Load() != 1 {
+		t.Errorf("up: %d cuts left, %d bytes of %d, known %d times, %d tokens", left, moved, size, known, w.Asked.Load())
 	}
 
 	dir := t.TempDir()
 	network = &wire{random: rand.New(rand.NewPCG(seed, 2)), most: size / cuts, cuts: cuts}
-	o = w.down()
+	o = w.Down()
 	o.HTTP = network.client()
 	o.Progress = func(done, _ int64) {
 		if _, err := os.Lstat(filepath.Join(dir, "a b.bin")); !errors.Is(err, fs.ErrNotExist) {
@@ -243,8 +176,8 @@ func TestCuts(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantFile(t, path, data)
-	if left, moved := network.done(); left != 0 || moved > size+cuts*(64<<10) || w.asked.Load() != 2 {
-		t.Errorf("down: %d cuts left, %d bytes of %d, %d tokens", left, moved, size, w.asked.Load()-1)
+	if left, moved := network.done(); left != 0 || moved > size+cuts*(64<<10) || w.Asked.Load() != 2 {
+		t.Errorf("down: %d cuts left, %d bytes of %d, %d tokens", left, moved, size, w.Asked.Load()-1)
 	}
 }
 
@@ -265,7 +198,7 @@ func TestPauseAndResume(t *testing.T) {
 		}
 		return ctx, o
 	}
-	ctx, o := stopAt(w.up(), size/2)
+	ctx, o := stopAt(w.Up(), size/2)
 	if _, err := transfer.Send(ctx, u, o); !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
@@ -280,20 +213,24 @@ func TestPauseAndResume(t *testing.T) {
 		return o
 	}
 	again := &transfer.Upload{File: u.File, Name: u.Name, Size: size, ID: u.ID, Sum: u.Sum}
-	if _, err := transfer.Send(t.Context(), again, began(w.up())); err != nil || again.ID != u.ID || from < 0 {
+	if _, err := transfer.Send(t.Context(), again, began(w.Up())); err != nil || again.ID != u.ID || from < 0 {
 		t.Fatalf("goes on at %d: %v", from, err)
+	}
+
+	if msg, err := transfer.Stored(t.Context(), again, w.Up()); msg != fileservertest.MsgID || err != nil {
+		t.Errorf("message %d, %v", msg, err)
 	}
 
 	dir := t.TempDir()
 	d := transfer.Download{ID: u.ID, Path: filepath.Join(dir, "mine")}
-	ctx, o = stopAt(w.down(), size/2)
+	ctx, o = stopAt(w.Down(), size/2)
 	if _, err := transfer.Fetch(ctx, d, o); !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
 	if _, err := os.Lstat(d.Path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("half a file has its name: %v", err)
 	}
-	if path, err := transfer.Fetch(t.Context(), d, began(w.down())); err != nil || path != d.Path || from < size/2 {
+	if path, err := transfer.Fetch(t.Context(), d, began(w.Down())); err != nil || path != d.Path || from < size/2 {
 		t.Fatalf("%s goes on at %d: %v", path, from, err)
 	}
 	wantFile(t, d.Path, data)
@@ -310,26 +247,26 @@ func TestTokenRenewed(t *testing.T) {
 		run  func(o transfer.Options) error
 		o    transfer.Options
 	}{
-		{"up", func(o transfer.Options) error { _, err := transfer.Send(t.Context(), u, o); return err }, w.up()},
+		{"up", func(o transfer.Options) error { _, err := transfer.Send(t.Context(), u, o); return err }, w.Up()},
 		{"down", func(o transfer.Options) error {
 			path, err := transfer.Fetch(t.Context(), transfer.Download{ID: u.ID, Path: t.TempDir()}, o)
 			if err == nil {
 				wantFile(t, path, data)
 			}
 			return err
-		}, w.down()},
+		}, w.Down()},
 	} {
-		w.asked.Store(0)
+		w.Asked.Store(0)
 		network := &wire{random: rand.New(rand.NewPCG(1, 1)), most: size / 2, cuts: 1}
 		way.o.HTTP = network.client()
-		late := sync.OnceFunc(func() { w.later.Add(int64(share.TokenFor + time.Minute)) })
+		late := sync.OnceFunc(func() { w.Later.Add(int64(share.TokenFor + time.Minute)) })
 		way.o.Progress = func(done, _ int64) {
 			if done > 0 {
 				late()
 			}
 		}
-		if err := way.run(way.o); err != nil || w.asked.Load() != 2 {
-			t.Errorf("%s: %v with %d tokens", way.name, err, w.asked.Load())
+		if err := way.run(way.o); err != nil || w.Asked.Load() != 2 {
+			t.Errorf("%s: %v with %d tokens", way.name, err, w.Asked.Load())
 		}
 	}
 }

@@ -54,11 +54,36 @@ func Send(ctx context.Context, u *Upload, o Options) (msg uint32, err error) {
 	return s.msg, err
 }
 
+// errNoMessage is what becomes of a file that has arrived and is gone.
+var errNoMessage = fmt.Errorf("%w: it has arrived, but the receiver cannot be written to", ErrRefused)
+
+// Stored waits until the message of a file that Send has sent is stored, and
+// returns its id. It may be called at any time until the file expires.
+// ErrRefused: it never will be, and the file is removed.
+func Stored(ctx context.Context, u *Upload, o Options) (msg uint32, err error) {
+	a := newAttempts(o)
+	a.access.ID = u.ID
+	err = a.repeat(ctx, func(ctx context.Context) error {
+		if err := a.authorise(ctx); err != nil {
+			return err
+		}
+		if _, msg, err = a.offset(ctx, u); err == nil && msg == 0 {
+			return errAsk
+		}
+		if errors.Is(err, errAbsent) {
+			return errNoMessage
+		}
+		return err
+	})
+	return msg, err
+}
+
 // sending is an upload under way.
 type sending struct {
 	*attempts
 	*Upload
 	created bool   // the server has the upload, or had it
+	whole   bool   // the server said that it has all of it
 	msg     uint32 // the id of its message
 }
 
@@ -82,6 +107,9 @@ func (s *sending) step(ctx context.Context) error {
 		s.created = true
 	}
 	at, msg, err := s.offset(ctx, s.Upload)
+	if errors.Is(err, errAbsent) && s.whole {
+		return errNoMessage
+	}
 	if errors.Is(err, errAbsent) {
 		s.created = false // it expired: begin again
 		return err
@@ -94,7 +122,9 @@ func (s *sending) step(ctx context.Context) error {
 		s.msg = msg
 		return nil
 	}
-	return s.append(ctx, s.Upload, at)
+	err = s.append(ctx, s.Upload, at)
+	s.whole = errors.Is(err, errAsk)
+	return err
 }
 
 func (a *attempts) create(ctx context.Context, u *Upload) error {
@@ -158,7 +188,7 @@ func (a *attempts) append(ctx context.Context, u *Upload, at int64) error {
 	ctx, stop := a.watch(ctx)
 	defer stop()
 	body := &body{reader: reader{ctx: ctx, from: io.NewSectionReader(u.File, at, u.Size-at)}, at: at, told: a.moved}
-	defer body.Close() //nolint:errcheck // nil
+	defer body.Close()
 	r, err := http.NewRequestWithContext(ctx, http.MethodPatch, a.access.URL+u.ID, body)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrRefused, err)

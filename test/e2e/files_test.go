@@ -73,8 +73,15 @@ func TestFilesOfMessages(t *testing.T) {
 			t.Errorf("%s: %d bytes, %v", name, len(got), err)
 		}
 	}
-	if said := e.files(t, 1, "get", id, "--user", "carol", "--from", "alice", "--out", out); !strings.Contains(said, "404") {
+	if said := e.files(t, 1, "get", id, "--user", "carol", "--from", "alice", "--out", out); !strings.Contains(said, "no such file") {
 		t.Errorf("a stranger is told: %s", said)
+	}
+	if said := e.files(t, 1, "send", path, "--user", "bob", "--to", "nobody"); !strings.Contains(said, `nobody is called "nobody"`) {
+		t.Errorf("to nobody: %s", said)
+	}
+	if said, err := e.teamtalk(t.Context(), "collect", "--dry-run", "--server", e.addr(650)); err != nil ||
+		said != "to be removed: 0 files whose time is over, 0 contents that no file has (0 B), 0 uploads given up\n" {
+		t.Errorf("collect prints %q, %v", said, err)
 	}
 	said := e.files(t, 0, "send", path, "--user", "bob", "--to", "alice")
 	sum := sha256.Sum256(data)

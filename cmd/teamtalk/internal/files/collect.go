@@ -3,10 +3,12 @@ package files
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 
 	"github.com/spf13/cobra"
 
+	"teamtalk/cmd/teamtalk/internal/exit"
 	"teamtalk/file_server/fileserver"
 	"teamtalk/internal/share"
 )
@@ -23,6 +25,9 @@ files whose time is over, contents that no file has and uploads that nobody goes
 on with. With --dry-run it only counts them.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if _, _, err := net.SplitHostPort(server); err != nil {
+				return exit.Usagef("collect: --server is no HOST:PORT: %s", server)
+			}
 			url := "http://" + server + fileserver.CollectPath
 			if dryRun {
 				url += "?dry-run=1"
@@ -33,11 +38,11 @@ on with. With --dry-run it only counts them.`,
 			}
 			res, err := http.DefaultClient.Do(req)
 			if err != nil {
-				return err
+				return fmt.Errorf("collect: %w", err)
 			}
-			defer res.Body.Close() //nolint:errcheck // small
+			defer res.Body.Close()
 			if res.StatusCode != http.StatusOK {
-				return fmt.Errorf("collect: the server says %s", res.Status)
+				return fmt.Errorf("collect: %s is not the health port of a file_server: %s", server, res.Status)
 			}
 			var done fileserver.Collected
 			if err := json.NewDecoder(res.Body).Decode(&done); err != nil {
@@ -47,12 +52,19 @@ on with. With --dry-run it only counts them.`,
 			if dryRun {
 				what = "to be removed"
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %d entries, %d contents of %s, %d uploads\n",
-				what, done.Entries, done.Blobs, share.Bytes(uint64(done.Bytes)), done.Uploads)
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s whose time is over, %s that no file has (%s), %s given up\n", what,
+				count(done.Entries, "file"), count(done.Blobs, "content"), share.Bytes(uint64(done.Bytes)), count(done.Uploads, "upload"))
 			return err
 		},
 	}
 	cmd.Flags().StringVar(&server, "server", "127.0.0.1:8650", "health port of the file_server")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only count")
 	return cmd
+}
+
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
 }

@@ -1,6 +1,8 @@
 package files
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,6 +14,7 @@ import (
 	"teamtalk/client/transfer"
 	"teamtalk/cmd/teamtalk/internal/exit"
 	"teamtalk/cmd/teamtalk/internal/password"
+	"teamtalk/internal/share"
 )
 
 // defaultLogin is where "teamtalk serve" answers.
@@ -102,15 +105,12 @@ func send(cmd *cobra.Command, f *flags, path string) error {
 		return err
 	}
 	defer l.close()
-	bar := newBar(cmd.ErrOrStderr(), f.quiet, filepath.Base(path), info.Size())
+	bar := newBar(cmd.ErrOrStderr(), f.quiet, filepath.Base(path))
 	sent, err := Send(cmd.Context(), f.options.User, conv, path,
 		transfer.Options{Access: l.access(conv, false), Progress: bar.set})
 	bar.end(err)
 	if err != nil {
-		return err
-	}
-	if sent.Msg == 0 {
-		sent.Msg = l.ready(cmd.Context(), sent.ID)
+		return stopped(err)
 	}
 	_, _ = fmt.Fprintf(cmd.OutOrStdout(), "sent\t%s\t%d\t%s\t%d\n", sent.ID, info.Size(), sent.Sum, sent.Msg)
 	return nil
@@ -140,6 +140,9 @@ func GetCommand() *cobra.Command {
 }
 
 func get(cmd *cobra.Command, f *flags, id, out string) error {
+	if id != "" && !share.ValidID(id) {
+		return exit.Usagef("%q is not the id of a file", id)
+	}
 	l, conv, err := f.open(cmd, "from")
 	if err != nil {
 		return err
@@ -150,15 +153,23 @@ func get(cmd *cobra.Command, f *flags, id, out string) error {
 			return err
 		}
 	}
-	bar := newBar(cmd.ErrOrStderr(), f.quiet, id, -1)
-	path, err := transfer.Fetch(cmd.Context(), transfer.Download{ID: id, Path: out},
+	bar := newBar(cmd.ErrOrStderr(), f.quiet, id)
+	path, err := transfer.Fetch(cmd.Context(), transfer.Download{ID: id, Path: out, Named: bar.call},
 		transfer.Options{Access: l.access(conv, true), Progress: bar.set})
 	bar.end(err)
 	if err != nil {
-		return err
+		return stopped(err)
 	}
 	_, _ = fmt.Fprintf(cmd.OutOrStdout(), "got\t%s\n", path)
 	return nil
+}
+
+// stopped says what to do after an end that was asked for.
+func stopped(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return errors.New("stopped; the same command goes on")
+	}
+	return err
 }
 
 // patience is for answers of the msg_server.

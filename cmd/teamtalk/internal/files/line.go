@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
-	"time"
 
 	"teamtalk/client"
 	"teamtalk/client/transfer"
@@ -22,24 +21,15 @@ type Conversation struct {
 // outlives it.
 type line struct {
 	options client.Options
-	told    chan *client.FileReady
 
 	mu     sync.Mutex // guards the field below
 	client *client.Client
 }
 
 func newLine(o client.Options) *line {
-	l := &line{options: o, told: make(chan *client.FileReady, 16)}
+	l := &line{options: o}
 	l.options.Capabilities = []string{client.CapFiles}
 	l.options.NoReceipts = true
-	l.options.Handler = func(_ *client.Client, e client.Event) {
-		if ready, ok := e.(*client.FileReady); ok {
-			select {
-			case l.told <- ready:
-			default: // of others
-			}
-		}
-	}
 	return l
 }
 
@@ -88,24 +78,6 @@ func (l *line) newest(ctx context.Context, conv Conversation) (string, error) {
 		return "", err
 	}
 	return transfer.Newest(ctx, c, conv.Kind, conv.Session)
-}
-
-// ready waits a little for the message of a file that is complete; 0 if it is
-// not stored yet. It will be: that is the servers' affair now.
-func (l *line) ready(ctx context.Context, id string) uint32 {
-	late := time.After(patience)
-	for {
-		select {
-		case e := <-l.told:
-			if e.ID == id {
-				return uint32(e.Msg)
-			}
-		case <-late:
-			return 0
-		case <-ctx.Done():
-			return 0
-		}
-	}
 }
 
 // find finds a user or a group by name or, where none has it, by number.
