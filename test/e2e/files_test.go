@@ -79,9 +79,9 @@ func TestFilesOfMessages(t *testing.T) {
 	if said := e.files(t, 1, "send", path, "--user", "bob", "--to", "nobody"); !strings.Contains(said, `nobody is called "nobody"`) {
 		t.Errorf("to nobody: %s", said)
 	}
-	if said, err := e.teamtalk(t.Context(), "collect", "--dry-run", "--server", e.addr(650)); err != nil ||
-		said != "to be removed: 0 files whose time is over, 0 contents that no file has (0 B), 0 uploads given up\n" {
-		t.Errorf("collect prints %q, %v", said, err)
+	if said := e.run(t, 0, "collect", "--dry-run", "--server", e.addr(650)); said !=
+		"to be removed: 0 files whose time is over, 0 contents that no file has (0 B), 0 uploads given up\n" {
+		t.Errorf("collect prints %q", said)
 	}
 	said := e.files(t, 0, "send", path, "--user", "bob", "--to", "alice")
 	sum := sha256.Sum256(data)
@@ -141,7 +141,13 @@ func (e *embedded) sendCut(t *testing.T, c *client.Client, to im.UserID, path st
 // files runs a command of "teamtalk" about files, and returns what it prints.
 func (e *embedded) files(t *testing.T, code int, args ...string) string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "teamtalk"), append(args, "--addr", e.addr(0))...)
+	return e.run(t, code, append(args, "--addr", e.addr(0))...)
+}
+
+// run runs any command of "teamtalk", and returns what it prints.
+func (e *embedded) run(t *testing.T, code int, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "teamtalk"), args...)
 	cmd.Env = append(os.Environ(), "TEAMTALK_PASSWORD="+dialog.Password, "XDG_CACHE_HOME="+filepath.Join(e.data, "cache"))
 	out, err := cmd.CombinedOutput()
 	if got := cmd.ProcessState.ExitCode(); got != code {
