@@ -42,8 +42,12 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		PersistentPreRun: func(*cobra.Command, []string) { started = true },
 	}
 	root.SetVersionTemplate("teamtalk {{.Version}}\n")
-	root.AddCommand(serve.Command(), chat.Command(), files.SendCommand(), files.GetCommand(), files.CollectCommand(), admin.UserCommand(), admin.GroupCommand(),
-		admin.TraceCommand(), admin.RecountCommand(), admin.APIKeyCommand(), bench.Command(), migrate.Command(), version())
+	root.AddCommand(
+		serve.Command(), chat.Command(),
+		files.SendCommand(), files.GetCommand(), files.CollectCommand(),
+		admin.UserCommand(), admin.GroupCommand(), admin.TraceCommand(), admin.RecountCommand(), admin.APIKeyCommand(),
+		bench.Command(), migrate.Command(), version(),
+	)
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)

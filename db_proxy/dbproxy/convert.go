@@ -12,7 +12,7 @@ import (
 // whoever waits longer asks again.
 const queryTimeout = 6 * time.Second
 
-func (c Config) store() store.Config {
+func (c *Config) store() store.Config {
 	return store.Config{
 		Driver: c.StoreDriver,
 		Path:   c.StorePath,
@@ -29,7 +29,7 @@ func (m MySQL) pool() store.Pool {
 	}
 }
 
-func (c Config) cache() cache.Config {
+func (c *Config) cache() cache.Config {
 	pools := make(map[string]cache.PoolConfig, len(c.Caches))
 	for name, r := range c.Caches {
 		pools[name] = cache.PoolConfig{Addrs: r.Addrs, DB: r.DB, Password: r.Password.Reveal(), MaxConns: r.MaxConnCnt}
@@ -37,7 +37,7 @@ func (c Config) cache() cache.Config {
 	return cache.Config{Pools: pools}
 }
 
-func (c Config) linkLimits() transport.Limits {
+func (c *Config) linkLimits() transport.Limits {
 	limits := transport.LinkLimits
 	limits.MaxPDU = c.MaxLinkPDU
 	return limits

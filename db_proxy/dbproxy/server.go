@@ -167,7 +167,9 @@ func (s *Server) assemble(deps Deps) error {
 			Handler: s.node.Accept(s), Limits: s.cfg.linkLimits(), Allow: s.cfg.AllowedPeers.Allow,
 		})
 	}
-	s.engine, err = transport.New(transport.Config{Listeners: listeners, Loops: loops()}, transport.Deps{Log: s.log, Reg: deps.Reg, Clock: deps.Clock})
+	s.engine, err = transport.New(transport.Config{Listeners: listeners, Loops: loops()}, transport.Deps{
+		Log: s.log, Reg: deps.Reg, Clock: deps.Clock,
+	})
 	return err
 }
 

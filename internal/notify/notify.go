@@ -190,7 +190,8 @@ func (n *Notifier) phones(ctx context.Context, m *Message) ([]*basedefine.UserTo
 		return nil, nil
 	}
 	res := new(server.IMGetDeviceTokenRsp)
-	err := n.ask(ctx, n.deps.DB(), &server.IMGetDeviceTokenReq{UserId: users}, wire.DeviceTokensReq, wire.DeviceTokensRes, res)
+	req := &server.IMGetDeviceTokenReq{UserId: users}
+	err := n.ask(ctx, n.deps.DB(), req, wire.DeviceTokensReq, wire.DeviceTokensRes, res)
 	if err != nil {
 		return nil, err
 	}
@@ -301,7 +302,9 @@ func (n *Notifier) nick(ctx context.Context, user im.UserID) (string, error) {
 	return res.GetUserInfoList()[0].GetUserNickName(), nil
 }
 
-func (n *Notifier) ask(ctx context.Context, l *link.Link, req proto.Message, command, answer wire.Command, res proto.Message) error {
+func (n *Notifier) ask(
+	ctx context.Context, l *link.Link, req proto.Message, command, answer wire.Command, res proto.Message,
+) error {
 	body, err := n.calls.Exchange(ctx, l, req, command, answer)
 	if err != nil {
 		return err

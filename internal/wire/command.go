@@ -174,7 +174,7 @@ const (
 
 // Delivery cursors. Only to peers with the capability "delivery".
 const (
-	TerminalReq     Command = 0x0790 // IM.Extension.IMTerminalReq; MS→DB, at the log-in of a terminal with delivery cursors
+	TerminalReq     Command = 0x0790 // IM.Extension.IMTerminalReq; MS→DB, log-in of a terminal with delivery cursors
 	TerminalRes     Command = 0x0791 // IM.Extension.IMTerminalRsp; DB→MS
 	BacklogReq      Command = 0x0792 // IM.Extension.IMBacklogReq; MS→DB
 	BacklogRes      Command = 0x0793 // IM.Extension.IMBacklogRsp; DB→MS

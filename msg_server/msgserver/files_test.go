@@ -2,6 +2,7 @@ package msgserver
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,12 +19,12 @@ import (
 	"teamtalk/pb/server"
 )
 
-// fileWorld is a world with file_servers at 10.0.0.1, 10.0.0.2 …
+// fileWorld is a world with file_servers at 10.0.0.1 and so on.
 func fileWorld(t *testing.T, servers ...*neighbour) *world {
 	t.Helper()
-	conf := ""
+	var conf strings.Builder
 	for i, n := range servers {
-		conf += fmt.Sprintf("\nFileServerIP%d=127.0.0.1\nFileServerPort%d=%d\n", i+1, i+1, n.port)
+		fmt.Fprintf(&conf, "\nFileServerIP%d=127.0.0.1\nFileServerPort%d=%d\n", i+1, i+1, n.port)
 		addrs := &server.IMFileServerIPRsp{IpAddrList: []*basedefine.IpAddr{fileAddr(i + 1)}}
 		n.does(func(r received) bool {
 			if r.Command != wire.FileServerAddrsReq {
@@ -33,7 +34,7 @@ func fileWorld(t *testing.T, servers ...*neighbour) *world {
 			return true
 		})
 	}
-	w := newWorldOf(t, setup{conf: conf})
+	w := newWorldOf(t, setup{conf: conf.String()})
 	linktest.Eventually(t, "the file_servers", func() bool { return len(w.fileServers.all()) == len(servers) })
 	return w
 }

@@ -297,7 +297,8 @@ func (s *Server) pushMessage(
 	pushed := 0
 	for _, user := range targets {
 		for _, session := range s.sessions.Of(im.UserID(user)) {
-			own, taken := session.ConnID == except, false
+			own := session.ConnID == except
+			var taken bool
 			if t := session.Conn.terminal; t != nil {
 				taken = t.Offer(m.Conv, m.ID, frame, own, s.engine.Now())
 			} else {

@@ -85,7 +85,9 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		})
 	}
 	var err error
-	s.engine, err = transport.New(transport.Config{Listeners: listeners}, transport.Deps{Log: deps.Log, Reg: deps.Reg, Clock: deps.Clock})
+	s.engine, err = transport.New(transport.Config{Listeners: listeners}, transport.Deps{
+		Log: deps.Log, Reg: deps.Reg, Clock: deps.Clock,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("route_server: %w", err)
 	}

@@ -112,7 +112,7 @@ func (e *embedded) sendCut(t *testing.T, c *client.Client, to im.UserID, path st
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer file.Close() //nolint:errcheck // only read
+	defer file.Close()
 	info, err := file.Stat()
 	if err != nil {
 		t.Fatal(err)

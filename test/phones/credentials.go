@@ -126,8 +126,9 @@ func (c *credentials) writeAccount(t testing.TB, url string) {
 
 func (c *credentials) leaf(serial int64, usage x509.ExtKeyUsage) *x509.Certificate {
 	return &x509.Certificate{
-		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: Topic}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{usage},
+		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: Topic},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		KeyUsage:    x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{usage},
 		NotBefore: c.authority.NotBefore, NotAfter: c.authority.NotAfter,
 	}
 }

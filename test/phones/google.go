@@ -82,7 +82,8 @@ func (s *Services) sendMessage(w http.ResponseWriter, r *http.Request) {
 	}
 	text, err := io.ReadAll(r.Body)
 	m := &body.Message
-	if err != nil || strict(text, &body) != nil || m.Token == "" || (m.Notification == nil) != (m.Android.Notification == nil) {
+	if err != nil || strict(text, &body) != nil || m.Token == "" ||
+		(m.Notification == nil) != (m.Android.Notification == nil) {
 		s.refuse(w, http.StatusBadRequest, "google: %s", text)
 		return
 	}

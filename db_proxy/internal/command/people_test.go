@@ -223,7 +223,7 @@ func TestQuotesAreText(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	for _, name := range []string{"alice' OR '1'='1", "alice'-- ", `alice" OR ""="`, "alice\\' OR 1=1 #"} {
-		if res := e.validate(name, "12345"); res.GetResultCode() != 1 || res.UserInfo != nil {
+		if res := e.validate(name, "12345"); res.GetResultCode() != 1 || res.GetUserInfo() != nil {
 			t.Errorf("%s: %v", name, res)
 		}
 	}

@@ -119,7 +119,7 @@ func (k *Keeper) upload(ctx context.Context, sound []byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer res.Body.Close() //nolint:errcheck // read to its end
+	defer res.Body.Close()
 	var answer struct {
 		Code int    `json:"error_code"`
 		Path string `json:"path"`
@@ -194,7 +194,7 @@ func (k *Keeper) fetch(ctx context.Context, a store.Audio) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer res.Body.Close() //nolint:errcheck // read to its end
+	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
 		return nil, errors.New(res.Status)
 	}

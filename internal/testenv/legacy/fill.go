@@ -199,7 +199,8 @@ func (w *World) byUser() map[uint32][]*Pair {
 func (w *World) fillMessages(ctx context.Context, db *sql.DB) error {
 	var singles, groups [8]table
 	for k := range 8 {
-		singles[k].head = fmt.Sprintf("IMMessage_%d (relateId, fromId, toId, msgId, content, type, status, updated, created)", k)
+		singles[k].head = fmt.Sprintf(
+			"IMMessage_%d (relateId, fromId, toId, msgId, content, type, status, updated, created)", k)
 		groups[k].head = fmt.Sprintf("IMGroupMessage_%d (groupId, userId, msgId, content, type, status, updated, created)", k)
 	}
 	for _, p := range w.Pairs {

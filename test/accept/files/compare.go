@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"strconv"
 	"time"
 
 	"teamtalk/client"
@@ -101,7 +102,7 @@ func timed(pid int, do func() error) (cost, error) {
 
 func (r *run) tusUpload(ctx context.Context, a client.FileAccess, file *os.File) error {
 	headers := map[string]string{
-		"Authorization": "Bearer " + a.Token, "Tus-Resumable": "1.0.0", "Upload-Length": fmt.Sprint(r.size),
+		"Authorization": "Bearer " + a.Token, "Tus-Resumable": "1.0.0", "Upload-Length": strconv.FormatInt(r.size, 10),
 		"Upload-Metadata": "filename bGFyZ2UuYmlu", "Content-Type": "application/offset+octet-stream",
 	}
 	return r.send(ctx, http.MethodPost, a.URL, file, headers)
@@ -122,7 +123,7 @@ func (r *run) send(ctx context.Context, method, url string, file *os.File, heade
 	if err != nil {
 		return err
 	}
-	defer res.Body.Close() //nolint:errcheck // small
+	defer res.Body.Close()
 	if res.StatusCode/100 != 2 {
 		return fmt.Errorf("%s %s: %s", method, url, res.Status)
 	}
@@ -143,7 +144,7 @@ func (r *run) receive(ctx context.Context, url, token string) error {
 	if err != nil {
 		return err
 	}
-	defer res.Body.Close() //nolint:errcheck // read to its end
+	defer res.Body.Close()
 	n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, res.Body, make([]byte, 256<<10))
 	if err == nil && (n != r.size || res.StatusCode != http.StatusOK) {
 		err = fmt.Errorf("GET %s: %s, %d bytes", url, res.Status, n)

@@ -105,7 +105,7 @@ func (r *run) content(name string, size int64) (*os.File, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	defer random.Close() //nolint:errcheck // only read
+	defer random.Close()
 	f, err := os.Create(filepath.Join(r.dir, name))
 	if err != nil {
 		return nil, "", err

@@ -71,7 +71,7 @@ func (p *proxy) serve() {
 		if err != nil {
 			return
 		}
-		go p.pass(c.(*net.TCPConn)) //nolint:errcheck // a TCP listener's
+		go p.pass(c.(*net.TCPConn))
 	}
 }
 
@@ -81,7 +81,7 @@ func (p *proxy) pass(client *net.TCPConn) {
 		_ = client.Close()
 		return
 	}
-	server := conn.(*net.TCPConn) //nolint:errcheck // dialled so
+	server := conn.(*net.TCPConn)
 	go p.copy(client, server, &p.down)
 	p.copy(server, client, &p.up)
 }

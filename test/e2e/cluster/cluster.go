@@ -50,8 +50,8 @@ func Build(dir string, race bool) error {
 	if race {
 		args = append(args, "-race")
 	}
-	args = append(args, "./msg_server", "./db_proxy", "./route_server", "./login_server", "./http_msg_server", "./file_server", "./push_server",
-		"./cmd/teamtalk")
+	args = append(args, "./msg_server", "./db_proxy", "./route_server", "./login_server", "./http_msg_server",
+		"./file_server", "./push_server", "./cmd/teamtalk")
 	cmd := exec.CommandContext(context.Background(), "go", args...)
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {

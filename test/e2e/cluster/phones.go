@@ -93,13 +93,13 @@ func (c *Cluster) notified(ctx context.Context) error {
 		}
 	}
 	decided, err1 := c.metric(ctx, "msg_server", "im_push_decisions_total")
-	phones, err2 := c.metric(ctx, "msg_server", "im_push_phones_total")
+	asked, err2 := c.metric(ctx, "msg_server", "im_push_phones_total")
 	notes, err3 := c.metric(ctx, "push_server", "im_push_notes_total")
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return err
 	}
-	if decided != stored || phones != notes {
-		return fmt.Errorf("%v messages, %v decided; %v phones, %v through", stored, decided, phones, notes)
+	if decided != stored || asked != notes {
+		return fmt.Errorf("%v messages, %v decided; %v phones, %v through", stored, decided, asked, notes)
 	}
 	return nil
 }

@@ -143,8 +143,8 @@ func (r *run) load(ctx context.Context, p *progress, drive func(ctx context.Cont
 		cancel()
 		<-driven
 		for _, t := range r.terminals {
-			t.mu.Lock() //nolint:staticcheck // empty: who pumps has looked before the stop
-			t.mu.Unlock()
+			t.mu.Lock()
+			t.mu.Unlock() //nolint:staticcheck // empty: who pumps has looked before the stop
 		}
 	}()
 	m.usage, err = r.measure(ctx, span{r.cfg.WarmUp, end})

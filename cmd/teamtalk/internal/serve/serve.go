@@ -173,15 +173,26 @@ func (s *server) startAll(ctx context.Context) (demo bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	// Started last and stopped first: it sends clients here.
+	if err := s.startLogin(ctx, r.login); err != nil { // stopped first: it sends clients here
+		return false, err
+	}
+	if err := s.waitReady(ctx); err != nil {
+		return false, err
+	}
+	return demo, s.startAdmin(ctx, db)
+}
+
+// startLogin starts the login_server, which is ready when a msg_server is
+// registered.
+func (s *server) startLogin(ctx context.Context, cfg loginserver.Config) error {
 	var logins *loginserver.Server
-	err = startRole(ctx, s, "login_server", r.login, func(o *obs.Obs) (role, error) {
-		s, err := loginserver.New(r.login, loginserver.Deps{Log: o.Log, Reg: o.Reg, Clock: o.Clock})
+	err := startRole(ctx, s, "login_server", cfg, func(o *obs.Obs) (role, error) {
+		s, err := loginserver.New(cfg, loginserver.Deps{Log: o.Log, Reg: o.Reg, Clock: o.Clock})
 		logins = s
 		return s, err
 	})
 	if err != nil {
-		return false, err
+		return err
 	}
 	s.ready = append(s.ready, func() error {
 		if logins.Servers() == 0 {
@@ -189,10 +200,7 @@ func (s *server) startAll(ctx context.Context) (demo bool, err error) {
 		}
 		return nil
 	})
-	if err := s.waitReady(ctx); err != nil {
-		return false, err
-	}
-	return demo, s.startAdmin(ctx, db)
+	return nil
 }
 
 // startDB starts the db_proxy, whose lock on the data file makes this process
