@@ -36,7 +36,7 @@ func TestCreateUsers(t *testing.T) {
 		if u.ID != made[0].ID || u.Nick != "Bob 🎉" || c != list[0].Credentials {
 			t.Errorf("bob is %+v %+v", u, c)
 		}
-		for _, name := range []string{"BOB", "bob ", "bo", "", "bob' OR '1'='1"} {
+		for _, name := range []string{"BOB", "bob ", "bo", "", "bob' OR '1'='1", "it's"} {
 			_, _, err := f.UserByName(ctx, name)
 			wantCode(t, err, im.NotFound)
 		}
