@@ -29,15 +29,15 @@ func (w *world) post(path, contentType, body string) (code int, text, url string
 		w.t.Fatalf("%s, %s", res.Status, ct)
 	}
 	var answer struct {
-		Code *int   `json:"error_code"`
-		Msg  string `json:"error_msg"`
-		Path string `json:"path"`
-		URL  string `json:"url"`
+		Code *int    `json:"error_code"`
+		Msg  string  `json:"error_msg"`
+		Path *string `json:"path"` // also of what is refused: defect H4
+		URL  string  `json:"url"`
 	}
-	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil || answer.Code == nil {
+	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil || answer.Code == nil || answer.Path == nil {
 		w.t.Fatalf("%+v, %v", answer, err)
 	}
-	if !strings.HasSuffix(answer.URL, answer.Path) || (answer.URL == "") != (*answer.Code != 0) {
+	if !strings.HasSuffix(answer.URL, *answer.Path) || (answer.URL == "") != (*answer.Code != 0) {
 		w.t.Fatalf("%+v", answer)
 	}
 	return *answer.Code, answer.Msg, answer.URL
@@ -154,6 +154,58 @@ func TestImages(t *testing.T) {
 			t.Error("after a restart it is not served")
 		}
 	})
+}
+
+// Nobody finds the names of others' images by looking at his own. Source:
+// defects.md D11.
+func TestImageNamesCannotBeGuessed(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	data := picture(t, "png", 5, 5)
+	var names [2]string
+	for i := range names {
+		url := w.uploadImage("a.png", data)
+		names[i] = url[strings.LastIndexByte(url, '/')+1:]
+	}
+	same := 0
+	for i := range min(len(names[0]), len(names[1])) - len(".png") {
+		if names[0][i] == names[1][i] {
+			same++
+		}
+	}
+	if same > 12 {
+		t.Errorf("two names have %d characters in common: %v", same, names)
+	}
+}
+
+// What clients are told begins as they reach the server, whatever Host they
+// wrote. Source: defects.md H5.
+func TestImageURL(t *testing.T) {
+	t.Parallel()
+	w := start(t, "ImageURL=https://img.example.com/a")
+	url := w.uploadImage("a.png", picture(t, "png", 5, 5))
+	path, found := strings.CutPrefix(url, "https://img.example.com/a/")
+	if !found {
+		t.Fatalf("url %s", url)
+	}
+	if res, _ := w.get("http://" + w.cfg.HTTPListen[0] + "/" + path); res.StatusCode != http.StatusOK {
+		t.Errorf("%s: %s", path, res.Status)
+	}
+}
+
+// What is neither refused nor stored does not exist: each file up to the limit
+// is served again. Source: defects.md H1.
+func TestLargeUploads(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	for _, size := range []int{5 << 20, 5<<20 + 1, 10 << 20} {
+		data := content(size)
+		_, got := w.get(w.uploadImage("a.bin", data))
+		equal(t, got, data)
+	}
+	if code, _, _ := w.post("/upload/", formType, form("a.bin", content(10<<20+1))); code != 1 {
+		t.Errorf("over the limit: code %d", code)
+	}
 }
 
 func TestOtherFiles(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"teamtalk/db_proxy/internal/store"
 	"teamtalk/internal/im"
 	"teamtalk/internal/wire"
 	"teamtalk/pb/basedefine"
@@ -76,6 +77,37 @@ func TestGroupInfo(t *testing.T) {
 	}
 	ask("muted", e.alice, versions(g, 0), info(1))
 	ask("muted by another", e.bob, versions(g, 0), info(0))
+}
+
+// Who may change a group: its creator everything, a member of a temporary one
+// may add, everybody may leave. Source: defects.md B19, D1, D9.
+func TestMayChange(t *testing.T) {
+	t.Parallel()
+	const creator, member, stranger, other = 1, 2, 3, 4
+	for name, tt := range map[string]struct {
+		kind   uint8
+		user   im.UserID
+		adding bool
+		asked  []im.UserID
+		want   bool
+	}{
+		"creator adds":             {groupNormal, creator, true, []im.UserID{stranger, other}, true},
+		"creator removes":          {groupTemporary, creator, false, []im.UserID{member, other}, true},
+		"member adds":              {groupTemporary, member, true, []im.UserID{stranger}, true},
+		"member adds to a normal":  {groupNormal, member, true, []im.UserID{stranger}, false},
+		"member removes":           {groupTemporary, member, false, []im.UserID{creator}, false},
+		"member leaves":            {groupNormal, member, false, []im.UserID{member}, true},
+		"member takes others away": {groupTemporary, member, false, []im.UserID{member, creator}, false},
+		"stranger invites himself": {groupTemporary, stranger, true, []im.UserID{stranger}, false},
+		"stranger adds":            {groupTemporary, stranger, true, []im.UserID{other}, false},
+		"stranger removes":         {groupTemporary, stranger, false, []im.UserID{member}, false},
+		"http_msg_server":          {groupNormal, 0, true, []im.UserID{stranger}, true},
+	} {
+		info := &store.GroupInfo{Creator: creator, Type: tt.kind, Members: []store.Member{{User: creator}, {User: member}}}
+		if got := mayChange(info, tt.user, tt.adding, tt.asked); got != tt.want {
+			t.Errorf("%s: %v, want %v", name, got, tt.want)
+		}
+	}
 }
 
 func TestGroupShield(t *testing.T) {
