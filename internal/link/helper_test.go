@@ -58,6 +58,7 @@ type host struct {
 	engine *transport.Engine
 	addr   string
 	reg    *prometheus.Registry
+	plain  bool // as a push_server
 	stop   func()
 }
 
@@ -73,10 +74,14 @@ func run(t *testing.T, cfg Config, addr string, before ...func(*host)) *host {
 	}
 	log := slog.New(slog.DiscardHandler)
 	h.node = New(cfg, Deps{Log: log, Reg: h.reg})
+	accept := h.node.Accept(h)
+	if h.plain {
+		accept = h.node.AcceptPlain(h)
+	}
 	var err error
 	h.engine, err = transport.New(transport.Config{
 		Listeners: []transport.Listener{{
-			Name: "link", Addr: addr, Handler: h.node.Accept(h), Limits: transport.LinkLimits,
+			Name: "link", Addr: addr, Handler: accept, Limits: transport.LinkLimits,
 		}},
 		Loops: 1,
 	}, transport.Deps{Log: log, Reg: h.reg})

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"google.golang.org/protobuf/proto"
 
 	"teamtalk/internal/transport"
@@ -298,11 +299,31 @@ func TestReconnect(t *testing.T) {
 	if first.Send([]byte("x")) {
 		t.Error("a link that is down takes PDUs")
 	}
+	eventually(t, "a dial that fails", func() bool {
+		return testutil.ToFloat64(b.node.dials.WithLabelValues("failed")) > 0
+	})
 	again := run(t, Config{Role: "route_server"}, a.addr)
 	second := waitFor(t, b.up, "LinkUp after the restart")
 	waitFor(t, again.up, "LinkUp at the restarted peer")
 	if second.ID() == first.ID() || second.Peer().ServerID == first.Peer().ServerID {
 		t.Error("the new link has the old identity")
+	}
+}
+
+// A push_server answers a heartbeat at once, also one that comes alone, and
+// stays when it does not know a command. Source: defects.md E8.
+func TestPlainPeer(t *testing.T) {
+	t.Parallel()
+	h := run(t, Config{Role: "push_server"}, "", func(h *host) { h.plain = true })
+	peer := dialRaw(t, h.addr)
+	waitFor(t, h.up, "LinkUp")
+	for range 3 {
+		peer.sendHeartbeat(0)
+		if pdu := peer.want(wire.Heartbeat); pdu.Length != wire.HeaderSize || pdu.Reserved != 0 {
+			t.Errorf("answered with %+v", pdu.Header)
+		}
+		peer.send(wire.Command(0x07ff), []byte("?"))
+		waitFor(t, h.pdus, "a PDU")
 	}
 }
 

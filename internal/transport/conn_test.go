@@ -103,6 +103,25 @@ func TestBadLengths(t *testing.T) {
 	}
 }
 
+// The number of a connection is never that of another, also when the socket's
+// is used again. Source: defects.md I5.
+func TestNumbersAreNotUsedAgain(t *testing.T) {
+	t.Parallel()
+	r := newRecorder()
+	s := start(t, r, Limits{})
+	seen := map[uint64]bool{0: true}
+	for range 10 {
+		socket := s.dial(t)
+		id := waitFor(t, r.opened, "OnOpen").ID()
+		if seen[id] {
+			t.Errorf("number %d is used again", id)
+		}
+		seen[id] = true
+		socket.Close()
+		wantReason(t, r, ReasonPeer)
+	}
+}
+
 func TestSendKeepsOrder(t *testing.T) {
 	t.Parallel()
 	const sends = 100_000

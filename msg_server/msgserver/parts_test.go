@@ -2,14 +2,23 @@ package msgserver
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/binary"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"teamtalk/internal/im"
 	"teamtalk/internal/wire"
+	"teamtalk/pb/basedefine"
+	"teamtalk/pb/buddy"
+	"teamtalk/pb/login"
 	"teamtalk/pb/message"
+	"teamtalk/pb/switchservice"
 )
 
 var noon = time.Unix(1_700_000_000, 0)
@@ -133,6 +142,61 @@ func TestAttachData(t *testing.T) {
 		if attached(attachKindSend, other) != 0 {
 			t.Errorf("%x was taken for ours", other)
 		}
+	}
+}
+
+// logged collects what a server logs.
+type logged struct {
+	mu  sync.Mutex // guards the field below
+	all strings.Builder
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all.Write(p)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all.String()
+}
+
+// What people write, and what lets them in, is in no log, at any level, be it
+// taken, refused or not stored. Source: defects.md I8.
+func TestLogsNoTexts(t *testing.T) {
+	t.Parallel()
+	log := new(logged)
+	w := newWorldOf(t, setup{log: log, conf: "MaxTextBytes=100\n"})
+	bad := w.connect()
+	bad.send(wire.LoginReq, 1, &login.IMLoginReq{
+		UserName: proto.String("u9"), Password: proto.String("confidential"),
+		OnlineStatus: basedefine.UserStatType_USER_STATUS_ONLINE.Enum(), ClientType: basedefine.ClientType_CLIENT_TYPE_MAC.Enum(),
+	})
+	bad.want(wire.LoginRes, nil)
+	u, phone := w.login(7, im.Mac, "nack"), w.login(7, im.IOS)
+	for i, text := range []string{"confidential", "confidential, not stored", strings.Repeat("confidential", 100)} {
+		u.send(wire.MsgData, uint16(i+1), say(single, 8, text))
+	}
+	for id := range uint32(2) {
+		r, _ := w.db1.stores()
+		r.keep(t, 1-id, nil)
+	}
+	for range 3 {
+		u.next()
+	}
+	phone.gets(7, 8, 1)
+	phone.send(wire.DeviceTokenReq, 1, &login.IMDeviceTokenReq{UserId: n(7), DeviceToken: proto.String("confidential")})
+	phone.want(wire.DeviceTokenRes, nil)
+	u.send(wire.ChangeSignInfoReq, 9, &buddy.IMChangeSignInfoReq{UserId: n(7), SignInfo: proto.String("confidential")})
+	u.send(wire.P2PCommand, 9, &switchservice.IMP2PCmdMsg{FromUserId: n(7), ToUserId: n(8), CmdMsgData: proto.String("confidential")})
+	u.sendBody(wire.MsgData, 10, []byte("confidential"))
+	u.quiet()
+	text := log.String()
+	if !strings.Contains(text, "link up") || strings.Contains(text, "confidential") ||
+		strings.Contains(text, base64.StdEncoding.EncodeToString([]byte("confidential"))) {
+		t.Errorf("the log:\n%s", text)
 	}
 }
 

@@ -441,7 +441,7 @@ func TestP2PCommands(t *testing.T) {
 }
 
 // A new signature is told to everybody, once: an original route_server brings
-// it back, ours does not. Source: flows.md §11.
+// it back, ours does not. Source: flows.md §11, defect F8.
 func TestSignature(t *testing.T) {
 	t.Parallel()
 	for name, route := range map[string]*neighbour{"ours": ourRoute(t), "original": originalRoute(t)} {
@@ -485,6 +485,9 @@ func TestSignature(t *testing.T) {
 			}
 			u.quiet()
 			other.quiet()
+			if w.dropped("bad_body") != 0 {
+				t.Error("the news is taken for something else, too")
+			}
 		})
 	}
 }

@@ -3,6 +3,7 @@ package msgserver
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"strconv"
@@ -43,7 +44,8 @@ func TestMain(m *testing.M) {
 type setup struct {
 	conf                string // further lines
 	dbs, routes, logins []*neighbour
-	bare                bool // do not wait for the links
+	bare                bool      // do not wait for the links
+	log                 io.Writer // of everything; nil: of nothing
 }
 
 // world is a msg_server between its neighbours.
@@ -92,8 +94,12 @@ func newWorldOf(t testing.TB, s setup) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	log := slog.New(slog.DiscardHandler)
+	if s.log != nil {
+		log = slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
 	w.Server, err = New(cfg, Deps{
-		Log: slog.New(slog.DiscardHandler), Reg: prometheus.NewRegistry(),
+		Log: log, Reg: prometheus.NewRegistry(),
 		Clock: func() time.Time { return time.Unix(0, w.clockNow.Load()) },
 	})
 	if err != nil {

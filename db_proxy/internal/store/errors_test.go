@@ -124,7 +124,9 @@ func TestAcquireTimeout(t *testing.T) {
 	cfg.Master.MaxConns, cfg.Master.AcquireTimeout = 1, 50*time.Millisecond
 	f := open(t, cfg)
 	c := must(f.write.db.Conn(t.Context()))(t)
-	_, err := f.LatestUserUpdate(t.Context())
+	patience, cancel := context.WithTimeout(t.Context(), 10*time.Second) // far beyond the bound
+	defer cancel()
+	_, err := f.LatestUserUpdate(patience)
 	wantCode(t, err, im.Unavailable)
 	if !strings.Contains(err.Error(), "no database connection became free") {
 		t.Errorf("error %v", err)

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -170,6 +171,35 @@ func TestWholeWay(t *testing.T) {
 			t.Errorf("at the end %d bytes and %v, want 50 and EOF", n, err)
 		}
 	})
+}
+
+// What comes in and goes out is never in memory as a whole. It runs alone, so
+// that nobody else allocates meanwhile. Source: defects.md H2.
+func TestStreams(t *testing.T) { //nolint:paralleltest // see above
+	w := &world{t: t, root: t.TempDir()}
+	w.backend = backends["local"](t, w.root)
+	w.reopen()
+	const size, most = 32 << 20, 4 << 20
+	random := rand.NewChaCha8([32]byte{})
+	allocated := func() uint64 {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.TotalAlloc
+	}
+	before := allocated()
+	u := must2(w.Create("large", size, nil))
+	must2(u.ReadFrom(io.LimitReader(random, size)))
+	h := must2(u.Commit(t.Context()))
+	ok(t, u.Discard())
+	r, _, err := w.Open(t.Context(), h)
+	ok(t, err)
+	if n, err := io.Copy(io.Discard, r); n != size || err != nil {
+		t.Errorf("read %d bytes, %v", n, err)
+	}
+	ok(t, r.Close())
+	if got := allocated() - before; got > most {
+		t.Errorf("%d bytes allocated for %d", got, size)
+	}
 }
 
 func TestNothingVisibleBeforeCommit(t *testing.T) {
