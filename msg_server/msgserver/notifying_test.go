@@ -15,6 +15,7 @@ import (
 	"teamtalk/pb/basedefine"
 	"teamtalk/pb/buddy"
 	"teamtalk/pb/extension"
+	"teamtalk/pb/message"
 	"teamtalk/pb/server"
 )
 
@@ -152,7 +153,11 @@ func TestNotifiesOnce(t *testing.T) {
 	w, push := pushWorld(t)
 	u, pc := w.login(7, im.Windows), w.login(away, im.Mac)
 	for id := range uint32(3) {
-		w.route1.sendBody(wire.Relay, 0, relayed(t, 8, away, id+1, n(0), away))
+		envelope := decode(t, relayed(t, 8, away, id+1, n(0), away), new(extension.IMRelay))
+		m := decode(t, envelope.GetBody(), new(message.IMMsgData))
+		m.MsgData = textcrypt.Standard().Encrypt("elsewhere")
+		envelope.Body = encode(t, m)
+		w.route1.send(wire.Relay, 0, envelope)
 		pc.gets(8, away, id+1)
 	}
 	for range 3 {
