@@ -10,7 +10,6 @@ import (
 	"teamtalk/client/textcrypt"
 	"teamtalk/internal/im"
 	"teamtalk/internal/link"
-	"teamtalk/internal/notify"
 	"teamtalk/internal/wire"
 	"teamtalk/pb/basedefine"
 	"teamtalk/pb/buddy"
@@ -167,31 +166,4 @@ func TestNotifiesOnce(t *testing.T) {
 		}
 	}
 	push.quiet()
-}
-
-// A line is cut between characters. Source: defects.md E4.
-func TestNotifiesInWholeCharacters(t *testing.T) {
-	t.Parallel()
-	w, push := pushWorld(t)
-	u := w.login(7, im.Windows)
-	u.says(single, away, "a"+strings.Repeat("你", 100))
-	if flash, _, _ := push.pushed(); flash != "鲍勃:a"+strings.Repeat("你", 9)+"..." {
-		t.Errorf("%q", flash)
-	}
-}
-
-// A device that Apple or Google do not know any more is forgotten. Source:
-// defects.md E7.
-func TestForgetsTokensThatAreGone(t *testing.T) {
-	t.Parallel()
-	w, push := pushWorld(t)
-	push.send(wire.PushToUserRes, 0, &server.IMPushToUserRsp{PushResultList: []*basedefine.PushResult{
-		{UserToken: proto.String("taken"), ResultCode: n(0)},
-		{UserToken: proto.String("old"), ResultCode: n(notify.ResultGone)},
-		{UserToken: proto.String("failed"), ResultCode: n(1)},
-	}})
-	got := decode(t, w.db1.want(wire.PushTokensGone).Body, new(extension.IMPushTokensGone))
-	if strings.Join(got.GetTokens(), " ") != "old" {
-		t.Errorf("forgotten: %v", got.GetTokens())
-	}
 }
