@@ -134,7 +134,7 @@ func run[C interface{ ProcessConfig() config.Process }](role Role[C], path strin
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	defer watchSignals(o, process.ShutdownTimeout, cancel)()
-	go trim(ctx)
+	go Tend(ctx)
 	go now.Follow(ctx, o.Log)
 	o.AddCheck("running", ctx.Err)
 	o.Log.Info("starting", slog.String("version", Version()), slog.Int("pid", os.Getpid()),

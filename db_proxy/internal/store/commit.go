@@ -18,6 +18,9 @@ import (
 // them per row a placeholder.
 const insertRows = 1000
 
+// rowBytes is about what a message takes in a statement, without its content.
+const rowBytes = 160
+
 // Commit stores a batch in one transaction. A nil error means that it is
 // durable. ErrDuplicate: a message id or an operation id was taken, nothing
 // was stored. Any other error leaves nothing behind either, unless
@@ -101,7 +104,9 @@ func (s *Store) addMessages(w *writes, msgs []Message) {
 			return cmp.Or(cmp.Compare(x.ref().key(), y.ref().key()), cmp.Compare(x.ID, y.ID))
 		})
 		for i, m := range a.of {
-			st := w.begin(s, i > 0, 2*len(m.Content)+160, func() *stmt { return s.insertMessages(a.family, a.shard) })
+			st := w.begin(s, i > 0, 2*len(m.Content)+rowBytes, func() *stmt {
+				return s.insertMessages(a.family, a.shard).grow(min(len(a.of)-i, insertRows))
+			})
 			st.row(uint64(m.ref().key())).col(uint64(m.From))
 			if m.Conv.Kind == im.Single {
 				st.col(uint64(m.To))
@@ -246,7 +251,12 @@ func packets(all []*stmt, limit int) []packet {
 	if len(all) == 1 {
 		return []packet{{text: all[0].text, args: all[0].args}}
 	}
-	ps := []packet{{text: []byte("START TRANSACTION")}}
+	texts, args := 64, 0
+	for _, st := range all {
+		texts += len(st.text) + len(";\n")
+		args += len(st.args)
+	}
+	ps := []packet{{text: append(make([]byte, 0, texts), "START TRANSACTION"...), args: make([]any, 0, args)}}
 	for _, st := range all {
 		p := &ps[len(ps)-1]
 		if p.size+st.bytes()+64 > limit {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 	"strconv"
 	"time"
 
@@ -148,6 +149,13 @@ func newStmt(d *dialect, text string, args ...any) *stmt {
 func (s *stmt) add(text string, args ...any) *stmt {
 	s.text = append(s.text, s.d.text(text)...)
 	s.args = append(s.args, args...)
+	return s
+}
+
+// grow makes room for messages: their rows and one argument each.
+func (s *stmt) grow(rows int) *stmt {
+	s.text = slices.Grow(s.text, rows*rowBytes)
+	s.args = slices.Grow(s.args, rows)
 	return s
 }
 

@@ -26,6 +26,7 @@ import (
 	"teamtalk/http_msg_server/httpserver"
 	"teamtalk/internal/clock"
 	"teamtalk/internal/obs"
+	"teamtalk/internal/rolemain"
 	"teamtalk/login_server/loginserver"
 	"teamtalk/msg_server/msgserver"
 	"teamtalk/route_server/routeserver"
@@ -83,6 +84,7 @@ func Run(ctx context.Context, cfg Config, out io.Writer) (err error) {
 		return errors.Join(err, log.Close())
 	}
 	go s.clock.Follow(ctx, s.own)
+	go rolemain.Tend(ctx)
 	defer func() {
 		s.stopAll()
 		if err != nil {
