@@ -3,8 +3,9 @@ package bench
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"teamtalk/client"
 	"teamtalk/internal/im"
@@ -20,36 +21,12 @@ const (
 // readBack reads the history of every conversation, newest first, down to the
 // first message of this run, and notes what stands there.
 func (r *run) readBack(ctx context.Context) error {
-	next := make(chan *conversation)
-	failed := make(chan error, readers)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var workers sync.WaitGroup
-	for range readers {
-		workers.Go(func() {
-			for conv := range next {
-				if err := r.readConversation(ctx, conv); err != nil {
-					failed <- err
-					cancel()
-					return
-				}
-			}
-		})
-	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(readers)
 	for _, conv := range r.convs {
-		select {
-		case next <- conv:
-		case <-ctx.Done():
-		}
+		group.Go(func() error { return r.readConversation(ctx, conv) })
 	}
-	close(next)
-	workers.Wait()
-	select {
-	case err := <-failed:
-		return err
-	default:
-		return ctx.Err()
-	}
+	return group.Wait()
 }
 
 // readConversation reads one history through the first terminal that can.

@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"teamtalk/client"
 	"teamtalk/internal/im"
@@ -127,36 +128,12 @@ func (r *run) logIn(ctx context.Context, places []string, profiles []client.Prof
 	for _, t := range r.terminals {
 		t.view = newView(len(t.conv.flows))
 	}
-	next := make(chan *terminal)
-	failed := make(chan error, loginWorkers)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var workers sync.WaitGroup
-	for range loginWorkers {
-		workers.Go(func() {
-			for t := range next {
-				if err := t.logIn(ctx, places[t.index], profiles[t.index]); err != nil {
-					failed <- err
-					cancel()
-					return
-				}
-			}
-		})
-	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(loginWorkers)
 	for _, t := range r.terminals {
-		select {
-		case next <- t:
-		case <-ctx.Done():
-		}
+		group.Go(func() error { return t.logIn(ctx, places[t.index], profiles[t.index]) })
 	}
-	close(next)
-	workers.Wait()
-	select {
-	case err := <-failed:
-		return err
-	default:
-		return ctx.Err()
-	}
+	return group.Wait()
 }
 
 // logIn logs one terminal in.
