@@ -120,9 +120,6 @@ func New(cfg Config, deps Deps) (*Server, error) {
 }
 
 func listen(ip string, port int) (net.Listener, error) {
-	if ip == "localhost" {
-		ip = "127.0.0.1"
-	}
 	return net.Listen("tcp", net.JoinHostPort(ip, strconv.Itoa(port))) //nolint:noctx // taken at once or not at all
 }
 

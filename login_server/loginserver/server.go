@@ -69,7 +69,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	}
 	var addrs []string
 	for _, ip := range cfg.HTTPListenIPs {
-		addrs = append(addrs, listenAddr(ip, cfg.HTTPPort))
+		addrs = append(addrs, net.JoinHostPort(ip, strconv.Itoa(cfg.HTTPPort)))
 	}
 	// The engine takes 80 % of the descriptors at most, HTTP another tenth.
 	s.http, err = locate.Listen(locate.Config{
@@ -102,13 +102,14 @@ func (s *Server) listeners(deps Deps) []transport.Listener {
 	var all []transport.Listener
 	for _, ip := range s.cfg.MsgServerListenIPs {
 		all = append(all, transport.Listener{
-			Name: "msg_server", Addr: listenAddr(ip, s.cfg.MsgServerPort),
+			Name: "msg_server", Addr: net.JoinHostPort(ip, strconv.Itoa(s.cfg.MsgServerPort)),
 			Handler: node.Accept(&msgServers{s}), Limits: linkLimits, Allow: s.cfg.AllowedPeers.Allow,
 		})
 	}
 	for _, ip := range s.cfg.ClientListenIPs {
 		all = append(all, transport.Listener{
-			Name: "client", Addr: listenAddr(ip, s.cfg.ClientPort), Handler: &clients{s}, Limits: clientLimits,
+			Name: "client", Addr: net.JoinHostPort(ip, strconv.Itoa(s.cfg.ClientPort)),
+			Handler: &clients{s}, Limits: clientLimits,
 		})
 	}
 	return all
@@ -195,13 +196,4 @@ func (s *Server) answerHTTP() locate.Answer {
 		PriorIP: info.IP1, BackupIP: info.IP2, Port: info.Port,
 		MSFS: s.cfg.MSFS, Discovery: s.cfg.Discovery,
 	}
-}
-
-// listenAddr combines an address of an IPList, where localhost is allowed,
-// with a port.
-func listenAddr(ip string, port int) string {
-	if ip == "localhost" {
-		ip = "127.0.0.1"
-	}
-	return net.JoinHostPort(ip, strconv.Itoa(port))
 }

@@ -75,9 +75,6 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	limits.MaxPDU = cfg.MaxLinkPDU
 	var listeners []transport.Listener
 	for _, ip := range cfg.ListenIPs {
-		if ip == "localhost" {
-			ip = "127.0.0.1"
-		}
 		listeners = append(listeners, transport.Listener{
 			Name: "msg_server", Addr: net.JoinHostPort(ip, strconv.Itoa(cfg.ListenPort)),
 			Handler: node.AcceptPlain(s), Limits: limits, Allow: cfg.AllowedPeers.Allow,

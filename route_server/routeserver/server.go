@@ -80,7 +80,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	var listeners []transport.Listener
 	for _, ip := range cfg.ListenIPs {
 		listeners = append(listeners, transport.Listener{
-			Name: "msg_server", Addr: listenAddr(ip, cfg.ListenPort),
+			Name: "msg_server", Addr: net.JoinHostPort(ip, strconv.Itoa(cfg.ListenPort)),
 			Handler: node.Accept(s), Limits: limits, Allow: cfg.AllowedPeers.Allow,
 		})
 	}
@@ -131,13 +131,4 @@ func (s *Server) Ready() error {
 	default:
 		return errStarting
 	}
-}
-
-// listenAddr combines an address of an IPList, where localhost is allowed,
-// with a port.
-func listenAddr(ip string, port int) string {
-	if ip == "localhost" {
-		ip = "127.0.0.1"
-	}
-	return net.JoinHostPort(ip, strconv.Itoa(port))
 }
