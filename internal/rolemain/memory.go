@@ -11,8 +11,14 @@ import (
 // A role that handles tens of thousands of messages a second lets go of some
 // megabytes of garbage in the time of one commit. With the collector's default,
 // a role whose live heap is small would collect several times a second, on the
-// processors that the messages wait for; so it may gather this much first.
-const spareHeap = 48 << 20
+// processors that the messages wait for; so it may gather this much first, as
+// long as it allocates busyAbove bytes between two looks. Not otherwise: what
+// lives long, such as connections that log in, would lie between garbage, in
+// more pages than it needs.
+const (
+	spareHeap = 48 << 20
+	busyAbove = 16 << 20
+)
 
 // How often Tend looks; how many bytes a process that counts as idle allocates
 // between some looks.
@@ -35,11 +41,19 @@ type heap struct {
 func Tend(ctx context.Context) {
 	ticker := time.NewTicker(tendEvery)
 	defer ticker.Stop()
-	percent, own := 0, os.Getenv("GOGC") == ""
-	mark, trimmed := readHeap().allocated, false
+	percent, own := 100, os.Getenv("GOGC") == ""
+	last := readHeap().allocated
+	mark, trimmed := last, false
 	for looks := 1; ; looks++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
 		h := readHeap()
-		if p := collectAt(h.live); own && p != percent {
+		p := collectAt(h.live, h.allocated-last)
+		last = h.allocated
+		if own && p != percent {
 			percent = p
 			debug.SetGCPercent(p)
 		}
@@ -51,21 +65,19 @@ func Tend(ctx context.Context) {
 			}
 			trimmed = idle
 		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
 	}
 }
 
 // collectAt returns the garbage, in percent of the live heap, at which to
-// collect: as much as is live, or spareHeap if that is more. It is rounded, so
-// that it seldom changes: every change stops the world.
-func collectAt(live uint64) (percent int) {
+// collect: as much as is live, or spareHeap if that is more and so many bytes
+// were allocated since the last look. It is rounded, so that it seldom
+// changes: every change stops the world.
+func collectAt(live, allocated uint64) (percent int) {
 	const step = 25
-	live = max(live, 1<<20)
-	return max(100, int(spareHeap*100/live)/step*step)
+	if allocated < busyAbove {
+		return 100
+	}
+	return max(100, int(spareHeap*100/max(live, 1<<20))/step*step)
 }
 
 func readHeap() heap {
