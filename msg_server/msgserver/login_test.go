@@ -181,13 +181,29 @@ func TestParallelLogInsOfOneName(t *testing.T) {
 	b.send(wire.LoginReq, 1, loginOf(7, im.Mac))
 	second := w.db1.want(wire.ValidateReq)
 	letIn(t)(first)
-	letIn(t)(second)
 	res := new(login.IMLoginRes)
 	if a.want(wire.LoginRes, res); res.GetResultCode() != 6 {
 		t.Errorf("wrong password: %v", res)
 	}
+	a.closed()
+	letIn(t)(second)
 	if b.want(wire.LoginRes, res); res.GetResultCode() != 0 {
 		t.Errorf("right password: %v", res)
+	}
+}
+
+// The log-ins of who was disabled end, and nobody else's. Source: defect C14.
+func TestUserClosed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	pc, phone, other := w.login(7, im.Mac), w.login(7, im.IOS), w.login(8, im.Mac)
+	w.db1.sendBody(wire.UserClosed, 0, []byte{0xff})
+	w.db1.send(wire.UserClosed, 0, &extension.IMUserClosed{UserId: proto.Uint32(7)})
+	pc.closed()
+	phone.closed()
+	other.quiet()
+	if w.dropped("bad_body") != 1 {
+		t.Error("garbage is not counted")
 	}
 }
 

@@ -35,8 +35,12 @@ type result struct {
 	output string
 }
 
-// testTimeout bounds one test, without the time to build it.
-const testTimeout = "120s"
+// How long one test may take, without the time to build it; those that run
+// clusters build these, too.
+const (
+	testTimeout    = "120s"
+	clusterTimeout = "600s"
+)
 
 // plant writes the changed files and the overlay of one defect to a temporary
 // folder, and runs its tests with them.
@@ -88,7 +92,11 @@ func try(ctx context.Context, n named, overlay string) (result, error) {
 	for part := range strings.SplitSeq(n.test, "/") {
 		expression = append(expression, "^"+regexp.QuoteMeta(part)+"$")
 	}
-	cmd := exec.CommandContext(ctx, "go", "test", "-json", "-vet=off", "-count=1", "-timeout", testTimeout,
+	timeout := testTimeout
+	if strings.HasPrefix(n.dir, "./test/") {
+		timeout = clusterTimeout
+	}
+	cmd := exec.CommandContext(ctx, "go", "test", "-json", "-vet=off", "-count=1", "-timeout", timeout,
 		"-run", strings.Join(expression, "/"), n.dir)
 	cmd.Env = append(os.Environ(), "GOFLAGS="+strings.TrimSpace(os.Getenv("GOFLAGS")+" -overlay="+overlay))
 	var out, errs bytes.Buffer
