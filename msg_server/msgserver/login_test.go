@@ -15,6 +15,7 @@ import (
 	"teamtalk/internal/wire"
 	"teamtalk/pb/basedefine"
 	"teamtalk/pb/buddy"
+	"teamtalk/pb/extension"
 	"teamtalk/pb/login"
 	"teamtalk/pb/server"
 	"teamtalk/pb/switchservice"

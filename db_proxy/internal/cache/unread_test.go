@@ -112,6 +112,8 @@ func TestUnread(t *testing.T) {
 		if r.asked != 4 {
 			t.Errorf("SQL asked %d times, want 4", r.asked)
 		}
+		r.groups[10] = [2]im.MsgID{12, 9}
+		set(GroupTotal(10, 12))
 		f.raw.HSet(ctx, groupReadKey(me, 11), countField, 99)
 		f.check(t, r, "cursor beyond the newest")
 	})

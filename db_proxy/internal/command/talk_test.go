@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"teamtalk/db_proxy/internal/store"
 	"teamtalk/internal/im"
 	"teamtalk/internal/wire"
 	"teamtalk/pb/basedefine"
@@ -251,6 +252,13 @@ func TestRecentSessions(t *testing.T) {
 	check("touched", e.alice, 3, "1:2:4:2:2:1:again")
 	e.changeMembers(g, nil, []im.UserID{e.alice})
 	check("left the group", e.alice, 1, "1:2:4:2:2:1:again", "1:3:3:1:3:2:"+standardVoice)
+	empty := store.SessionTouch{
+		SessionKey: store.SessionKey{User: e.bob, Kind: im.Single, Peer: uint32(e.carol)}, Updated: uint32(noon.Unix()) + 9,
+	}
+	if err := e.store.Commit(t.Context(), &store.Batch{Sessions: []store.SessionTouch{empty}}); err != nil {
+		t.Fatal(err)
+	}
+	check("without a message", e.bob, 5)
 }
 
 func (e *env) removeSession(user im.UserID, kind im.Kind, peer uint32) uint32 {

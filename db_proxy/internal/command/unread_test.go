@@ -65,6 +65,11 @@ func TestUnread(t *testing.T) {
 	e.checkUnread("voice", e.alice, "2", "1:2:1:3:2:1:mine", "1:3:1:1:3:2:"+standardVoice)
 	e.read(e.alice, im.Single, b, 0)
 	e.checkUnread("all read", e.alice, "1", "1:3:1:1:3:2:"+standardVoice)
+	// A count that only Redis knows is not listed, and not in the total.
+	e.redis.HSet(fmt.Sprint("unread_", e.alice), "9999", "5")
+	if got := e.unread(e.alice); len(got) != 2 || got[0] != "1" {
+		t.Errorf("without a message: %v", got)
+	}
 }
 
 func TestUnreadGroups(t *testing.T) {

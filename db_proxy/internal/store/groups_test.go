@@ -50,6 +50,9 @@ func TestGroups(t *testing.T) {
 		want.Version, want.Updated, want.Members = 3, again, []Member{{User: u[0], Joined: start}, {User: u[1], Joined: now}, {User: u[2], Joined: again}}
 		same(info)
 		same(must(f.Groups(ctx, []im.GroupID{id}))(t)[0])
+		if n := f.number(t, fmt.Sprintf("SELECT userCnt FROM IMGroup WHERE id = %d", id)); n != len(want.Members) {
+			t.Errorf("userCnt %d, want %d", n, len(want.Members))
+		}
 
 		kinds := map[ChangeKind]int{}
 		for _, c := range must(f.Changes(ctx, 0, 100))(t) {
@@ -156,6 +159,11 @@ func TestEnsureRelationsRace(t *testing.T) {
 		}
 		if got := must(f.Relations(ctx, []im.Pair{p}))(t); got[p] != found[0][p] {
 			t.Errorf("revived relation not found: %v", got)
+		}
+		// Another caller was quicker, within the same second.
+		check(t, f.makeRelations(ctx, nil, []im.Pair{p}, map[im.Pair]im.RelationID{}))
+		if n := f.number(t, "SELECT COUNT(*) FROM IMRelationShip"); n != pairs {
+			t.Errorf("%d relations, want %d", n, pairs)
 		}
 	})
 }

@@ -264,6 +264,7 @@ func TestHistory(t *testing.T) {
 		f.exec(t, fmt.Sprintf("UPDATE IMMessage_%d SET status = 1 WHERE relateId = %d AND msgId = 9", pair.Relation%8, pair.Relation))
 		f.exec(t, fmt.Sprintf("UPDATE IMMessage_%d SET type = 99 WHERE relateId = %d AND msgId = 10", pair.Relation%8, pair.Relation))
 		f.exec(t, fmt.Sprintf("UPDATE IMMessage_%d SET content = NULL WHERE relateId = %d AND msgId = 8", pair.Relation%8, pair.Relation))
+		f.exec(t, fmt.Sprintf("UPDATE IMMessage_%d SET created = created + 60 WHERE relateId = %d AND msgId = 2", pair.Relation%8, pair.Relation))
 		for name, c := range map[string]struct{ got, want string }{
 			"newest":          {ids(f.History(ctx, pair, 0, 3, Since{})), "[8 7 6]"},
 			"from an id":      {ids(f.History(ctx, pair, 4, 2, Since{})), "[4 3]"},
@@ -292,6 +293,13 @@ func TestHistory(t *testing.T) {
 			t.Errorf("last id %d, want 10: hidden messages number, too", last.ID)
 		}
 	})
+}
+
+// number reads what no method of the store tells.
+func (f fixture) number(t *testing.T, text string) (n int) {
+	t.Helper()
+	check(t, f.write.db.QueryRowContext(t.Context(), text).Scan(&n))
+	return n
 }
 
 // exec runs a statement that no method of the store offers.
