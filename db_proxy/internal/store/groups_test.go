@@ -29,6 +29,12 @@ func TestGroups(t *testing.T) {
 			}
 		}
 		same(must(f.Groups(ctx, []im.GroupID{id, 999}))(t)[0])
+		counted := func() {
+			t.Helper()
+			if n := f.number(t, fmt.Sprintf("SELECT userCnt FROM IMGroup WHERE id = %d", id)); n != len(want.Members) {
+				t.Errorf("userCnt %d, want %d", n, len(want.Members))
+			}
+		}
 
 		// Only real changes count.
 		now := f.clock.add(5)
@@ -39,6 +45,7 @@ func TestGroups(t *testing.T) {
 		}
 		want.Version, want.Updated, want.Members = 2, now, []Member{{User: u[0], Joined: start}, {User: u[1], Joined: now}}
 		same(info)
+		counted()
 		changed, info, err = f.ChangeMembers(ctx, id, []im.UserID{u[0]}, []im.UserID{u[3]})
 		check(t, err)
 		if len(changed) != 0 {
@@ -50,9 +57,7 @@ func TestGroups(t *testing.T) {
 		want.Version, want.Updated, want.Members = 3, again, []Member{{User: u[0], Joined: start}, {User: u[1], Joined: now}, {User: u[2], Joined: again}}
 		same(info)
 		same(must(f.Groups(ctx, []im.GroupID{id}))(t)[0])
-		if n := f.number(t, fmt.Sprintf("SELECT userCnt FROM IMGroup WHERE id = %d", id)); n != len(want.Members) {
-			t.Errorf("userCnt %d, want %d", n, len(want.Members))
-		}
+		counted()
 
 		kinds := map[ChangeKind]int{}
 		for _, c := range must(f.Changes(ctx, 0, 100))(t) {
