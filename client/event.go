@@ -274,6 +274,7 @@ var eventParsers = map[wire.Command]func([]byte) (Event, error){
 		}, err
 	},
 	wire.FileReady: parseFileReady,
+	wire.FileMoved: parseFileMoved,
 	wire.MoveServer: func(b []byte) (Event, error) {
 		var m extension.IMMoveServer
 		err := proto.Unmarshal(b, &m)

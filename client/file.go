@@ -40,6 +40,31 @@ func parseFileReady(b []byte) (Event, error) {
 	return e, err
 }
 
+// FileMoved says how far a file of a message is (0x0587), now and then while it
+// moves: to those who will get it while it is sent, and to its sender while it
+// is fetched. It comes only with CapFiles.
+type FileMoved struct {
+	ID    string
+	From  im.UserID
+	Kind  im.Kind
+	To    uint32    // the receiver or the group
+	By    im.UserID // who fetches it; 0 while it is sent
+	Name  string
+	Size  uint64
+	Moved uint64 // bytes
+}
+
+func (*FileMoved) event() {}
+
+func parseFileMoved(b []byte) (Event, error) {
+	var m extension.IMFileMoved
+	err := proto.Unmarshal(b, &m)
+	return &FileMoved{
+		ID: m.GetFileId(), From: im.UserID(m.GetFromUserId()), Kind: im.Kind(m.GetSessionType()), To: m.GetToSessionId(),
+		By: im.UserID(m.GetFetchedBy()), Name: m.GetFileName(), Size: m.GetFileSize(), Moved: m.GetMoved(),
+	}, err
+}
+
 // FileAccess is what is needed to send or fetch a file over HTTP.
 type FileAccess struct {
 	ID    string // of the file

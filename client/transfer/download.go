@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"teamtalk/internal/share"
 )
@@ -29,6 +30,9 @@ type Download struct {
 	// Named is called with the sender's name for the file when it is known, at
 	// most once for each connection; may be nil.
 	Named func(name string)
+	// Coming is told how far the file itself is while it is on its way to the
+	// server: Fetch waits until it is there. May be nil.
+	Coming func(done, total int64)
 }
 
 // partial is a file on its way in.
@@ -66,7 +70,7 @@ func Fetch(ctx context.Context, d Download, o Options) (path string, err error) 
 		if err := a.authorise(ctx); err != nil {
 			return err
 		}
-		meta, err = a.get(ctx, p, d.Named)
+		meta, err = a.get(ctx, p, &d)
 		return err
 	})
 	if err != nil {
@@ -127,7 +131,7 @@ type fileMeta struct {
 }
 
 // get fetches what is missing. It returns nil when nothing is.
-func (a *attempts) get(ctx context.Context, p *partial, named func(string)) (meta fileMeta, err error) {
+func (a *attempts) get(ctx context.Context, p *partial, d *Download) (meta fileMeta, err error) {
 	ctx, stop := a.watch(ctx)
 	defer stop()
 	r, err := a.request(ctx, http.MethodGet, a.access.URL+a.access.ID)
@@ -152,6 +156,8 @@ func (a *attempts) get(ctx context.Context, p *partial, named func(string)) (met
 		if from, total, err = contentRange(res, p.size); err != nil {
 			return meta, err
 		}
+	case http.StatusConflict:
+		return meta, a.coming(res, d)
 	default:
 		return meta, refusal(res)
 	}
@@ -166,8 +172,8 @@ func (a *attempts) get(ctx context.Context, p *partial, named func(string)) (met
 			return meta, errAsk
 		}
 	}
-	if named != nil {
-		named(meta.name)
+	if d.Named != nil {
+		d.Named(meta.name)
 	}
 	a.total = total
 	a.arrived(p.size)
@@ -175,6 +181,27 @@ func (a *attempts) get(ctx context.Context, p *partial, named func(string)) (met
 		return meta, nil
 	}
 	return meta, a.receive(p, res.Body)
+}
+
+// lookEvery is how often a file that is on its way is asked for.
+const lookEvery = time.Second
+
+// coming takes the answer that a file is on its way: as long as it moves, it is
+// waited for.
+func (a *attempts) coming(res *http.Response, d *Download) error {
+	done, err := strconv.ParseInt(res.Header.Get("Upload-Offset"), 10, 64)
+	total, err2 := strconv.ParseInt(res.Header.Get("Upload-Length"), 10, 64)
+	if err != nil || err2 != nil {
+		return refusal(res)
+	}
+	if done != a.ahead {
+		a.ahead, a.last = done, time.Now()
+	}
+	a.backoff = min(a.backoff, lookEvery)
+	if d.Coming != nil {
+		d.Coming(done, total)
+	}
+	return errAsk
 }
 
 // contentRange reads "bytes 5-9/10" or, for what is whole already, "bytes */10".

@@ -56,6 +56,7 @@ type attempts struct {
 	Options
 	access  client.FileAccess
 	total   int64
+	ahead   int64 // how much of the file was at the server when it was not whole
 	backoff time.Duration
 	last    time.Time   // when something arrived
 	stall   *time.Timer // ends a request on which nothing moves; nil without one

@@ -1,12 +1,15 @@
 package fileserver
 
 import (
+	"encoding/json"
 	"errors"
 	"io"
 	"mime"
 	"net/http"
 	"time"
 
+	"teamtalk/file_server/internal/blob"
+	"teamtalk/file_server/internal/catalog"
 	"teamtalk/internal/share"
 )
 
@@ -18,6 +21,9 @@ func (sh *shares) fetch(w http.ResponseWriter, r *http.Request, id string) error
 		return err
 	}
 	e, info, err := sh.find(r.Context(), g, id)
+	if errors.Is(err, blob.ErrNotFound) && sh.coming(w.Header(), g, id) {
+		return errComing
+	}
 	if err != nil {
 		return err
 	}
@@ -37,12 +43,27 @@ func (sh *shares) fetch(w http.ResponseWriter, r *http.Request, id string) error
 	h.Set("Repr-Digest", digest(hash))
 	h.Set("Cache-Control", "private, no-store")
 	out := &patientWriter{ResponseWriter: w, control: http.NewResponseController(w)}
+	if uint32(g.User) != info.From && r.Method == http.MethodGet {
+		out.note = func(done int64) { sh.moves.note(move{id, g.User}, &info, e.Size, done) }
+	}
 	http.ServeContent(out, r, "", time.Unix(e.Created, 0), content)
 	sh.server.metrics.moved(kindShareOut, int(out.sent))
 	if out.err != nil {
 		return errors.Join(errCut, out.err)
 	}
 	return nil
+}
+
+// coming reports whether a file is on its way to a member of its conversation,
+// and says how far it is. Nothing of it is served before it is whole.
+func (sh *shares) coming(h http.Header, g share.Grant, id string) bool {
+	p, err := sh.server.store.Peek(id)
+	var note shareNote
+	if err != nil || json.Unmarshal(p.Note, &note) != nil || note.Of != catalog.Shared || note.Info.conv() != g.Conv {
+		return false
+	}
+	setLength(h, max(p.Offset, sh.moves.of(id)), p.Size)
+	return true
 }
 
 // pieceSize is how many bytes a receiver must take within stallTimeout.
@@ -53,14 +74,32 @@ const pieceSize = 1 << 20
 type patientWriter struct {
 	http.ResponseWriter
 	control *http.ResponseController
+	note    func(done int64) // how far the receiver is; nil when nobody wants to know
+	at      int64            // where what is sent begins in the file
 	sent    int64
 	err     error
+}
+
+// WriteHeader is http.ResponseWriter's; it tells which part of the file comes.
+func (p *patientWriter) WriteHeader(status int) {
+	at, one := beginning(status, p.Header())
+	if p.at = at; !one {
+		p.note = nil
+	}
+	p.ResponseWriter.WriteHeader(status)
+}
+
+func (p *patientWriter) moved(n int64) {
+	p.sent += n
+	if p.note != nil && n > 0 {
+		p.note(p.at + p.sent)
+	}
 }
 
 func (p *patientWriter) Write(b []byte) (int, error) {
 	_ = p.control.SetWriteDeadline(time.Now().Add(stallTimeout)) //nolint:forbidigo // the deadline of a socket
 	n, err := p.ResponseWriter.Write(b)
-	p.sent += int64(n)
+	p.moved(int64(n))
 	p.err = errors.Join(p.err, err)
 	return n, err
 }
@@ -76,7 +115,8 @@ func (p *patientWriter) ReadFrom(r io.Reader) (total int64, err error) {
 		_ = p.control.SetWriteDeadline(time.Now().Add(stallTimeout)) //nolint:forbidigo // the deadline of a socket
 		piece := &io.LimitedReader{R: whole.R, N: min(pieceSize, whole.N)}
 		n, err := to.ReadFrom(piece)
-		total, p.sent, whole.N = total+n, p.sent+n, whole.N-n
+		total, whole.N = total+n, whole.N-n
+		p.moved(n)
 		if err != nil || n == 0 {
 			p.err = errors.Join(p.err, err)
 			return total, err

@@ -269,6 +269,9 @@ func (s *Server) sweep(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
+		if s.shares != nil {
+			s.shares.moves.sweep()
+		}
 		for _, t := range s.tasks.Sweep() {
 			s.relays.forget(t.ID)
 			if t.Offline {

@@ -28,6 +28,7 @@ type shares struct {
 	name   string // at the end of the ids of our files
 	signer *share.Signer
 	tell   *announcer
+	moves  moves
 
 	mu      sync.Mutex        // guards the fields below; a leaf
 	quota   map[string]func() // gives the quota of an upload back
@@ -81,6 +82,7 @@ func openShares(ctx context.Context, s *Server) (*shares, error) {
 		server: s, name: name, signer: share.NewSigner([]byte(s.cfg.FileTokenSecret.Reveal()), s.clock),
 		quota: map[string]func(){}, holders: map[string]func(){},
 	}
+	sh.moves = moves{shares: sh, last: map[move]moment{}}
 	if sh.tell, err = newAnnouncer(ctx, sh); err != nil {
 		return nil, err
 	}

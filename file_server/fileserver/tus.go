@@ -4,7 +4,9 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"hash"
 	"io"
 	"mime"
@@ -52,6 +54,7 @@ var (
 	errTooMuch  = &tusError{"too_large", http.StatusRequestEntityTooLarge}
 	errChecksum = &tusError{"bad_sum", statusBadSum}
 	errMethod   = &tusError{"bad_method", http.StatusMethodNotAllowed}
+	errComing   = &tusError{"coming", http.StatusConflict}
 )
 
 // serveHTTP serves the files of messages.
@@ -309,7 +312,13 @@ func (sh *shares) letGoHolder(u *blob.Upload) {
 // readBody appends the body of a request, and compares it with its checksum if
 // it has one. errCut: the connection ended or another request came.
 func (sh *shares) readBody(u *blob.Upload, r *http.Request) error {
-	from := io.Reader(r.Body)
+	var note shareNote
+	if err := json.Unmarshal(u.Note(), &note); err != nil {
+		return fmt.Errorf("note of upload: %w", err)
+	}
+	from := io.Reader(&movingReader{Reader: r.Body, at: u.Offset(), note: func(done int64) {
+		sh.moves.note(move{file: u.ID()}, &note.Info, u.Size(), done)
+	}})
 	sum, want, err := parseChecksum(r.Header.Get("Upload-Checksum"))
 	if err != nil {
 		return err

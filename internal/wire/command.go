@@ -143,6 +143,7 @@ const (
 	FileServerInfo Command = 0x0584 // IM.Extension.IMFileServerInfo; file_server to msg_server, once after connecting
 	FileStored     Command = 0x0585 // IM.Extension.IMFileStored; file_server to msg_server: store its message
 	FileStoredAck  Command = 0x0586 // IM.Extension.IMFileStoredAck; msg_server to file_server
+	FileMoved      Command = 0x0587 // IM.Extension.IMFileMoved; file_server to msg_server to clients: how far a file is
 	FileTaskReq    Command = 0x058A // IM.Extension.IMFileTaskReq; msg_server to file_server: an off-line file
 	FileTaskRes    Command = 0x058B // IM.Extension.IMFileTaskRsp; file_server to msg_server
 	FileTaskDelete Command = 0x058C // IM.Extension.IMFileTaskDelete; msg_server to file_server
@@ -267,6 +268,7 @@ var names = map[Command]string{
 	FileServerInfo:          "FileServerInfo",
 	FileStored:              "FileStored",
 	FileStoredAck:           "FileStoredAck",
+	FileMoved:               "FileMoved",
 	FileTaskReq:             "FileTaskReq",
 	FileTaskRes:             "FileTaskRes",
 	FileTaskDelete:          "FileTaskDelete",

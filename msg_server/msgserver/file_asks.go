@@ -18,6 +18,7 @@ type fileAsk struct {
 	req    *file.IMFileReq // for a task; nil when the question is about a stored file
 	task   string          // the stored file
 	token  *tokenAsk       // for a token; nil for all others
+	moved  *movedFile      // how far a file of a group is; nil for all others
 
 	// Guarded by fileAsks.mu.
 	at    time.Time

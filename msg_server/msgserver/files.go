@@ -74,6 +74,7 @@ func (s *Server) fileAnswers() map[wire.Command]func(l *link.Link, body []byte) 
 		wire.FileTaskRes:        s.fileKnown,
 		wire.FileServerInfo:     s.fileServers.placed,
 		wire.FileStored:         s.fileStored,
+		wire.FileMoved:          s.fileMoved,
 	}
 }
 

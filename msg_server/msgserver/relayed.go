@@ -101,8 +101,8 @@ func (s *Server) relayArrived(body []byte, _ uint16) {
 	switch {
 	case order == nil && len(envelope.GetTargets()) == 0:
 		s.pushAll(frame, func(*Session) bool { return true })
-	case order == nil && command == wire.FileReady:
-		s.pushFileReady(envelope.GetTargets(), frame)
+	case order == nil && (command == wire.FileReady || command == wire.FileMoved):
+		s.pushFileNews(envelope.GetTargets(), frame)
 	case order == nil:
 		s.push(envelope.GetTargets(), 0, frame)
 	default:

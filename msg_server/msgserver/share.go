@@ -87,44 +87,56 @@ func (s *Server) fileToken(c *client, pdu wire.PDU) {
 	case kind == im.Single:
 		s.giveToken(ask)
 	default:
-		s.askMembership(ask)
+		if code := s.askMembership(ask, ask.token.conv.Group); code != im.OK {
+			s.refuseToken(ask, code)
+		}
 	}
 }
 
-// askMembership asks who is in the group of a token, 0403.
-func (s *Server) askMembership(ask *fileAsk) {
-	l := s.db.Owner(ask.token.conv)
+// askMembership asks who is in the group of a token or of a file that moves,
+// 0403.
+func (s *Server) askMembership(ask *fileAsk, id im.GroupID) im.Code {
+	l := s.db.Owner(im.GroupOf(id))
 	if l == nil {
-		s.refuseToken(ask, im.Unavailable)
-		return
+		return im.Unavailable
 	}
-	id, ok := s.files.add(ask)
+	n, ok := s.files.add(ask)
 	if !ok {
-		s.refuseToken(ask, im.Busy)
-		return
+		return im.Busy
 	}
 	l.SendMessage(wire.GroupInfoReq, 0, &group.IMGroupInfoListReq{
 		UserId: proto.Uint32(ask.user),
 		GroupVersionList: []*basedefine.GroupVersionInfo{
-			{GroupId: proto.Uint32(uint32(ask.token.conv.Group)), Version: proto.Uint32(0)},
+			{GroupId: proto.Uint32(uint32(id)), Version: proto.Uint32(0)},
 		},
-		AttachData: attach(attachKindFile, id),
+		AttachData: attach(attachKindFile, n),
 	})
+	return im.OK
 }
 
 // memberKnown takes the answer to askMembership.
 func (s *Server) memberKnown(id uint64, body []byte) {
 	ask := s.files.take(id)
-	if ask == nil || ask.token == nil {
+	if ask == nil || ask.token == nil && ask.moved == nil {
 		return // it took too long
 	}
 	res := new(group.IMGroupInfoListRsp)
-	if err := proto.Unmarshal(body, res); err != nil || len(res.GetGroupInfoList()) == 0 ||
-		!slices.Contains(res.GetGroupInfoList()[0].GetGroupMemberList(), ask.user) {
-		s.refuseToken(ask, im.Denied)
-		return
+	err := proto.Unmarshal(body, res)
+	var members []uint32
+	if err == nil && len(res.GetGroupInfoList()) > 0 {
+		members = res.GetGroupInfoList()[0].GetGroupMemberList()
 	}
-	s.giveToken(ask)
+	isMember := slices.Contains(members, ask.user)
+	switch {
+	case ask.token != nil && isMember:
+		s.giveToken(ask)
+	case ask.token != nil:
+		s.refuseToken(ask, im.Denied)
+	case isMember:
+		s.tellMoved(ask.moved, slices.DeleteFunc(members, func(u uint32) bool { return u == ask.user }))
+	default:
+		s.metrics.dropped("file_not_allowed")
+	}
 }
 
 func (s *Server) giveToken(ask *fileAsk) {
@@ -213,13 +225,19 @@ func (s *Server) fileReady(o *outgoing, f *sharedFile) {
 		FileId: f.FileId, FromUserId: f.FromUserId, SessionType: f.SessionType, ToSessionId: f.ToSessionId,
 		MsgId: o.msg.MsgId, FileName: f.FileName, FileSize: f.FileSize, Hash: f.GetHash(),
 	})
-	s.pushFileReady(o.targets(), frame)
+	s.tellFileNews(o.targets(), wire.FileReady, frame)
+}
+
+// tellFileNews passes news of a file on to clients here and on other servers
+// that understand them.
+func (s *Server) tellFileNews(targets []uint32, command wire.Command, frame []byte) {
+	s.pushFileNews(targets, frame)
 	if s.routes.capable() {
-		s.routes.relay(o.targets(), wire.FileReady, frame[wire.HeaderSize:], nil)
+		s.routes.relay(targets, command, frame[wire.HeaderSize:], nil)
 	}
 }
 
-func (s *Server) pushFileReady(targets []uint32, frame []byte) {
+func (s *Server) pushFileNews(targets []uint32, frame []byte) {
 	for _, user := range targets {
 		for _, session := range s.sessions.Of(im.UserID(user)) {
 			if session.Conn.files.Load() {
@@ -227,4 +245,34 @@ func (s *Server) pushFileReady(targets []uint32, frame []byte) {
 			}
 		}
 	}
+}
+
+// movedFile tells how far a file is.
+type movedFile = extension.IMFileMoved
+
+// fileMoved passes on how far a file is, 0587: to those who will get it while
+// it is sent, to its sender while it is fetched.
+func (s *Server) fileMoved(_ *link.Link, body []byte) {
+	m := new(movedFile)
+	kind := im.Kind(0)
+	err := proto.Unmarshal(body, m)
+	if err == nil {
+		kind = im.Kind(m.GetSessionType())
+	}
+	switch {
+	case !kind.Valid(), m.GetFromUserId() == 0, m.GetToSessionId() == 0:
+		s.metrics.dropped("bad_body")
+	case m.GetFetchedBy() != 0:
+		s.tellMoved(m, []uint32{m.GetFromUserId()})
+	case kind == im.Single:
+		s.tellMoved(m, []uint32{m.GetToSessionId()})
+	default:
+		if s.askMembership(&fileAsk{user: m.GetFromUserId(), moved: m}, im.GroupID(m.GetToSessionId())) != im.OK {
+			s.metrics.dropped("members_unknown")
+		}
+	}
+}
+
+func (s *Server) tellMoved(m *movedFile, targets []uint32) {
+	s.tellFileNews(targets, wire.FileMoved, mustFrame(wire.FileMoved, m))
 }

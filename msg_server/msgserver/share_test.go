@@ -154,3 +154,55 @@ func TestFileStored(t *testing.T) {
 		}
 	}
 }
+
+// How far a file is, those who will get it hear while it is sent, and its
+// sender while it is fetched; nobody does who did not ask for files.
+func TestFileMoved(t *testing.T) {
+	t.Parallel()
+	w, fs := sharesWorld(t)
+	sender, receiver, old := w.login(7, im.Mac, capFiles), w.login(8, im.Mac, capFiles), w.login(8, im.Android)
+	relayed := func() *extension.IMRelay {
+		t.Helper()
+		return decode(t, w.route1.want(wire.Relay).Body, new(extension.IMRelay))
+	}
+	moved := func(kind basedefine.SessionType, to, by uint32) *extension.IMFileMoved {
+		m := &extension.IMFileMoved{
+			FileId: proto.String(share.NewID("abcdefgh")), FromUserId: n(7), SessionType: kind.Enum(), ToSessionId: n(to),
+			FileName: proto.String("a.txt"), FileSize: proto.Uint64(9), Moved: proto.Uint64(5),
+		}
+		if by != 0 {
+			m.FetchedBy = n(by)
+		}
+		return m
+	}
+	for what, c := range map[string]struct {
+		m       *extension.IMFileMoved
+		hears   *user
+		targets uint32
+	}{
+		"to a user": {moved(ofUser, 8, 0), receiver, 8}, "to a group": {moved(ofGroup, 5, 0), receiver, 8},
+		"fetched by a user": {moved(ofUser, 8, 8), sender, 7}, "fetched by a member": {moved(ofGroup, 5, 8), sender, 7},
+	} {
+		fs.send(wire.FileMoved, 0, c.m)
+		got := new(extension.IMFileMoved)
+		if c.hears.push(wire.FileMoved, got); !proto.Equal(got, c.m) {
+			t.Errorf("%s: %v, want %v", what, got, c.m)
+		}
+		if r := relayed(); r.GetCommand() != uint32(wire.FileMoved) || len(r.GetTargets()) != 1 || r.GetTargets()[0] != c.targets {
+			t.Errorf("%s: relayed %v", what, r)
+		} else {
+			w.route1.send(wire.Relay, 0, r) // as another server's arrives here
+			c.hears.push(wire.FileMoved, got)
+		}
+	}
+	stranger := moved(ofGroup, 5, 0)
+	stranger.FromUserId = n(9)
+	fs.send(wire.FileMoved, 0, stranger)
+	nobody := moved(ofUser, 8, 0)
+	nobody.ToSessionId = n(0)
+	fs.send(wire.FileMoved, 0, nobody)
+	linktest.Eventually(t, "the drops", func() bool { return w.dropped("file_not_allowed") == 1 && w.dropped("bad_body") == 1 })
+	for _, u := range []*user{sender, receiver, old} {
+		u.quiet()
+	}
+}

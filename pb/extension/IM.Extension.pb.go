@@ -1056,6 +1056,112 @@ func (x *IMFileStoredAck) GetMsgId() uint32 {
 	return 0
 }
 
+// Command 0x0587, file_server to msg_server to the clients of the other side:
+// how far a file of a message is on its way. Now and then, while it moves.
+type IMFileMoved struct {
+	state       protoimpl.MessageState  `protogen:"open.v1"`
+	FileId      *string                 `protobuf:"bytes,1,req,name=file_id,json=fileId" json:"file_id,omitempty"`
+	FromUserId  *uint32                 `protobuf:"varint,2,req,name=from_user_id,json=fromUserId" json:"from_user_id,omitempty"`
+	SessionType *basedefine.SessionType `protobuf:"varint,3,req,name=session_type,json=sessionType,enum=IM.BaseDefine.SessionType" json:"session_type,omitempty"`
+	// As in the message: the receiver or the group.
+	ToSessionId *uint32 `protobuf:"varint,4,req,name=to_session_id,json=toSessionId" json:"to_session_id,omitempty"`
+	FileName    *string `protobuf:"bytes,5,req,name=file_name,json=fileName" json:"file_name,omitempty"`
+	FileSize    *uint64 `protobuf:"varint,6,req,name=file_size,json=fileSize" json:"file_size,omitempty"`
+	// Bytes of it that have moved.
+	Moved *uint64 `protobuf:"varint,7,req,name=moved" json:"moved,omitempty"`
+	// Who fetches it, told to its sender; absent: it is being sent, told to
+	// those who will get it.
+	FetchedBy     *uint32 `protobuf:"varint,8,opt,name=fetched_by,json=fetchedBy" json:"fetched_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IMFileMoved) Reset() {
+	*x = IMFileMoved{}
+	mi := &file_IM_Extension_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IMFileMoved) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IMFileMoved) ProtoMessage() {}
+
+func (x *IMFileMoved) ProtoReflect() protoreflect.Message {
+	mi := &file_IM_Extension_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IMFileMoved.ProtoReflect.Descriptor instead.
+func (*IMFileMoved) Descriptor() ([]byte, []int) {
+	return file_IM_Extension_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *IMFileMoved) GetFileId() string {
+	if x != nil && x.FileId != nil {
+		return *x.FileId
+	}
+	return ""
+}
+
+func (x *IMFileMoved) GetFromUserId() uint32 {
+	if x != nil && x.FromUserId != nil {
+		return *x.FromUserId
+	}
+	return 0
+}
+
+func (x *IMFileMoved) GetSessionType() basedefine.SessionType {
+	if x != nil && x.SessionType != nil {
+		return *x.SessionType
+	}
+	return basedefine.SessionType(1)
+}
+
+func (x *IMFileMoved) GetToSessionId() uint32 {
+	if x != nil && x.ToSessionId != nil {
+		return *x.ToSessionId
+	}
+	return 0
+}
+
+func (x *IMFileMoved) GetFileName() string {
+	if x != nil && x.FileName != nil {
+		return *x.FileName
+	}
+	return ""
+}
+
+func (x *IMFileMoved) GetFileSize() uint64 {
+	if x != nil && x.FileSize != nil {
+		return *x.FileSize
+	}
+	return 0
+}
+
+func (x *IMFileMoved) GetMoved() uint64 {
+	if x != nil && x.Moved != nil {
+		return *x.Moved
+	}
+	return 0
+}
+
+func (x *IMFileMoved) GetFetchedBy() uint32 {
+	if x != nil && x.FetchedBy != nil {
+		return *x.FetchedBy
+	}
+	return 0
+}
+
 // Command 0x058A, msg_server to file_server: what is known of an off-line file?
 type IMFileTaskReq struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
@@ -1069,7 +1175,7 @@ type IMFileTaskReq struct {
 
 func (x *IMFileTaskReq) Reset() {
 	*x = IMFileTaskReq{}
-	mi := &file_IM_Extension_proto_msgTypes[14]
+	mi := &file_IM_Extension_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1081,7 +1187,7 @@ func (x *IMFileTaskReq) String() string {
 func (*IMFileTaskReq) ProtoMessage() {}
 
 func (x *IMFileTaskReq) ProtoReflect() protoreflect.Message {
-	mi := &file_IM_Extension_proto_msgTypes[14]
+	mi := &file_IM_Extension_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1094,7 +1200,7 @@ func (x *IMFileTaskReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IMFileTaskReq.ProtoReflect.Descriptor instead.
 func (*IMFileTaskReq) Descriptor() ([]byte, []int) {
-	return file_IM_Extension_proto_rawDescGZIP(), []int{14}
+	return file_IM_Extension_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *IMFileTaskReq) GetTaskId() string {
@@ -1137,7 +1243,7 @@ type IMFileTaskRsp struct {
 
 func (x *IMFileTaskRsp) Reset() {
 	*x = IMFileTaskRsp{}
-	mi := &file_IM_Extension_proto_msgTypes[15]
+	mi := &file_IM_Extension_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1149,7 +1255,7 @@ func (x *IMFileTaskRsp) String() string {
 func (*IMFileTaskRsp) ProtoMessage() {}
 
 func (x *IMFileTaskRsp) ProtoReflect() protoreflect.Message {
-	mi := &file_IM_Extension_proto_msgTypes[15]
+	mi := &file_IM_Extension_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1162,7 +1268,7 @@ func (x *IMFileTaskRsp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IMFileTaskRsp.ProtoReflect.Descriptor instead.
 func (*IMFileTaskRsp) Descriptor() ([]byte, []int) {
-	return file_IM_Extension_proto_rawDescGZIP(), []int{15}
+	return file_IM_Extension_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *IMFileTaskRsp) GetTaskId() string {
@@ -1233,7 +1339,7 @@ type IMFileTaskDelete struct {
 
 func (x *IMFileTaskDelete) Reset() {
 	*x = IMFileTaskDelete{}
-	mi := &file_IM_Extension_proto_msgTypes[16]
+	mi := &file_IM_Extension_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1245,7 +1351,7 @@ func (x *IMFileTaskDelete) String() string {
 func (*IMFileTaskDelete) ProtoMessage() {}
 
 func (x *IMFileTaskDelete) ProtoReflect() protoreflect.Message {
-	mi := &file_IM_Extension_proto_msgTypes[16]
+	mi := &file_IM_Extension_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1258,7 +1364,7 @@ func (x *IMFileTaskDelete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IMFileTaskDelete.ProtoReflect.Descriptor instead.
 func (*IMFileTaskDelete) Descriptor() ([]byte, []int) {
-	return file_IM_Extension_proto_rawDescGZIP(), []int{16}
+	return file_IM_Extension_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *IMFileTaskDelete) GetTaskId() string {
@@ -1289,7 +1395,7 @@ type IMTerminalReq struct {
 
 func (x *IMTerminalReq) Reset() {
 	*x = IMTerminalReq{}
-	mi := &file_IM_Extension_proto_msgTypes[17]
+	mi := &file_IM_Extension_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1301,7 +1407,7 @@ func (x *IMTerminalReq) String() string {
 func (*IMTerminalReq) ProtoMessage() {}
 
 func (x *IMTerminalReq) ProtoReflect() protoreflect.Message {
-	mi := &file_IM_Extension_proto_msgTypes[17]
+	mi := &file_IM_Extension_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1314,7 +1420,7 @@ func (x *IMTerminalReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IMTerminalReq.ProtoReflect.Descriptor instead.
 func (*IMTerminalReq) Descriptor() ([]byte, []int) {
-	return file_IM_Extension_proto_rawDescGZIP(), []int{17}
+	return file_IM_Extension_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *IMTerminalReq) GetUserId() uint32 {
@@ -1351,7 +1457,7 @@ type IMTerminalRsp struct {
 
 func (x *IMTerminalRsp) Reset() {
 	*x = IMTerminalRsp{}
-	mi := &file_IM_Extension_proto_msgTypes[18]
+	mi := &file_IM_Extension_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1363,7 +1469,7 @@ func (x *IMTerminalRsp) String() string {
 func (*IMTerminalRsp) ProtoMessage() {}
 
 func (x *IMTerminalRsp) ProtoReflect() protoreflect.Message {
-	mi := &file_IM_Extension_proto_msgTypes[18]
+	mi := &file_IM_Extension_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1376,7 +1482,7 @@ func (x *IMTerminalRsp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IMTerminalRsp.ProtoReflect.Descriptor instead.
 func (*IMTerminalRsp) Descriptor() ([]byte, []int) {
-	return file_IM_Extension_proto_rawDescGZIP(), []int{18}
+	return file_IM_Extension_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *IMTerminalRsp) GetUserId() uint32 {
@@ -1413,7 +1519,7 @@ type Backlog struct {
 
 func (x *Backlog) Reset() {
 	*x = Backlog{}
-	mi := &file_IM_Extension_proto_msgTypes[19]
+	mi := &file_IM_Extension_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1425,7 +1531,7 @@ func (x *Backlog) String() string {
 func (*Backlog) ProtoMessage() {}
 
 func (x *Backlog) ProtoReflect() protoreflect.Message {
-	mi := &file_IM_Extension_proto_msgTypes[19]
+	mi := &file_IM_Extension_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1438,7 +1544,7 @@ func (x *Backlog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Backlog.ProtoReflect.Descriptor instead.
 func (*Backlog) Descriptor() ([]byte, []int) {
-	return file_IM_Extension_proto_rawDescGZIP(), []int{19}
+	return file_IM_Extension_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Backlog) GetSessionType() basedefine.SessionType {
@@ -1482,7 +1588,7 @@ type IMBacklogReq struct {
 
 func (x *IMBacklogReq) Reset() {
 	*x = IMBacklogReq{}
-	mi := &file_IM_Extension_proto_msgTypes[20]
+	mi := &file_IM_Extension_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1494,7 +1600,7 @@ func (x *IMBacklogReq) String() string {
 func (*IMBacklogReq) ProtoMessage() {}
 
 func (x *IMBacklogReq) ProtoReflect() protoreflect.Message {
-	mi := &file_IM_Extension_proto_msgTypes[20]
+	mi := &file_IM_Extension_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1507,7 +1613,7 @@ func (x *IMBacklogReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IMBacklogReq.ProtoReflect.Descriptor instead.
 func (*IMBacklogReq) Descriptor() ([]byte, []int) {
-	return file_IM_Extension_proto_rawDescGZIP(), []int{20}
+	return file_IM_Extension_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *IMBacklogReq) GetUserId() uint32 {
@@ -1586,7 +1692,7 @@ type IMBacklogRsp struct {
 
 func (x *IMBacklogRsp) Reset() {
 	*x = IMBacklogRsp{}
-	mi := &file_IM_Extension_proto_msgTypes[21]
+	mi := &file_IM_Extension_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1598,7 +1704,7 @@ func (x *IMBacklogRsp) String() string {
 func (*IMBacklogRsp) ProtoMessage() {}
 
 func (x *IMBacklogRsp) ProtoReflect() protoreflect.Message {
-	mi := &file_IM_Extension_proto_msgTypes[21]
+	mi := &file_IM_Extension_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1611,7 +1717,7 @@ func (x *IMBacklogRsp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IMBacklogRsp.ProtoReflect.Descriptor instead.
 func (*IMBacklogRsp) Descriptor() ([]byte, []int) {
-	return file_IM_Extension_proto_rawDescGZIP(), []int{21}
+	return file_IM_Extension_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *IMBacklogRsp) GetUserId() uint32 {
@@ -1680,7 +1786,7 @@ type IMDeliveryCursors struct {
 
 func (x *IMDeliveryCursors) Reset() {
 	*x = IMDeliveryCursors{}
-	mi := &file_IM_Extension_proto_msgTypes[22]
+	mi := &file_IM_Extension_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1692,7 +1798,7 @@ func (x *IMDeliveryCursors) String() string {
 func (*IMDeliveryCursors) ProtoMessage() {}
 
 func (x *IMDeliveryCursors) ProtoReflect() protoreflect.Message {
-	mi := &file_IM_Extension_proto_msgTypes[22]
+	mi := &file_IM_Extension_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1705,7 +1811,7 @@ func (x *IMDeliveryCursors) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IMDeliveryCursors.ProtoReflect.Descriptor instead.
 func (*IMDeliveryCursors) Descriptor() ([]byte, []int) {
-	return file_IM_Extension_proto_rawDescGZIP(), []int{22}
+	return file_IM_Extension_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *IMDeliveryCursors) GetCursors() []*DeliveryCursor {
@@ -1729,7 +1835,7 @@ type DeliveryCursor struct {
 
 func (x *DeliveryCursor) Reset() {
 	*x = DeliveryCursor{}
-	mi := &file_IM_Extension_proto_msgTypes[23]
+	mi := &file_IM_Extension_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1741,7 +1847,7 @@ func (x *DeliveryCursor) String() string {
 func (*DeliveryCursor) ProtoMessage() {}
 
 func (x *DeliveryCursor) ProtoReflect() protoreflect.Message {
-	mi := &file_IM_Extension_proto_msgTypes[23]
+	mi := &file_IM_Extension_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1754,7 +1860,7 @@ func (x *DeliveryCursor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliveryCursor.ProtoReflect.Descriptor instead.
 func (*DeliveryCursor) Descriptor() ([]byte, []int) {
-	return file_IM_Extension_proto_rawDescGZIP(), []int{23}
+	return file_IM_Extension_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *DeliveryCursor) GetUserId() uint32 {
@@ -1802,7 +1908,7 @@ type IMUserClosed struct {
 
 func (x *IMUserClosed) Reset() {
 	*x = IMUserClosed{}
-	mi := &file_IM_Extension_proto_msgTypes[24]
+	mi := &file_IM_Extension_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1814,7 +1920,7 @@ func (x *IMUserClosed) String() string {
 func (*IMUserClosed) ProtoMessage() {}
 
 func (x *IMUserClosed) ProtoReflect() protoreflect.Message {
-	mi := &file_IM_Extension_proto_msgTypes[24]
+	mi := &file_IM_Extension_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1827,7 +1933,7 @@ func (x *IMUserClosed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IMUserClosed.ProtoReflect.Descriptor instead.
 func (*IMUserClosed) Descriptor() ([]byte, []int) {
-	return file_IM_Extension_proto_rawDescGZIP(), []int{24}
+	return file_IM_Extension_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *IMUserClosed) GetUserId() uint32 {
@@ -1924,7 +2030,18 @@ const file_IM_Extension_proto_rawDesc = "" +
 	"\afile_id\x18\x01 \x02(\tR\x06fileId\x12\x1f\n" +
 	"\vresult_code\x18\x02 \x02(\rR\n" +
 	"resultCode\x12\x15\n" +
-	"\x06msg_id\x18\x03 \x01(\rR\x05msgId\"b\n" +
+	"\x06msg_id\x18\x03 \x01(\rR\x05msgId\"\x9a\x02\n" +
+	"\vIMFileMoved\x12\x17\n" +
+	"\afile_id\x18\x01 \x02(\tR\x06fileId\x12 \n" +
+	"\ffrom_user_id\x18\x02 \x02(\rR\n" +
+	"fromUserId\x12=\n" +
+	"\fsession_type\x18\x03 \x02(\x0e2\x1a.IM.BaseDefine.SessionTypeR\vsessionType\x12\"\n" +
+	"\rto_session_id\x18\x04 \x02(\rR\vtoSessionId\x12\x1b\n" +
+	"\tfile_name\x18\x05 \x02(\tR\bfileName\x12\x1b\n" +
+	"\tfile_size\x18\x06 \x02(\x04R\bfileSize\x12\x14\n" +
+	"\x05moved\x18\a \x02(\x04R\x05moved\x12\x1d\n" +
+	"\n" +
+	"fetched_by\x18\b \x01(\rR\tfetchedBy\"b\n" +
 	"\rIMFileTaskReq\x12\x17\n" +
 	"\atask_id\x18\x01 \x02(\tR\x06taskId\x12\x17\n" +
 	"\auser_id\x18\x02 \x02(\rR\x06userId\x12\x1f\n" +
@@ -2006,7 +2123,7 @@ func file_IM_Extension_proto_rawDescGZIP() []byte {
 	return file_IM_Extension_proto_rawDescData
 }
 
-var file_IM_Extension_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_IM_Extension_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_IM_Extension_proto_goTypes = []any{
 	(*IMMoveServer)(nil),        // 0: IM.Extension.IMMoveServer
 	(*IMMsgNack)(nil),           // 1: IM.Extension.IMMsgNack
@@ -2022,41 +2139,43 @@ var file_IM_Extension_proto_goTypes = []any{
 	(*IMFileServerInfo)(nil),    // 11: IM.Extension.IMFileServerInfo
 	(*IMFileStored)(nil),        // 12: IM.Extension.IMFileStored
 	(*IMFileStoredAck)(nil),     // 13: IM.Extension.IMFileStoredAck
-	(*IMFileTaskReq)(nil),       // 14: IM.Extension.IMFileTaskReq
-	(*IMFileTaskRsp)(nil),       // 15: IM.Extension.IMFileTaskRsp
-	(*IMFileTaskDelete)(nil),    // 16: IM.Extension.IMFileTaskDelete
-	(*IMTerminalReq)(nil),       // 17: IM.Extension.IMTerminalReq
-	(*IMTerminalRsp)(nil),       // 18: IM.Extension.IMTerminalRsp
-	(*Backlog)(nil),             // 19: IM.Extension.Backlog
-	(*IMBacklogReq)(nil),        // 20: IM.Extension.IMBacklogReq
-	(*IMBacklogRsp)(nil),        // 21: IM.Extension.IMBacklogRsp
-	(*IMDeliveryCursors)(nil),   // 22: IM.Extension.IMDeliveryCursors
-	(*DeliveryCursor)(nil),      // 23: IM.Extension.DeliveryCursor
-	(*IMUserClosed)(nil),        // 24: IM.Extension.IMUserClosed
-	(basedefine.SessionType)(0), // 25: IM.BaseDefine.SessionType
-	(*basedefine.MsgInfo)(nil),  // 26: IM.BaseDefine.MsgInfo
+	(*IMFileMoved)(nil),         // 14: IM.Extension.IMFileMoved
+	(*IMFileTaskReq)(nil),       // 15: IM.Extension.IMFileTaskReq
+	(*IMFileTaskRsp)(nil),       // 16: IM.Extension.IMFileTaskRsp
+	(*IMFileTaskDelete)(nil),    // 17: IM.Extension.IMFileTaskDelete
+	(*IMTerminalReq)(nil),       // 18: IM.Extension.IMTerminalReq
+	(*IMTerminalRsp)(nil),       // 19: IM.Extension.IMTerminalRsp
+	(*Backlog)(nil),             // 20: IM.Extension.Backlog
+	(*IMBacklogReq)(nil),        // 21: IM.Extension.IMBacklogReq
+	(*IMBacklogRsp)(nil),        // 22: IM.Extension.IMBacklogRsp
+	(*IMDeliveryCursors)(nil),   // 23: IM.Extension.IMDeliveryCursors
+	(*DeliveryCursor)(nil),      // 24: IM.Extension.DeliveryCursor
+	(*IMUserClosed)(nil),        // 25: IM.Extension.IMUserClosed
+	(basedefine.SessionType)(0), // 26: IM.BaseDefine.SessionType
+	(*basedefine.MsgInfo)(nil),  // 27: IM.BaseDefine.MsgInfo
 }
 var file_IM_Extension_proto_depIdxs = []int32{
-	25, // 0: IM.Extension.IMMsgNack.session_type:type_name -> IM.BaseDefine.SessionType
-	25, // 1: IM.Extension.IMMsgDelivered.session_type:type_name -> IM.BaseDefine.SessionType
-	25, // 2: IM.Extension.IMMsgGap.session_type:type_name -> IM.BaseDefine.SessionType
+	26, // 0: IM.Extension.IMMsgNack.session_type:type_name -> IM.BaseDefine.SessionType
+	26, // 1: IM.Extension.IMMsgDelivered.session_type:type_name -> IM.BaseDefine.SessionType
+	26, // 2: IM.Extension.IMMsgGap.session_type:type_name -> IM.BaseDefine.SessionType
 	7,  // 3: IM.Extension.IMRelay.order:type_name -> IM.Extension.Order
-	25, // 4: IM.Extension.Order.session_type:type_name -> IM.BaseDefine.SessionType
-	25, // 5: IM.Extension.IMFileTokenReq.session_type:type_name -> IM.BaseDefine.SessionType
-	25, // 6: IM.Extension.IMFileReady.session_type:type_name -> IM.BaseDefine.SessionType
-	25, // 7: IM.Extension.IMFileStored.session_type:type_name -> IM.BaseDefine.SessionType
-	19, // 8: IM.Extension.IMTerminalRsp.backlog:type_name -> IM.Extension.Backlog
-	25, // 9: IM.Extension.Backlog.session_type:type_name -> IM.BaseDefine.SessionType
-	25, // 10: IM.Extension.IMBacklogReq.session_type:type_name -> IM.BaseDefine.SessionType
-	25, // 11: IM.Extension.IMBacklogRsp.session_type:type_name -> IM.BaseDefine.SessionType
-	26, // 12: IM.Extension.IMBacklogRsp.msg_list:type_name -> IM.BaseDefine.MsgInfo
-	23, // 13: IM.Extension.IMDeliveryCursors.cursors:type_name -> IM.Extension.DeliveryCursor
-	25, // 14: IM.Extension.DeliveryCursor.session_type:type_name -> IM.BaseDefine.SessionType
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	26, // 4: IM.Extension.Order.session_type:type_name -> IM.BaseDefine.SessionType
+	26, // 5: IM.Extension.IMFileTokenReq.session_type:type_name -> IM.BaseDefine.SessionType
+	26, // 6: IM.Extension.IMFileReady.session_type:type_name -> IM.BaseDefine.SessionType
+	26, // 7: IM.Extension.IMFileStored.session_type:type_name -> IM.BaseDefine.SessionType
+	26, // 8: IM.Extension.IMFileMoved.session_type:type_name -> IM.BaseDefine.SessionType
+	20, // 9: IM.Extension.IMTerminalRsp.backlog:type_name -> IM.Extension.Backlog
+	26, // 10: IM.Extension.Backlog.session_type:type_name -> IM.BaseDefine.SessionType
+	26, // 11: IM.Extension.IMBacklogReq.session_type:type_name -> IM.BaseDefine.SessionType
+	26, // 12: IM.Extension.IMBacklogRsp.session_type:type_name -> IM.BaseDefine.SessionType
+	27, // 13: IM.Extension.IMBacklogRsp.msg_list:type_name -> IM.BaseDefine.MsgInfo
+	24, // 14: IM.Extension.IMDeliveryCursors.cursors:type_name -> IM.Extension.DeliveryCursor
+	26, // 15: IM.Extension.DeliveryCursor.session_type:type_name -> IM.BaseDefine.SessionType
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_IM_Extension_proto_init() }
@@ -2070,7 +2189,7 @@ func file_IM_Extension_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_IM_Extension_proto_rawDesc), len(file_IM_Extension_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   25,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

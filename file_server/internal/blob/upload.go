@@ -364,14 +364,27 @@ func (s *Store) HasUpload(id string) bool {
 	return err == nil || s.held(id)
 }
 
-// Pending is an upload that nobody holds.
+// Pending is an upload on its way.
 type Pending struct {
 	ID   string
 	Size int64
-	// Offset is how many bytes have come, Modified when the last of them.
+	// Offset is how many bytes have come, Modified when the last of them; Peek
+	// does not say when.
 	Offset   int64
 	Modified time.Time
 	Note     []byte
+}
+
+// Peek returns how far an upload is, held or not, as a crash would leave it.
+func (s *Store) Peek(id string) (Pending, error) {
+	if !name.MatchString(id) {
+		return Pending{}, ErrBadName
+	}
+	st, err := s.load(id)
+	if err != nil {
+		return Pending{}, err
+	}
+	return Pending{ID: id, Size: st.Size, Offset: st.Offset, Note: st.Note}, nil
 }
 
 // Uploads calls f for every upload that nobody holds, in no order.
