@@ -34,7 +34,9 @@ type httpFront struct {
 
 // listenHTTP takes the HTTP ports, which are served by run.
 func listenHTTP(ctx context.Context, s *Server) (*httpFront, error) {
-	f := &httpFront{server: s, shrinker: image.NewShrinker(s.cfg.MaxImagePixels), sizes: map[image.Size]bool{}}
+	f := &httpFront{
+		server: s, shrinker: image.NewShrinker(s.cfg.MaxImagePixels, s.cfg.ImageMemory), sizes: map[image.Size]bool{},
+	}
 	for _, size := range s.cfg.ImageSizes {
 		f.sizes[size] = true
 	}

@@ -156,6 +156,8 @@ func (f *httpFront) variant(ctx context.Context, what found, size image.Size) (f
 		return small, nil
 	case ctx.Err() != nil:
 		return found{}, err
+	case errors.Is(err, image.ErrMemory):
+		f.count("variant", "too_large")
 	case !errors.Is(err, image.ErrSmall):
 		f.server.log.Info("no smaller image made", "hash", what.hash.String(), "error", err)
 	}

@@ -13,6 +13,7 @@ import (
 	"image/png"
 	"io"
 	"regexp"
+	"runtime/debug"
 	"strconv"
 
 	_ "golang.org/x/image/bmp" // Windows sends screenshots
@@ -71,26 +72,37 @@ func Inspect(r io.Reader, limit int) (Info, error) {
 
 // Shrinker makes images smaller, one at a time.
 type Shrinker struct {
-	limit int
-	turn  chan struct{}
+	pixels int
+	memory int64
+	turn   chan struct{}
 }
 
-// NewShrinker returns a Shrinker for images of up to limit pixels.
-func NewShrinker(limit int) *Shrinker { return &Shrinker{limit: limit, turn: make(chan struct{}, 1)} }
+// NewShrinker returns a Shrinker for images of up to so many pixels that take
+// up to so many bytes of memory to decode.
+func NewShrinker(pixels int, memory int64) *Shrinker {
+	return &Shrinker{pixels: pixels, memory: memory, turn: make(chan struct{}, 1)}
+}
 
 // jpegQuality is that of images made smaller, of 100.
 const jpegQuality = 85
 
+// worthFreeing is how many bytes are worth the time to give them back.
+const worthFreeing = 4 << 20
+
 // Shrink writes the image of r, made to fit into the box, upright, and returns
 // its media type: PNG where it is transparent, else JPEG. ErrSmall: it fits as
-// it is. It waits for its turn until ctx ends.
+// it is; ErrMemory: it would take too much. It waits for its turn until ctx ends.
 func (s *Shrinker) Shrink(ctx context.Context, w io.Writer, r io.ReadSeeker, box Size) (mediaType string, err error) {
-	info, err := Inspect(r, s.limit)
+	info, err := Inspect(r, s.pixels)
 	if err != nil {
 		return "", err
 	}
 	if info.Width <= box.Width && info.Height <= box.Height {
 		return "", ErrSmall
+	}
+	need, err := memory(r, info, s.memory)
+	if err != nil {
+		return "", err
 	}
 	select {
 	case s.turn <- struct{}{}:
@@ -112,7 +124,7 @@ func (s *Shrinker) Shrink(ctx context.Context, w io.Writer, r io.ReadSeeker, box
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", ErrFormat, err)
 	}
-	small := fit(big, box, turned)
+	small := fit(big, box, turned, need > worthFreeing)
 	if small.Opaque() {
 		return "image/jpeg", jpeg.Encode(w, small, &jpeg.Options{Quality: jpegQuality})
 	}
@@ -120,8 +132,9 @@ func (s *Shrinker) Shrink(ctx context.Context, w io.Writer, r io.ReadSeeker, box
 }
 
 // fit scales an image into the box, with its proportions, and turns it
-// upright.
-func fit(big image.Image, box Size, turned int) *image.NRGBA {
+// upright. Of a large one, which nobody else has, the memory is given back
+// before the scaler takes some, and what that took.
+func fit(big image.Image, box Size, turned int, large bool) *image.NRGBA {
 	if turned >= 5 { // it lies on its side
 		box = Size{box.Height, box.Width}
 	}
@@ -130,9 +143,44 @@ func fit(big image.Image, box Size, turned int) *image.NRGBA {
 	if height > box.Height {
 		width, height = max(1, b.Dx()*box.Height/b.Dy()), box.Height
 	}
+	big = reduce(big, max(1, b.Dx()/(2*width)), max(1, b.Dy()/(2*height)))
+	if large {
+		debug.FreeOSMemory()
+		defer debug.FreeOSMemory()
+	}
 	small := image.NewNRGBA(image.Rect(0, 0, width, height))
-	draw.CatmullRom.Scale(small, small.Bounds(), big, b, draw.Src, nil)
+	draw.CatmullRom.Scale(small, small.Bounds(), big, big.Bounds(), draw.Src, nil)
 	return upright(small, turned)
+}
+
+// reduce makes one pixel, their mean, of every nx times ny ones. The scaler
+// that comes next takes 32 bytes for each line and column it has to look at.
+func reduce(big image.Image, nx, ny int) image.Image {
+	if nx == 1 && ny == 1 {
+		return big
+	}
+	from := big.Bounds()
+	small := image.NewRGBA(image.Rect(0, 0, from.Dx()/nx, from.Dy()/ny))
+	width := small.Bounds().Dx() * nx // what is left over at the right is cut off
+	line := image.NewRGBA(image.Rect(0, 0, width, 1))
+	sums := make([]uint64, 4*small.Bounds().Dx())
+	for y := range small.Bounds().Dy() {
+		clear(sums)
+		for i := range ny {
+			draw.Draw(line, line.Bounds(), big, image.Pt(from.Min.X, from.Min.Y+y*ny+i), draw.Src)
+			for x := range width {
+				sum, pixel := sums[x/nx*4:][:4], line.Pix[4*x:][:4]
+				for c, v := range pixel {
+					sum[c] += uint64(v)
+				}
+			}
+		}
+		out := small.Pix[y*small.Stride:]
+		for i, sum := range sums {
+			out[i] = uint8((sum + uint64(nx*ny)/2) / uint64(nx*ny))
+		}
+	}
+	return small
 }
 
 // upright undoes an EXIF orientation, 1 to 8.

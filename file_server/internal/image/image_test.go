@@ -69,7 +69,7 @@ func withOrientation(jpg []byte, order binary.AppendByteOrder, mark string, turn
 
 func TestShrink(t *testing.T) {
 	t.Parallel()
-	s := NewShrinker(limit)
+	s := NewShrinker(limit, 64<<20)
 	for name, c := range map[string]struct {
 		data  []byte
 		media string
@@ -145,7 +145,7 @@ func TestRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := NewShrinker(limit).Shrink(t.Context(), new(bytes.Buffer), bytes.NewReader(c.data), Size{100, 100})
+			_, err := NewShrinker(limit, 64<<20).Shrink(t.Context(), new(bytes.Buffer), bytes.NewReader(c.data), Size{100, 100})
 			if !errors.Is(err, c.want) {
 				t.Errorf("got %v, want %v", err, c.want)
 			}
@@ -153,7 +153,7 @@ func TestRefused(t *testing.T) {
 	}
 	ended, end := context.WithCancel(t.Context())
 	end()
-	s := NewShrinker(limit)
+	s := NewShrinker(limit, 64<<20)
 	s.turn <- struct{}{}
 	if _, err := s.Shrink(ended, new(bytes.Buffer), bytes.NewReader(whole), Size{10, 10}); !errors.Is(err, context.Canceled) {
 		t.Errorf("who waits for nobody: %v", err)

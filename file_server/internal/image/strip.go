@@ -67,7 +67,8 @@ func keepOnly(turned int) []byte {
 
 // Markers of JPEG segments. Source: ITU-T T.81, table B.1.
 const (
-	jpegSOF0, jpegCOM      = 0xc0, 0xfe
+	jpegSOF0, jpegSOF1     = 0xc0, 0xc1
+	jpegSOF2               = 0xc2 // progressive
 	jpegRST0, jpegRST7     = 0xd0, 0xd7
 	jpegSOI, jpegEOI       = 0xd8, 0xd9
 	jpegSOS, jpegEXP       = 0xda, 0xdf
@@ -186,7 +187,7 @@ func writeSegment(w *bufio.Writer, marker byte, segment []byte) error {
 }
 
 // copyScan copies the data of a scan and returns the marker that ends it.
-func copyScan(w *bufio.Writer, r *bufio.Reader) (marker byte, err error) {
+func copyScan(w io.Writer, r *bufio.Reader) (marker byte, err error) {
 	for {
 		data, err := r.ReadSlice(0xff)
 		full := errors.Is(err, bufio.ErrBufferFull)

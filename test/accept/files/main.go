@@ -71,7 +71,7 @@ func (r *run) all(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	for _, step := range []func(context.Context, *os.File, string) error{r.cuts, r.kills, r.memory, r.compare} {
+	for _, step := range []func(context.Context, *os.File, string) error{r.cuts, r.kills, r.memory, r.compare, r.memoryS3} {
 		if err := step(ctx, file, sum); err != nil {
 			return err
 		}

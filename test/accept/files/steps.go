@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"teamtalk/client/transfer"
@@ -113,52 +112,4 @@ func (r *run) kills(ctx context.Context, _ *os.File, _ string) error {
 	r.row(fmt.Sprintf("kill -9 while a file is completed, %d times", kills), "whole or none, then whole",
 		fmt.Sprintf("%d of %d whole", whole, kills), whole == kills)
 	return nil
-}
-
-// Transfers at a time.
-const many = 50
-
-// memory runs many transfers at a time, half of them each way.
-func (r *run) memory(ctx context.Context, _ *os.File, _ string) error {
-	const most = 64 << 20
-	pid, err := r.pid()
-	if err != nil {
-		return err
-	}
-	size := max(r.size/many, 1<<20)
-	file, sum, err := r.content("each.bin", size)
-	if err != nil {
-		return err
-	}
-	first := &transfer.Upload{File: file, Name: "each.bin", Size: size, Sum: sum}
-	if _, err := transfer.Send(ctx, first, r.options(false, true)); err != nil {
-		return err
-	}
-	sampling, stop := context.WithCancel(ctx)
-	highest := make(chan int64, 1)
-	go func() { highest <- peak(sampling, pid) }()
-	var all sync.WaitGroup
-	errs := make([]error, many)
-	for i := range many {
-		all.Go(func() {
-			if i%2 == 0 {
-				u := &transfer.Upload{File: file, Name: "each.bin", Size: size, Sum: sum}
-				_, errs[i] = transfer.Send(ctx, u, r.options(false, true))
-				return
-			}
-			dir := filepath.Join(r.dir, fmt.Sprintf("out-%d", i))
-			if errs[i] = os.Mkdir(dir, 0o700); errs[i] == nil {
-				_, errs[i] = transfer.Fetch(ctx, transfer.Download{ID: first.ID, Path: dir}, r.options(true, true))
-			}
-		})
-	}
-	all.Wait()
-	stop()
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	top := <-highest
-	r.row(fmt.Sprintf("%d transfers of %d MiB at a time: memory of file_server", many, size>>20), "< 64 MiB",
-		fmt.Sprintf("%.1f MiB", float64(top)/(1<<20)), top > 0 && top < most)
-	return file.Close()
 }
