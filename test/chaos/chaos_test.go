@@ -137,6 +137,21 @@ func plantAll(t *testing.T, dir string) {
 			i := find(t, events, func(e *event.Event) bool { return e.Name == event.Received })
 			return slices.Insert(events, i, events[i]), sql
 		},
+		check.PushGap: func(events, sql []event.Event) ([]event.Event, []event.Event) {
+			i := oneAfterTheOther(t, events)
+			return slices.Delete(events, i, i+1), sql
+		},
+		check.Undelivered: func(events, sql []event.Event) ([]event.Event, []event.Event) {
+			// It comes as a page of history, which does not count.
+			i := oneAfterTheOther(t, events)
+			e := &events[i]
+			return slices.DeleteFunc(append(events, event.Event{
+				T: events[len(events)-1].T, Name: event.History, C: e.C, Conv: e.Conv, ID: e.ID, Count: 1, Asked: e.T,
+				Page: []event.Item{{ID: e.ID, Key: e.Key}},
+			}), func(o event.Event) bool {
+				return o.Name == event.Received && o.C == e.C && o.Conv == e.Conv && o.ID == e.ID
+			}), sql
+		},
 		check.UnreadDrift: func(events, sql []event.Event) ([]event.Event, []event.Event) {
 			i := find(t, events, func(e *event.Event) bool {
 				return e.Name == event.Unread && e.Final && len(e.Counts) > 0
@@ -165,6 +180,34 @@ func plantAll(t *testing.T, dir string) {
 			}
 		})
 	}
+}
+
+// oneAfterTheOther finds a message that was pushed to a terminal that
+// acknowledges, and the next one of its conversation after it.
+func oneAfterTheOther(t *testing.T, events []event.Event) int {
+	t.Helper()
+	type place struct {
+		c, conv string
+		n       int
+	}
+	capable, last := map[place]bool{}, map[place]int{}
+	second := find(t, events, func(e *event.Event) bool {
+		at := place{c: e.C, n: e.N}
+		if e.Name == event.Connected {
+			capable[at] = e.Delivers
+		}
+		if e.Name != event.Received || !capable[at] {
+			return false
+		}
+		at.conv = e.Conv
+		before := last[at]
+		last[at] = int(e.ID)
+		return before > 0 && int(e.ID) == before+1
+	})
+	e := events[second]
+	return find(t, events, func(o *event.Event) bool {
+		return o.Name == event.Received && o.C == e.C && o.N == e.N && o.Conv == e.Conv && o.ID == e.ID-1
+	})
 }
 
 func find(t *testing.T, events []event.Event, match func(*event.Event) bool) int {

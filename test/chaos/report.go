@@ -44,12 +44,14 @@ type part struct {
 	Acked    int    `json:"acked"`
 	Stored   int    `json:"stored"`
 	Received int    `json:"received"`
-	Repeats  int    `json:"repeats"` // attempts under the key of an earlier one
-	Failed   int    `json:"failed"`  // attempts without an acknowledgement
-	Late     int    `json:"late"`    // messages found in history, not by a push
-	Gaps     int    `json:"gaps"`    // ids left out, each explained
-	Slow     int64  `json:"slow"`    // answers later than a second
-	Turned   int64  `json:"turned"`  // log-ins refused as if the password were wrong
+	Capable  int    `json:"received_acknowledging"` // of these, by terminals that acknowledge them
+	Marked   int    `json:"gaps_marked"`            // that those were told of
+	Repeats  int    `json:"repeats"`                // attempts under the key of an earlier one
+	Failed   int    `json:"failed"`                 // attempts without an acknowledgement
+	Late     int    `json:"late"`                   // messages found in history, not by a push
+	Gaps     int    `json:"gaps"`                   // ids left out, each explained
+	Slow     int64  `json:"slow"`                   // answers later than a second
+	Turned   int64  `json:"turned"`                 // log-ins refused as if the password were wrong
 	// Between faults, when the last one was healed a moment ago.
 	QuietFor   time.Duration      `json:"quiet_for"`
 	QuietAcked int64              `json:"quiet_acked"`
@@ -81,6 +83,7 @@ func (r *report) add(p *part) {
 	res := p.result
 	p.Sent, p.Acked, p.Stored, p.Received = res.Sent, res.Acked, res.Stored, res.Received
 	p.Repeats, p.Failed, p.Late, p.Gaps, p.Counts = res.Repeats, res.Failed, res.Late, res.Gaps, res.Counts
+	p.Capable, p.Marked = res.Capable, res.Marked
 	slices.SortFunc(p.Faults, func(a, b done) int { return cmp.Compare(a.Began, b.Began) })
 	hits := map[schedule.Kind]int{}
 	for _, f := range p.Faults {
@@ -165,6 +168,7 @@ func (r *report) print(w io.Writer) {
 	for _, p := range r.Systems {
 		fmt.Fprintf(w, "%s: %d sent, %d acknowledged, %d stored, %d pushed, %d found in history only\n",
 			p.Name, p.Sent, p.Acked, p.Stored, p.Received, p.Late)
+		fmt.Fprintf(w, "  %d pushed to terminals that acknowledge what arrives, %d gaps marked\n", p.Capable, p.Marked)
 		fmt.Fprintf(w, "  %d repeats, %d attempts failed, %d ids left out, "+
 			"%d answers later than 1 s, %d log-ins turned away\n",
 			p.Repeats, p.Failed, p.Gaps, p.Slow, p.Turned)
@@ -262,8 +266,9 @@ func printResult(w io.Writer, r *check.Result) {
 	if !r.SQL {
 		with = "without SQL"
 	}
-	fmt.Fprintf(w, "%d sent, %d acknowledged, %d stored, %d pushed, %d terminals asked at rest, checked %s\n",
-		r.Sent, r.Acked, r.Stored, r.Received, r.Final, with)
+	fmt.Fprintf(w, "%d sent, %d acknowledged, %d stored, %d pushed (%d to terminals that acknowledge, with %d gaps), "+
+		"%d terminals asked at rest, checked %s\n",
+		r.Sent, r.Acked, r.Stored, r.Received, r.Capable, r.Marked, r.Final, with)
 	for _, rule := range check.Rules() {
 		if n := r.Counts[rule]; n > 0 {
 			fmt.Fprintf(w, "VIOLATED: %s, %d times\n", rule, n)

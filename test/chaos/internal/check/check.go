@@ -26,7 +26,8 @@ const (
 	TimeOrder    Rule = "time_order"    // sent after an acknowledgement, numbered before it
 	SenderOrder  Rule = "sender_order"  // two messages of one connection changed places
 	PushOrder    Rule = "push_order"    // pushed again, or behind a later one
-	Undelivered  Rule = "undelivered"   // a terminal never found a message
+	PushGap      Rule = "push_gap"      // pushed over a message that is neither marked nor the terminal's own
+	Undelivered  Rule = "undelivered"   // a terminal never found a message, or one that acknowledges was never sent it
 	Hidden       Rule = "hidden"        // a page of history leaves out what was stored
 	UnreadDrift  Rule = "unread_drift"  // an unread count differs from the recount
 	ReadLost     Rule = "read_lost"     // read, but the cursor is before it
@@ -40,7 +41,7 @@ const (
 // Rules returns every rule.
 func Rules() []Rule {
 	return []Rule{
-		Lost, Twice, AckChanged, RefusedKept, Phantom, Gap, TimeOrder, SenderOrder, PushOrder, Undelivered,
+		Lost, Twice, AckChanged, RefusedKept, Phantom, Gap, TimeOrder, SenderOrder, PushOrder, PushGap, Undelivered,
 		Hidden, UnreadDrift, ReadLost, CursorAhead, FalseStatus, Silence, NotRecovered, BadLog,
 	}
 }
@@ -67,6 +68,8 @@ type Result struct {
 	Failed   int // attempts without an acknowledgement
 	Repeats  int // attempts under the key of an earlier one
 	Received int // pushes
+	Capable  int // pushes to terminals that acknowledge them
+	Marked   int // gaps that these were told of
 	Stored   int // rows; without SQL: messages that any client was shown
 	Gaps     int // ids that are missing because storing was given up
 	Late     int // messages that a terminal found later, or too late to be pushed

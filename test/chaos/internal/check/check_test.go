@@ -14,7 +14,8 @@ import (
 )
 
 // story is a run that kept every promise: users 1 and 2 talk, with 3 in a
-// group; 1 has a phone, too. Tests change one thing in it.
+// group; 1 has a phone, too, which acknowledges what arrives. Tests change one
+// thing in it.
 type story struct {
 	t      *testing.T
 	log    []event.Event
@@ -34,7 +35,7 @@ const pair, group = "single:1-2", "group:7"
 func terminals() []event.Event {
 	return []event.Event{
 		{Name: event.Terminal, C: "1.pc", User: 1, PC: true, Acks: true},
-		{Name: event.Terminal, C: "1.phone", User: 1},
+		{Name: event.Terminal, C: "1.phone", User: 1, Delivers: true},
 		{Name: event.Terminal, C: "2.pc", User: 2, PC: true},
 		{Name: event.Terminal, C: "3.pc", User: 3, PC: true, Acks: true},
 	}
@@ -62,7 +63,7 @@ func tell(t *testing.T) *story {
 	s.add(0, event.Event{Name: event.Group, Conv: group, Users: []uint32{1, 2, 3}})
 	for _, e := range terminals() {
 		s.add(0, e)
-		s.add(1, event.Event{Name: event.Connected, C: e.C, N: 1})
+		s.add(1, event.Event{Name: event.Connected, C: e.C, N: 1, Delivers: e.Delivers})
 	}
 	s.message(1*second, "1.pc", pair, 1) // 1.pc-1
 	s.message(2*second, "1.pc", pair, 2) // 1.pc-2
@@ -268,6 +269,55 @@ var plants = []struct {
 			return e.Name == event.Received && e.C == "1.phone" && e.Key == "2.pc-3"
 		})
 	}},
+	{"one that acknowledges finds a message in history only", Undelivered, false, func(s *story) {
+		e := *s.received("2.pc-6")
+		s.drop(func(o *event.Event) bool { return o.Name == event.Received && o.C == e.C && o.Key == e.Key })
+		s.history(10*second, &e)
+	}},
+	{"what waited for it is not sent again", Undelivered, false, func(s *story) {
+		e := *s.received("2.pc-6")
+		s.drop(func(o *event.Event) bool { return o.Name == event.Received && o.C == e.C && o.Key == e.Key })
+		s.history(10*second, &e)
+		s.again(20 * second)
+		s.add(21*second, event.Event{Name: event.Received, C: e.C, N: 2, Conv: pair, ID: 3, Key: "2.pc-3"})
+	}},
+	{"what is there is marked as a gap", Undelivered, false, func(s *story) {
+		e := *s.received("2.pc-6")
+		s.drop(func(o *event.Event) bool { return o.Name == event.Received && o.C == e.C && o.Key == e.Key })
+		s.add(e.T, event.Event{Name: event.Marked, C: e.C, N: 1, Conv: pair, ID: 4, Last: 4})
+		s.history(10*second, &e)
+	}},
+	{"a push leaves one out that comes later", PushGap, false, func(s *story) {
+		e := *s.received("2.pc-3")
+		s.drop(func(o *event.Event) bool { return o.Name == event.Received && o.C == e.C && o.Key == e.Key })
+		s.again(20 * second)
+		e.N = 2
+		s.add(21*second, e)
+	}},
+	{"a log-in begins behind what waits", PushGap, false, func(s *story) {
+		e := *s.received("2.pc-6")
+		s.drop(func(o *event.Event) bool {
+			return o.Name == event.Received && o.C == e.C && (o.Key == "2.pc-3" || o.Key == e.Key)
+		})
+		s.again(20 * second)
+		e.N = 2
+		s.add(21*second, e)
+	}},
+	{"a gap leaves one out", PushGap, false, func(s *story) {
+		s.drop(func(o *event.Event) bool {
+			return o.Name == event.Received && o.C == "1.phone" && o.Conv == pair && o.ID > 2
+		})
+		s.add(7*second, event.Event{Name: event.Marked, C: "1.phone", N: 1, Conv: pair, ID: 4, Last: 9})
+	}},
+	{"a gap of nothing", PushGap, false, func(s *story) {
+		s.add(7*second, event.Event{Name: event.Marked, C: "1.phone", N: 1, Conv: pair, ID: 9, Last: 8})
+	}},
+	{"a terminal that never asked for gaps gets one", PushGap, false, func(s *story) {
+		s.add(7*second, event.Event{Name: event.Marked, C: "2.pc", N: 1, Conv: pair, ID: 5, Last: 5})
+	}},
+	{"one that acknowledges may not in the end", NotRecovered, false, func(s *story) {
+		s.add(20*second, event.Event{Name: event.Connected, C: "1.phone", N: 2})
+	}},
 	{"a page of history leaves a message out", Hidden, false, func(s *story) {
 		e := find(s.log, func(e *event.Event) bool { return e.Name == event.History })
 		e.Page = []event.Item{{ID: 4, Key: "2.pc-6"}, {ID: 2, Key: "1.pc-2"}}
@@ -358,6 +408,7 @@ func TestGapsAreExplainedByFailures(t *testing.T) {
 		}
 	}
 	s.row(group, 3).ID = 4
+	s.add(9*second, event.Event{Name: event.Marked, C: "1.phone", N: 1, Conv: group, ID: 3, Last: 3})
 	find(s.sql, func(e *event.Event) bool { return e.Name == event.Cursor && e.User == 3 }).ID = 4
 	if r := s.run(true); len(r.Violations) != 0 || r.Gaps != 1 {
 		t.Errorf("%d gaps, %v", r.Gaps, r.Violations)

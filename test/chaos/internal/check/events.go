@@ -20,7 +20,9 @@ func (c *Checker) Event(e *event.Event) error {
 		if c.clients[e.C] != nil {
 			return fmt.Errorf("terminal %q is introduced twice", e.C)
 		}
-		c.clients[e.C] = &terminal{name: e.C, user: e.User, pc: e.PC, acks: e.Acks}
+		c.clients[e.C] = &terminal{
+			name: e.C, user: e.User, pc: e.PC, acks: e.Acks, delivers: e.Delivers, first: -1, flows: map[*conv]*flow{},
+		}
 		return nil
 	default:
 	}
@@ -53,6 +55,7 @@ var visits = map[event.Name]func(*Checker, *terminal, *conv, *event.Event){
 	event.Acked:     (*Checker).ackedEvent,
 	event.Nacked:    (*Checker).nacked,
 	event.Received:  (*Checker).received,
+	event.Marked:    (*Checker).marked,
 	event.History:   (*Checker).history,
 	event.Read:      (*Checker).read,
 	event.Unread:    (*Checker).unread,
@@ -60,13 +63,17 @@ var visits = map[event.Name]func(*Checker, *terminal, *conv, *event.Event){
 }
 
 var needsConv = map[event.Name]bool{
-	event.Sent: true, event.Acked: true, event.Nacked: true, event.Received: true, event.History: true, event.Read: true,
+	event.Sent: true, event.Acked: true, event.Nacked: true, event.Received: true, event.Marked: true,
+	event.History: true, event.Read: true,
 }
 
 func (c *Checker) connected(t *terminal, _ *conv, e *event.Event) {
 	c.endConnection(t, e.T)
-	t.up, t.conn, t.since = true, e.N, e.T
+	t.up, t.conn, t.since, t.capable = true, e.N, e.T, e.Delivers
 	t.pushed = map[*conv]im.MsgID{}
+	if t.capable && t.first < 0 {
+		t.first = e.T
+	}
 }
 
 func (c *Checker) closed(t *terminal, e *event.Event) {
@@ -187,6 +194,10 @@ func (c *Checker) received(t *terminal, in *conv, e *event.Event) {
 		if before := t.pushed[in]; before >= e.ID {
 			c.violate(Violation{Rule: PushOrder, T: e.T, Conv: in.name, ID: e.ID, Key: e.Key, Client: t.name},
 				"%s was pushed %s #%d after #%d on connection %d", t.name, in.name, e.ID, before, t.conn)
+		}
+		if t.capable {
+			c.result.Capable++
+			t.flow(in).push(t.pushed[in], e.ID, e.T)
 		}
 		t.pushed[in] = max(t.pushed[in], e.ID)
 	}

@@ -116,6 +116,10 @@ func (c *Checker) finishTerminals() {
 		if !t.final && c.result.Final > 0 {
 			c.violate(Violation{Rule: NotRecovered, T: t.since, Client: t.name}, "%s was not there at the end", t.name)
 		}
+		if t.delivers && t.final && !t.capable {
+			c.violate(Violation{Rule: NotRecovered, T: t.since, Client: t.name},
+				"%s cannot acknowledge what arrives on its last connection", t.name)
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.convs)) {
 		v := c.convs[name]
@@ -123,6 +127,9 @@ func (c *Checker) finishTerminals() {
 			for _, t := range byUser[user] {
 				if t.final {
 					c.found(t, v)
+				}
+				if t.first >= 0 {
+					c.delivered(t, v)
 				}
 			}
 		}

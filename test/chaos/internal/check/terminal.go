@@ -13,12 +13,17 @@ type terminal struct {
 	acks  bool // is told of failures
 	final bool // was asked at rest
 
-	conn  int   // the connection of now
-	since int64 // when it logged in
-	up    bool
+	delivers bool  // acknowledges what arrives
+	first    int64 // when it logged in as one that does for the first time; -1: never
+	flows    map[*conv]*flow
+
+	conn    int   // the connection of now
+	since   int64 // when it logged in
+	up      bool
+	capable bool // it was granted what delivers means
 	// On this connection:
 	attempts []attempt
-	pushed   map[*conv]im.MsgID
+	pushed   map[*conv]im.MsgID // the highest; of a capable one, or marked
 
 	seen map[*conv]*idSet
 }

@@ -18,8 +18,8 @@ type Name string
 // What clients log. Every line has T and C; what else it has stands here.
 const (
 	Group     Name = "group"     // before all others: Conv and its Users
-	Terminal  Name = "terminal"  // before its others: User, PC, Acks
-	Connected Name = "connected" // logged in as connection N
+	Terminal  Name = "terminal"  // before its others: User, PC, Acks, Delivers
+	Connected Name = "connected" // logged in as connection N; Delivers if that was granted
 	Closed    Name = "closed"    // connection N has ended: Why
 
 	// Sent: message Key is on its way to Conv over connection N; Again when
@@ -30,6 +30,7 @@ const (
 	Nacked Name = "nacked"
 
 	Received Name = "received" // pushed over connection N: Conv, ID, Key
+	Marked   Name = "marked"   // told over connection N that ID to Last of Conv are not pushed
 	History  Name = "history"  // Conv: at most Count messages from ID (0: the newest) down, asked at Asked: Page
 	Read     Name = "read"     // told the server that Conv is read up to ID; Final: at rest
 	Unread   Name = "unread"   // Counts and Total; Final: at rest
@@ -51,12 +52,17 @@ type Event struct {
 
 	Conv string   `json:"conv,omitempty"` // "single:3-7", "group:2"
 	ID   im.MsgID `json:"id,omitempty"`
+	Last im.MsgID `json:"last,omitempty"`
 	Key  string   `json:"k,omitempty"` // names a message for ever; it is the first word of its text
 
-	User    uint32   `json:"u,omitempty"`
-	PC      bool     `json:"pc,omitempty"`   // counts for presence
-	Acks    bool     `json:"acks,omitempty"` // is told of failures and repeats under its own ids
-	Users   []uint32 `json:"users,omitempty"`
+	User  uint32   `json:"u,omitempty"`
+	PC    bool     `json:"pc,omitempty"`   // counts for presence
+	Acks  bool     `json:"acks,omitempty"` // is told of failures and repeats under its own ids
+	Users []uint32 `json:"users,omitempty"`
+
+	// Delivers: it acknowledges what arrives, and gets the rest again.
+	Delivers bool `json:"delivers,omitempty"`
+
 	Again   bool     `json:"again,omitempty"`
 	Retry   bool     `json:"retry,omitempty"`
 	Final   bool     `json:"final,omitempty"`

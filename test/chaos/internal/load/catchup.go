@@ -18,13 +18,17 @@ const askTimeout = 10 * time.Second
 
 // catchUp asks what clients ask after a log-in: the recent sessions and the
 // unread counts, and the history of what these say is new. Thoroughly, it also
-// asks again for ids that it never saw.
+// asks again for ids that it never saw. A terminal that acknowledges what
+// arrives is sent what is new, and asks for what was marked instead.
 func (p *player) catchUp(ctx context.Context, l *link, thorough bool) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	latest, err := p.latest(ctx, l, false)
 	if err != nil {
 		return err
+	}
+	if l.delivers && !thorough {
+		return p.fetchMarked(ctx, l)
 	}
 	for _, conv := range sortedConvs(latest) {
 		p.mu.Lock()
@@ -43,6 +47,35 @@ func (p *player) catchUp(ctx context.Context, l *link, thorough bool) error {
 		p.mu.Unlock()
 	}
 	return nil
+}
+
+// gap is what a terminal was told is not pushed to it.
+type gap struct {
+	conv        im.Conversation
+	first, last im.MsgID
+}
+
+func (p *player) hasMarked() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.marked) > 0
+}
+
+// fetchMarked reads in history what was not pushed.
+func (p *player) fetchMarked(ctx context.Context, l *link) error {
+	for {
+		p.mu.Lock()
+		if len(p.marked) == 0 {
+			p.mu.Unlock()
+			return nil
+		}
+		g := p.marked[0]
+		p.marked = p.marked[1:]
+		p.mu.Unlock()
+		if err := p.fetch(ctx, l, g.conv, g.last, g.first-1); err != nil {
+			return err
+		}
+	}
 }
 
 // latest asks for the newest id of every conversation that the server says

@@ -22,7 +22,15 @@ const rest = 3 * time.Second
 // terminal missed, unread counts, presence with all users there and with some
 // gone. It is called after Settle.
 func (l *Load) Finale(ctx context.Context) error {
-	wait(ctx, rest)
+	rested := time.After(rest)
+	if err := l.each(func(p *player) error { return p.comeBack(ctx) }); err != nil {
+		return err
+	}
+	select {
+	case <-rested:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	if err := l.each(func(p *player) error { return p.online(ctx, p.readForGood) }); err != nil {
 		return err
 	}
@@ -97,6 +105,45 @@ func (p *player) current(ctx context.Context) (*link, error) {
 		wait(ctx, 50*time.Millisecond)
 	}
 	return nil, errors.New("not on-line")
+}
+
+// deliverFor is how long a terminal that acknowledges what arrives is given
+// to be sent everything after its last log-in.
+const deliverFor = 20 * time.Second
+
+// comeBack lets a terminal that acknowledges what arrives log in once more and
+// waits until it was sent everything. What it then still lacks the checker
+// says. Others stay.
+func (p *player) comeBack(ctx context.Context) error {
+	if !p.delivers {
+		return nil
+	}
+	before, err := p.current(ctx)
+	if err != nil {
+		return err
+	}
+	before.c.Close()
+	for deadline := time.Now().Add(deliverFor); time.Now().Before(deadline) && ctx.Err() == nil; {
+		if l, err := p.current(ctx); err != nil {
+			return err
+		} else if l != before && p.complete() {
+			return nil
+		}
+		wait(ctx, 20*time.Millisecond)
+	}
+	return ctx.Err()
+}
+
+// complete reports whether the newest message of every conversation has come.
+func (p *player) complete() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, conv := range p.convs {
+		if p.view(conv).pushed < p.load.top(conv) {
+			return false
+		}
+	}
+	return true
 }
 
 // readForGood catches up and reads half of the conversations.

@@ -46,6 +46,9 @@ type Load struct {
 
 	inFlight atomic.Int64
 	Totals
+
+	mu   sync.Mutex // guards the field below; a leaf
+	tops map[im.Conversation]im.MsgID
 }
 
 // Totals counts what happened so far.
@@ -59,7 +62,7 @@ type Totals struct {
 
 // New makes the terminals: each user has a PC, every third a phone, too.
 func New(cfg Config) *Load {
-	l := &Load{cfg: cfg}
+	l := &Load{cfg: cfg, tops: map[im.Conversation]im.MsgID{}}
 	rng := rand.New(rand.NewPCG(cfg.Seed, 0x6c6f6164))
 	for i := range cfg.Users {
 		l.players = append(l.players, l.newPlayer(i, false, rng))
@@ -77,6 +80,7 @@ func New(cfg Config) *Load {
 	for _, p := range l.players {
 		cfg.Log.Write(&event.Event{
 			Name: event.Terminal, C: p.name, User: uint32(p.user), PC: !p.profile.ClientType.Mobile(), Acks: p.acks,
+			Delivers: p.delivers,
 		})
 	}
 	return l
@@ -96,6 +100,20 @@ func (l *Load) InFlight() int { return int(l.inFlight.Load()) }
 
 // Quiet ends the sending of new messages.
 func (l *Load) Quiet() { l.quiet.Store(true) }
+
+// stored notes that a message was acknowledged.
+func (l *Load) stored(conv im.Conversation, id im.MsgID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.tops[conv] = max(l.tops[conv], id)
+}
+
+// top returns the highest id of a conversation that anybody was told of.
+func (l *Load) top(conv im.Conversation) im.MsgID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.tops[conv]
+}
 
 // Settle waits until every terminal is on-line and every message that can be
 // repeated is acknowledged. The error says who is not done.

@@ -24,9 +24,11 @@ type player struct {
 	user    im.UserID
 	ip      string // its own address, by which proxies know it
 	profile client.Profile
-	acks    bool // announces that it understands refusals, and names its messages
 	convs   []im.Conversation
 	foreign im.Conversation // a group it is not in; zero if there is none
+
+	acks     bool // announces that it understands refusals, and names its messages
+	delivers bool // announces that it acknowledges what arrives
 
 	rng *rand.Rand // owned by run
 
@@ -39,6 +41,7 @@ type player struct {
 	outbox   []*message // not settled, oldest first; capable terminals only
 	recent   []*message // acknowledged ones, for repeats
 	again    []*message // to be repeated over the next connection
+	marked   []gap      // to be read in history
 	avoid    string     // the server not to take next
 	stayTill time.Time  // when to leave it
 	views    map[im.Conversation]*view
@@ -66,6 +69,8 @@ func (l *Load) newPlayer(i int, phone bool, rng *rand.Rand) *player {
 		}[i%6]
 		p.acks = p.profile.Name == "native"
 	}
+	// Of every other user one terminal acknowledges what arrives, or both do.
+	p.delivers = i%4 < 2 && !phone || phone && i%6 == 0
 	p.name = p.login + "." + kind
 	p.ip = fmt.Sprintf("127.%d.%d.%d", third, 1+i/200, 1+i%200)
 	// A terminal notices a dead connection within seconds, so that it plays on.
@@ -102,17 +107,19 @@ type link struct {
 	c    *client.Client
 	once sync.Once
 	n    int
+	// delivers: it was granted to acknowledge what arrives. Set with n.
+	delivers bool
 }
 
 // loggedIn writes the log-in down before anything that it brings. It runs on
 // whatever goroutine learns of it first.
-func (l *link) loggedIn() {
+func (l *link) loggedIn(c *client.Client) {
 	l.once.Do(func() {
 		l.p.mu.Lock()
 		l.p.conns++
-		l.n = l.p.conns
+		l.n, l.delivers = l.p.conns, c.Granted(client.CapDelivered)
 		l.p.mu.Unlock()
-		l.p.write(&event.Event{Name: event.Connected, N: l.n})
+		l.p.write(&event.Event{Name: event.Connected, N: l.n, Delivers: l.delivers})
 	})
 }
 
@@ -126,15 +133,25 @@ func (p *player) write(e *event.Event) {
 func (l *link) handle(c *client.Client, e client.Event) {
 	switch e := e.(type) {
 	case *client.Message:
-		l.loggedIn()
+		l.loggedIn(c)
 		conv := im.ConversationOf(c.User(), e.Kind(), e.Session(c.User()))
 		l.p.write(&event.Event{Name: event.Received, N: l.n, Conv: conv.String(), ID: e.ID, Key: event.Key(e.Text())})
 		l.p.mu.Lock()
-		l.p.view(conv).add(e.ID)
+		v := l.p.view(conv)
+		v.add(e.ID)
+		v.pushed = max(v.pushed, e.ID)
+		l.p.mu.Unlock()
+	case *client.Gap:
+		l.loggedIn(c)
+		conv := im.ConversationOf(c.User(), e.Kind, e.Session)
+		l.p.write(&event.Event{Name: event.Marked, N: l.n, Conv: conv.String(), ID: e.First, Last: e.Last})
+		l.p.mu.Lock()
+		l.p.marked = append(l.p.marked, gap{conv, e.First, e.Last})
+		l.p.view(conv).pushed = max(l.p.view(conv).pushed, e.Last)
 		l.p.mu.Unlock()
 	case *client.Closed:
 		if c.User() != 0 {
-			l.loggedIn()
+			l.loggedIn(c)
 			l.p.load.Closed.Add(1)
 			l.p.write(&event.Event{Name: event.Closed, N: l.n, Why: e.Err.Error()})
 		}
@@ -213,6 +230,9 @@ func (p *player) connect(ctx context.Context) *link {
 	if p.acks {
 		o.Capabilities = []string{client.CapClientMsgID, client.CapNack}
 	}
+	if p.delivers {
+		o.Capabilities = append(o.Capabilities, client.CapDelivered)
+	}
 	ctx, cancel := context.WithTimeout(ctx, 8*time.Second)
 	defer cancel()
 	if l.c, err = client.Dial(ctx, o); err != nil {
@@ -221,7 +241,7 @@ func (p *player) connect(ctx context.Context) *link {
 		}
 		return nil
 	}
-	l.loggedIn()
+	l.loggedIn(l.c)
 	return l
 }
 
@@ -275,7 +295,7 @@ func (p *player) act(ctx context.Context, l *link, now time.Time, d *due) bool {
 		d.read = p.soon(readEvery)
 		p.readSome(l)
 	}
-	if now.After(d.ask) {
+	if now.After(d.ask) || l.delivers && p.hasMarked() {
 		d.ask = p.soon(askEvery)
 		if p.catchUp(ctx, l, false) != nil {
 			return false

@@ -159,7 +159,10 @@ func (p *player) answered(token uint64, id im.MsgID, err error) {
 	switch {
 	case err == nil:
 		e.Name, e.ID = event.Acked, id
-		p.view(m.conv).add(id)
+		v := p.view(m.conv)
+		v.add(id)
+		v.pushed = max(v.pushed, id)
+		p.load.stored(m.conv, id)
 		p.settle(m)
 	case refused:
 		e.Name, e.Why, e.Retry = event.Nacked, nack.Code.String(), nack.Retryable

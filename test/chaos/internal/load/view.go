@@ -12,6 +12,7 @@ import (
 type view struct {
 	words   []uint64 // a bit for every id it has seen
 	highest im.MsgID
+	pushed  im.MsgID // the highest that was pushed, marked, or acknowledged as its own
 	asked   im.MsgID // history was read up to here
 	read    im.MsgID // reported as read
 }
