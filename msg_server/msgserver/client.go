@@ -13,6 +13,7 @@ import (
 	"teamtalk/internal/wire"
 	"teamtalk/msg_server/internal/session"
 	"teamtalk/msg_server/internal/terminal"
+	"teamtalk/pb/login"
 )
 
 // Timers of a client connection. Source: wire.md §2, defects.md C1.
@@ -47,7 +48,9 @@ type client struct {
 	// Owned by the event loop of the connection.
 	loginName  string // set by the first log-in request, finished or not
 	clientType im.ClientType
-	password   string // until the log-in is answered
+	greeting   *login.IMLoginRes // waits until the log-in is registered
+	welcomed   bool              // 0104 was queued
+	password   string            // until the log-in is answered
 	loginSeq   uint16
 	validating *link.Link // the db_proxy that was asked about the log-in
 	status     uint8
@@ -143,7 +146,7 @@ func (s *Server) OnPDU(conn *transport.Conn, pdu wire.PDU) {
 	switch {
 	case row == nil:
 		s.metrics.dropped("unknown_command")
-	case !row.anybody && c.session.Load() == nil:
+	case !row.anybody && !c.welcomed:
 		s.metrics.dropped("before_login")
 	default:
 		row.handle(c, pdu)

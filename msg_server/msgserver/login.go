@@ -164,23 +164,35 @@ func (c *client) finishLogin(res *server.IMValidateRsp) {
 	if c.delivers.Load() {
 		c.newTerminal(session)
 	}
-	s.open(session)
-	s.metrics.logins.WithLabelValues("ok").Inc()
 	user.Status = proto.Uint32(0)
-	c.greet(&login.IMLoginRes{
+	c.greeting = &login.IMLoginRes{
 		ServerTime:   proto.Uint32(uint32(s.clock().Unix())),
 		ResultCode:   basedefine.ResultType_REFUSE_REASON_NONE.Enum(),
 		ResultString: proto.String(textOK),
 		OnlineStatus: basedefine.UserStatType(c.status).Enum(),
 		UserInfo:     user,
 		Capabilities: granted,
-	})
+	}
+	s.open(session)
+	s.metrics.logins.WithLabelValues("ok").Inc()
+}
+
+// welcome answers a log-in that is registered. It runs on the event loop of
+// the connection.
+func (c *client) welcome() {
+	if c.conn.Closing() {
+		return
+	}
+	c.greet(c.greeting)
+	c.greeting, c.welcomed = nil, true
 	if c.terminal != nil {
-		c.terminal.Start(s.engine.Now())
+		c.terminal.Start(c.server.engine.Now())
 	}
 }
 
-// open makes a session known, here and to the other servers.
+// open makes a session known, here and to the other servers. The client hears
+// nothing before the route_servers know of it, so that a message to him finds
+// him.
 func (s *Server) open(session *Session) {
 	s.announcing.RLock()
 	defer s.announcing.RUnlock()
@@ -190,6 +202,7 @@ func (s *Server) open(session *Session) {
 		s.kick(o, basedefine.KickReasonType_KICK_REASON_DUPLICATE_USER)
 	}
 	s.announceOpened(session)
+	s.joins.start(session.Conn, s.routes.live.All())
 }
 
 // validateFault is the result of 0704 when the database could not say.
@@ -216,8 +229,7 @@ func (c *client) grant() (granted []string) {
 	return granted
 }
 
-// announceOpened tells the other servers, the route_servers before the client
-// hears anything, so that a message to him finds him. Source: flows.md §3.
+// announceOpened tells the other servers. Source: flows.md §3.
 func (s *Server) announceOpened(session *Session) {
 	s.metrics.online.Inc()
 	s.routes.displace(session)
@@ -324,6 +336,7 @@ const (
 	attachKindRound  byte = 4 // a question that another one waits for
 	attachKindAvatar byte = 5 // a client connection; the new avatar follows
 	attachKindFile   byte = 6 // a question about a file
+	attachKindJoin   byte = 7 // a question to a route_server that a log-in waits for
 )
 
 const attachSize = 12

@@ -15,6 +15,8 @@ type metrics struct {
 	resent    prometheus.Counter
 	kicks     *prometheus.CounterVec
 
+	unregistered prometheus.Counter
+
 	acked prometheus.Counter // of sends, looked up once
 }
 
@@ -43,6 +45,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	m.fetched = counter("im_backlog_pages_total", "Pages of messages fetched for terminals that lacked them.")
 	m.gaps = counter("im_backlog_gaps_total", "Gaps marked to terminals: messages that are not pushed.")
+	m.unregistered = counter("im_logins_unregistered_total",
+		"Log-ins answered before every route_server had said that it knows of them.")
 	m.resent = counter("im_resends_total", "Conversations sent again because nothing was acknowledged.")
 	reg.MustRegister(m.pushed, m.online, m.inFlight)
 	m.acked = m.sends.WithLabelValues("acked")

@@ -20,6 +20,7 @@ import (
 	"teamtalk/internal/testenv"
 	"teamtalk/internal/transport"
 	"teamtalk/internal/wire"
+	"teamtalk/pb/buddy"
 )
 
 // sender is the link to the server under test, as a neighbour sees it.
@@ -68,6 +69,7 @@ type neighbour struct {
 	mu     sync.Mutex // guards the fields below
 	links  []sender   // up, oldest first
 	handle func(received) bool
+	mute   bool // answers no questions about log-ins
 }
 
 func newNeighbour(t testing.TB) *neighbour {
@@ -97,11 +99,36 @@ func (n *neighbour) down(s sender) {
 func (n *neighbour) got(s sender, pdu wire.PDU) {
 	pdu.Body = bytes.Clone(pdu.Body)
 	n.mu.Lock()
-	handle := n.handle
+	handle, mute := n.handle, n.mute
 	n.mu.Unlock()
+	if !mute && n.confirms(s, pdu) {
+		return
+	}
 	if r := (received{pdu, s}); handle == nil || !handle(r) {
 		n.pdus <- r
 	}
+}
+
+// confirms answers the question that a log-in waits for, as route_servers do.
+func (n *neighbour) confirms(s sender, pdu wire.PDU) bool {
+	if pdu.Command != wire.UsersStatusReq {
+		return false
+	}
+	req := decode(n.t, pdu.Body, new(buddy.IMUsersStatReq))
+	if attached(attachKindJoin, req.GetAttachData()) == 0 {
+		return false
+	}
+	s.SendPDU(wire.UsersStatusRes, pdu.Seq, encode(n.t, &buddy.IMUsersStatRsp{
+		UserId: req.UserId, AttachData: req.GetAttachData(),
+	}))
+	return true
+}
+
+// muted says whether the questions that log-ins wait for are left to the test.
+func (n *neighbour) muted(mute bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.mute = mute
 }
 
 // connected waits for a number of links.

@@ -154,6 +154,10 @@ func (s *Server) statusAnswer(body []byte, seq uint16) {
 			s.fileStatus(id, body)
 			return
 		}
+		if id := attached(attachKindJoin, note); id != 0 {
+			s.joins.answered(id)
+			return
+		}
 	}
 	s.passTo(wire.PDU{Header: wire.Header{Command: wire.UsersStatusRes, Seq: seq}, Body: body})
 }

@@ -48,6 +48,7 @@ func (r *routes) LinkDown(l *link.Link) {
 	if heir := r.live.Remove(l); heir != nil {
 		r.crown(heir)
 	}
+	r.server.joins.lost(l)
 }
 
 // crown tells a route_server that it is this server's master, 0707.

@@ -66,6 +66,7 @@ type Server struct {
 	db       *dblink.Links
 	routes   *routes
 	logins   *loginServers
+	joins    *joins
 
 	fileServers *fileServers
 	files       *fileAsks
@@ -118,6 +119,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	s.db = dblink.New(cfg.DBServers, cfg.ConcurrentDBConnCnt, s.node, s)
 	s.routes = &routes{server: s}
 	s.logins = &loginServers{server: s}
+	s.joins = newJoins(s)
 	s.fileServers = newFileServers(s, cfg.FileServers)
 	s.files = newFileAsks(s)
 	s.ofFiles = s.fileAnswers()
@@ -217,6 +219,7 @@ func (s *Server) sweep(ctx context.Context) {
 		case <-ticker.C:
 			s.order.Expire()
 			s.sends.sweep()
+			s.joins.sweep()
 			for range s.asks.sweep() {
 				s.metrics.dropped("members_unknown")
 			}
