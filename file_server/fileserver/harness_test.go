@@ -108,6 +108,20 @@ func (w *world) run() {
 	w.stop = sync.OnceFunc(func() { msg.Stop(); cancel(); running.Wait() })
 }
 
+// hears returns what the msg_server is sent next, which must be a command. How
+// far files are it is told at any time.
+func (w *world) hears(command wire.Command) wire.PDU {
+	w.t.Helper()
+	pdu := w.msg.Next()
+	for pdu.Command == wire.FileMoved {
+		pdu = w.msg.Next()
+	}
+	if pdu.Command != command {
+		w.t.Fatalf("received %v, want %v", pdu.Command, command)
+	}
+	return pdu
+}
+
 // ask asks for a task as a msg_server does.
 func (w *world) ask(name string, size uint32, mode basedefine.TransferFileType) *server.IMFileTransferRsp {
 	w.t.Helper()
@@ -116,7 +130,7 @@ func (w *world) ask(name string, size uint32, mode basedefine.TransferFileType) 
 		FromUserId: proto.Uint32(alice), ToUserId: proto.Uint32(bob), FileName: proto.String(name),
 		FileSize: proto.Uint32(size), TransMode: mode.Enum(), AttachData: []byte("note"),
 	})
-	pdu := w.msg.Want(wire.FileTransferRes)
+	pdu := w.hears(wire.FileTransferRes)
 	res := new(server.IMFileTransferRsp)
 	decode(w.t, pdu.Body, res)
 	if pdu.Seq != w.seq || string(res.GetAttachData()) != "note" || res.GetFromUserId() != alice || res.GetTransMode() != mode {
@@ -142,7 +156,7 @@ func (w *world) known(id string, user uint32) *extension.IMFileTaskRsp {
 		TaskId: proto.String(id), UserId: proto.Uint32(user), AttachData: []byte("n"),
 	})
 	res := new(extension.IMFileTaskRsp)
-	decode(w.t, w.msg.Want(wire.FileTaskRes).Body, res)
+	decode(w.t, w.hears(wire.FileTaskRes).Body, res)
 	return res
 }
 

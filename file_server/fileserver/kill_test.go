@@ -36,6 +36,9 @@ func TestMain(m *testing.M) {
 	}
 	cfg, err := LoadConfig(path)
 	if err == nil {
+		err = mountDisk(cfg.DataDir)
+	}
+	if err == nil {
 		var s *Server
 		deps := Deps{Log: slog.New(slog.DiscardHandler), Reg: prometheus.NewRegistry(), Clock: time.Now}
 		if s, err = New(context.Background(), cfg, deps); err == nil {
@@ -50,11 +53,21 @@ func TestMain(m *testing.M) {
 // configuration and the name are here.
 type victim struct {
 	*world
-	conf    string
-	process *exec.Cmd
+	conf       string
+	env        []string
+	attributes *syscall.SysProcAttr
+	process    *exec.Cmd
 }
 
 func newVictim(t *testing.T, store string) *victim {
+	t.Helper()
+	v := aside(t, store)
+	v.start()
+	return v
+}
+
+// aside is a victim that does not run yet.
+func aside(t *testing.T, store string) *victim {
 	t.Helper()
 	w := configured(t, store, "FileTokenSecret="+tokenSecret)
 	v := &victim{world: w, conf: filepath.Join(t.TempDir(), ConfigFile)}
@@ -66,20 +79,19 @@ func newVictim(t *testing.T, store string) *victim {
 		t.Fatal(err)
 	}
 	w.Server, w.answered = &Server{cfg: cfg}, map[string]bool{}
-	t.Cleanup(v.kill)
-	v.start()
 	return v
 }
 
 func (v *victim) start() {
 	v.t.Helper()
 	v.process = exec.Command(os.Args[0]) //nolint:noctx // it is killed
-	v.process.Env = append(os.Environ(), runAs+"="+v.conf)
+	v.process.Env = append(append(os.Environ(), v.env...), runAs+"="+v.conf)
 	v.process.Stderr = os.Stderr
-	v.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	v.process.SysProcAttr = v.attributes
 	if err := v.process.Start(); err != nil {
 		v.t.Fatal(err)
 	}
+	v.t.Cleanup(v.kill)
 	linktest.Eventually(v.t, "the process to listen", func() bool {
 		conn, err := net.Dial("tcp", v.cfg.HTTPListen[0]) // the last of its ports
 		return err == nil && conn.Close() == nil
@@ -202,7 +214,7 @@ func killed[T any](t *testing.T, v *victim, size int, ready func(), moment <-cha
 	v.start()
 	bobs := v.token(share.Download, bob, toBob(), id)
 	got := v.do("GET", "/files/"+id, bobs, nil)
-	if got.StatusCode != http.StatusNotFound {
+	if got.StatusCode != http.StatusConflict { // it is coming
 		equal(t, v.want(got, 200).body, data)
 	}
 	if v.offset(id, token) != fmt.Sprint(size) { // the last byte was not kept

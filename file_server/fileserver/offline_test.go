@@ -268,7 +268,7 @@ func TestTaskRefused(t *testing.T) {
 		}
 		res := new(server.IMFileServerIPRsp)
 		w.msg.Send(wire.FileServerAddrsReq, 3, &server.IMFileServerIPReq{})
-		decode(t, w.msg.Want(wire.FileServerAddrsRes).Body, res)
+		decode(t, w.hears(wire.FileServerAddrsRes).Body, res)
 		if a := res.GetIpAddrList(); len(a) != 1 || a[0].GetIp() != "127.0.0.1" || a[0].GetPort() != w.addrPort() {
 			t.Errorf("addresses %v", a)
 		}

@@ -41,7 +41,7 @@ func sharing(t *testing.T, lines ...string) *world {
 func (w *world) info() *extension.IMFileServerInfo {
 	w.t.Helper()
 	info := new(extension.IMFileServerInfo)
-	decode(w.t, w.msg.Want(wire.FileServerInfo).Body, info)
+	decode(w.t, w.hears(wire.FileServerInfo).Body, info)
 	return info
 }
 
@@ -146,7 +146,7 @@ func (w *world) announced(code im.Code) *extension.IMFileStored {
 	m := new(extension.IMFileStored)
 	for ok := true; ok; ok = w.answered[m.GetFileId()] {
 		m = new(extension.IMFileStored)
-		decode(w.t, w.msg.Want(wire.FileStored).Body, m)
+		decode(w.t, w.hears(wire.FileStored).Body, m)
 	}
 	w.answered[m.GetFileId()] = true
 	w.msg.Send(wire.FileStoredAck, 0, &extension.IMFileStoredAck{
@@ -364,7 +364,7 @@ func TestShareRestart(t *testing.T) {
 		whole, half := content(5000), content(9000)
 		first, token := w.begin(len(whole), "")
 		w.want(w.patch(first, token, 0, whole), 204)
-		w.msg.Want(wire.FileStored) // and never answered
+		w.hears(wire.FileStored) // and never answered
 		second, token2 := w.begin(len(half), "")
 		w.want(w.patch(second, token2, 0, half[:4000]), 204)
 		w.stop()

@@ -16,8 +16,8 @@ import (
 const cutsEach = 20
 
 // limit is how much may be sent twice, in per cent. What a cut or a kill costs
-// does not depend on the size, so a small file is measured by that of 1 GiB.
-func limit(size int64) float64 { return 5 * float64(max(size, 1<<30)) / float64(size) }
+// does not depend on the size, so a smaller file is measured by one of 2 GiB.
+func limit(size int64) float64 { return 5 * float64(max(size, 2<<30)) / float64(size) }
 
 func limitText(size int64) string { return fmt.Sprintf("< %.0f %%", limit(size)) }
 
