@@ -236,6 +236,42 @@ func TestPauseAndResume(t *testing.T) {
 	wantFile(t, d.Path, data)
 }
 
+// Who fetches a file that is still on its way waits for all of it.
+func TestFetchBeforeWhole(t *testing.T) {
+	t.Parallel()
+	const size = 2 << 20
+	w := start(t)
+	data, u := file(t, size)
+	ctx, pause := context.WithCancel(t.Context())
+	defer pause()
+	o := w.Up()
+	o.Progress = func(done, _ int64) {
+		if done > size/2 {
+			pause()
+		}
+	}
+	if _, err := transfer.Send(ctx, u, o); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	sent := make(chan error, 1)
+	resume := sync.OnceFunc(func() {
+		go func() {
+			_, err := transfer.Send(t.Context(), u, w.Up())
+			sent <- err
+		}()
+	})
+	path, err := transfer.Fetch(t.Context(), transfer.Download{ID: u.ID, Path: t.TempDir(), Coming: func(done, total int64) {
+		if done >= size || total != size {
+			t.Errorf("%d of %d are on their way", done, total)
+		}
+		resume()
+	}}, w.Down())
+	if err := errors.Join(err, <-sent); err != nil {
+		t.Fatal(err)
+	}
+	wantFile(t, path, data)
+}
+
 // A token that is over is replaced, in the middle, too.
 func TestTokenRenewed(t *testing.T) {
 	t.Parallel()

@@ -34,7 +34,17 @@ func TestFilesOfMessages(t *testing.T) {
 	}
 	ready := make(chan *client.FileReady, 4)
 	texts := make(chan string, 4)
-	alice, bob := e.dial(t, "alice", nil), e.dial(t, "bob", func(_ *client.Client, event client.Event) {
+	toAlice := make(chan *client.FileReady, 4)
+	fetched := make(chan *client.FileMoved, 64)
+	alice := e.dial(t, "alice", func(_ *client.Client, event client.Event) {
+		switch event := event.(type) {
+		case *client.FileReady:
+			toAlice <- event
+		case *client.FileMoved:
+			fetched <- event
+		}
+	})
+	bob := e.dial(t, "bob", func(_ *client.Client, event client.Event) {
 		switch event := event.(type) {
 		case *client.FileReady:
 			ready <- event
@@ -62,7 +72,6 @@ func TestFilesOfMessages(t *testing.T) {
 		t.Errorf("the message names %q %q", named, name)
 	}
 	bob.Close()
-	alice.Close()
 
 	out := t.TempDir()
 	for range 2 { // the second does not overwrite the first
@@ -71,6 +80,16 @@ func TestFilesOfMessages(t *testing.T) {
 	for _, name := range []string{"a report.bin", "a report (1).bin"} {
 		if got, err := os.ReadFile(filepath.Join(out, name)); err != nil || !bytes.Equal(got, data) {
 			t.Errorf("%s: %d bytes, %v", name, len(got), err)
+		}
+	}
+	for got := (&client.FileMoved{}); got.Moved < uint64(len(data)); {
+		select {
+		case got = <-fetched:
+			if got.ID != id || got.By != ids[1] || got.Name != "a report.bin" || got.Size != uint64(len(data)) {
+				t.Errorf("the sender hears %+v", got)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatal("the sender does not hear that the file was fetched")
 		}
 	}
 	if said := e.files(t, 1, "get", id, "--user", "carol", "--from", "alice", "--out", out); !strings.Contains(said, "no such file") {
@@ -83,9 +102,13 @@ func TestFilesOfMessages(t *testing.T) {
 		"to be removed: 0 files whose time is over, 0 contents that no file has (0 B), 0 uploads given up\n" {
 		t.Errorf("collect prints %q", said)
 	}
-	said := e.files(t, 0, "send", path, "--user", "bob", "--to", "alice")
+	received := e.fetchOne(t, alice, ids[1], toAlice)
+	said := e.files(t, 0, "send", path, "--user", "bob", "--to", "alice", "--wait")
+	if err := <-received; err != nil {
+		t.Error(err)
+	}
 	sum := sha256.Sum256(data)
-	if fields := strings.Fields(said); len(fields) != 5 || fields[0] != "sent" || fields[3] != hex.EncodeToString(sum[:]) || fields[4] == "0" {
+	if fields := strings.Fields(said); len(fields) != 7 || fields[5] != "fetched" || fields[6] != fields[1] || fields[0] != "sent" || fields[3] != hex.EncodeToString(sum[:]) || fields[4] == "0" {
 		t.Errorf("send prints %q", said)
 	}
 	if left, err := filepath.Glob(filepath.Join(e.data, "cache", "teamtalk", "uploads", "*")); err != nil || len(left) > 0 {
@@ -103,6 +126,29 @@ func (e *embedded) dial(t *testing.T, user string, h client.Handler) *client.Cli
 	}
 	t.Cleanup(c.Close)
 	return c
+}
+
+// fetchOne fetches the next file of a peer that is announced.
+func (e *embedded) fetchOne(
+	t *testing.T, c *client.Client, from im.UserID, ready <-chan *client.FileReady,
+) (received <-chan error) {
+	t.Helper()
+	done, dir := make(chan error, 1), t.TempDir()
+	go func() {
+		for f := range ready {
+			if f.From != from {
+				continue
+			}
+			_, err := transfer.Fetch(t.Context(), transfer.Download{ID: f.ID, Path: dir}, transfer.Options{
+				Access: func(ctx context.Context, id string) (client.FileAccess, error) {
+					return c.FileDownload(ctx, im.Single, uint32(from), id)
+				},
+			})
+			done <- err
+			return
+		}
+	}()
+	return done
 }
 
 // sendCut sends a file in three attempts, of which two are given up on the way.

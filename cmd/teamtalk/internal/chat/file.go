@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -75,7 +76,11 @@ func (m *Model) applyFiles(e Event) bool {
 	case SendFile:
 		m.do(DoFile{Key: e.Key, Path: e.Path})
 	case GetFile:
-		m.do(DoFile{Key: e.Key, FileID: e.FileID})
+		m.do(DoFile{Key: e.Key, FileID: cmp.Or(e.FileID, m.coming[e.Key])})
+	case PeerFile:
+		m.peerFile(e)
+	case FileArrived:
+		m.fileArrived(e)
 	case StopFiles:
 		m.do(DoStop{})
 	case FileMoved:
@@ -150,12 +155,8 @@ var errPaused = errors.New("paused; the same command goes on")
 func (l *Link) file(ctx context.Context, e DoFile) Event {
 	ctx, end := l.transfers.begin(ctx)
 	defer end()
-	name := e.Path
-	if name == "" {
-		name = e.FileID
-	}
-	answer := FileEnded{Key: e.Key, Name: name}
-	o := transfer.Options{Access: l.access(e), Progress: l.progress(e.Key, name)}
+	answer := FileEnded{Key: e.Key, Name: cmp.Or(e.Path, e.FileID)}
+	o := transfer.Options{Access: l.access(e), Progress: l.progress(&answer)}
 	if e.Path != "" {
 		var sent files.Sent
 		sent, answer.Err = files.Send(ctx, l.user, files.Conversation{Kind: e.Kind, Session: e.Key.ID}, e.Path, o)
@@ -166,7 +167,9 @@ func (l *Link) file(ctx context.Context, e DoFile) Event {
 			id, answer.Err = l.newestFile(ctx, e.Key)
 		}
 		if answer.Err == nil {
-			answer.Path, answer.Err = transfer.Fetch(ctx, transfer.Download{ID: id, Path: "."}, o)
+			answer.Path, answer.Err = transfer.Fetch(ctx, transfer.Download{
+				ID: id, Path: ".", Named: func(name string) { answer.Name = name },
+			}, o)
 		}
 	}
 	if errors.Is(answer.Err, context.Canceled) {
@@ -200,15 +203,22 @@ func (l *Link) newestFile(ctx context.Context, k Key) (string, error) {
 // progressEvery is how often the view is told how far a transfer is.
 const progressEvery = time.Second
 
-func (l *Link) progress(k Key, name string) func(done, total int64) {
+func (l *Link) progress(of *FileEnded) func(done, total int64) {
 	last := time.Now()
 	return func(done, total int64) {
 		if total <= 0 || time.Since(last) < progressEvery {
 			return
 		}
 		last = time.Now()
-		l.post(FileMoved{k, name, int(done * 100 / total)})
+		l.post(FileMoved{of.Key, of.Name, percent(done, total)})
 	}
+}
+
+func percent[N int64 | uint64](done, total N) int {
+	if total == 0 {
+		return 100
+	}
+	return int(float64(done) / float64(total) * 100)
 }
 
 // describe says in a few words how a transfer is.

@@ -109,6 +109,8 @@ func (l *Link) pushed(c *client.Client, e client.Event) {
 			changed[i] = im.UserID(u)
 		}
 		l.post(MembersChanged{e.Group, e.Removed, changed})
+	default:
+		l.pushedFile(c.User(), e)
 	}
 }
 

@@ -32,6 +32,7 @@ type Model struct {
 	early    []Received         // pushed before the roster came
 	asked    map[im.UserID]bool // accounts asked for by DoUsers and not answered
 	online   map[im.UserID]bool
+	coming   map[Key]string // files that somebody is sending, by their ids; the last of each conversation
 
 	effects []Effect // collected by Update
 	notices []Notice
@@ -45,6 +46,7 @@ func NewModel() *Model {
 		conversations: make(map[Key]*Conversation),
 		asked:         make(map[im.UserID]bool),
 		online:        make(map[im.UserID]bool),
+		coming:        make(map[Key]string),
 	}
 }
 

@@ -30,6 +30,9 @@ Fields are separated by one space; a TEXT is the rest of the line.
   file CONV N% NAME           how far /file or /get is
   file-sent CONV ID PATH      answer to /file: all of it has arrived
   file-got CONV PATH          answer to /get: where it is
+  file-coming FROM N% ID NAME    how far a file is that FROM sends; /get fetches it once it is there
+  file-fetching FROM N% ID NAME  how far FROM is with a file of yours
+  file-fetched FROM ID NAME      FROM has all of it
   user NAME ID STATE NICK     answer to /who
   group #GROUP ID NAMES       answer to /groups
   error TEXT                  a command or a request failed

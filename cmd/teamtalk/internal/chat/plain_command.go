@@ -183,6 +183,8 @@ func (p *plain) print(n Notice) {
 		default:
 			p.printf("file-got %s %s", p.name(n.Key), escape(n.Path))
 		}
+	case PeerFileNotice:
+		p.printf("%s", n.line(p.from(n.Key, &Message{From: n.User})))
 	case Trouble:
 		p.printf("error %s: %s", n.What, escape(explain(n.Err)))
 	}

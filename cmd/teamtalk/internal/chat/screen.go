@@ -143,8 +143,11 @@ func (s *screen) apply(e Event) tea.Cmd {
 		if trouble, ok := n.(Trouble); ok {
 			s.flash = trouble.What + ": " + explain(trouble.Err)
 		}
-		if f, ok := n.(FileNotice); ok {
-			s.flash = f.describe()
+		switch n := n.(type) {
+		case FileNotice:
+			s.flash = n.describe()
+		case PeerFileNotice:
+			s.flash = n.describe(s.model.Nick(n.User))
 		}
 	}
 	s.list()

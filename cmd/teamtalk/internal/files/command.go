@@ -37,6 +37,7 @@ type flags struct {
 	passwordFile string
 	user, group  string
 	quiet        bool
+	wait         bool // send only
 }
 
 func (f *flags) add(cmd *cobra.Command, user string) {
@@ -92,6 +93,7 @@ func SendCommand() *cobra.Command {
 		},
 	}
 	f.add(cmd, "to")
+	cmd.Flags().BoolVar(&f.wait, "wait", false, "stay until the receiver has fetched it, and show how far he is")
 	return cmd
 }
 
@@ -99,6 +101,9 @@ func send(cmd *cobra.Command, f *flags, path string) error {
 	info, err := regular(path)
 	if err != nil {
 		return err
+	}
+	if f.wait && f.group != "" {
+		return exit.Usagef("send: --wait is for one receiver, not for a group")
 	}
 	l, conv, err := f.open(cmd, "to")
 	if err != nil {
@@ -113,7 +118,19 @@ func send(cmd *cobra.Command, f *flags, path string) error {
 		return stopped(err)
 	}
 	_, _ = fmt.Fprintf(cmd.OutOrStdout(), "sent\t%s\t%d\t%s\t%d\n", sent.ID, info.Size(), sent.Sum, sent.Msg)
-	return nil
+	if !f.wait {
+		return nil
+	}
+	bar = newBar(cmd.ErrOrStderr(), f.quiet, f.user+" fetches "+filepath.Base(path))
+	err = l.fetched(cmd.Context(), sent.ID, bar.set)
+	bar.end(err)
+	if errors.Is(err, context.Canceled) {
+		return fmt.Errorf("%s is sent; %s has not fetched it yet", filepath.Base(path), f.user)
+	}
+	if err == nil {
+		_, _ = fmt.Fprintf(cmd.OutOrStdout(), "fetched\t%s\n", sent.ID)
+	}
+	return err
 }
 
 // GetCommand returns "get".
@@ -154,7 +171,12 @@ func get(cmd *cobra.Command, f *flags, id, out string) error {
 		}
 	}
 	bar := newBar(cmd.ErrOrStderr(), f.quiet, id)
-	path, err := transfer.Fetch(cmd.Context(), transfer.Download{ID: id, Path: out, Named: bar.call},
+	coming := newBar(cmd.ErrOrStderr(), f.quiet, "waiting for the sender")
+	named := func(name string) {
+		coming.end(nil)
+		bar.call(name)
+	}
+	path, err := transfer.Fetch(cmd.Context(), transfer.Download{ID: id, Path: out, Named: named, Coming: coming.set},
 		transfer.Options{Access: l.access(conv, true), Progress: bar.set})
 	bar.end(err)
 	if err != nil {

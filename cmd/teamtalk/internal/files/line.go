@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"time"
 
 	"teamtalk/client"
 	"teamtalk/client/transfer"
@@ -21,15 +22,24 @@ type Conversation struct {
 // outlives it.
 type line struct {
 	options client.Options
+	moved   chan *client.FileMoved // what others fetch of us
 
 	mu     sync.Mutex // guards the field below
 	client *client.Client
 }
 
 func newLine(o client.Options) *line {
-	l := &line{options: o}
+	l := &line{options: o, moved: make(chan *client.FileMoved, 256)}
 	l.options.Capabilities = []string{client.CapFiles}
 	l.options.NoReceipts = true
+	l.options.Handler = func(_ *client.Client, e client.Event) {
+		if m, ok := e.(*client.FileMoved); ok && m.By != 0 {
+			select {
+			case l.moved <- m:
+			default: // the next one says more
+			}
+		}
+	}
 	return l
 }
 
@@ -78,6 +88,28 @@ func (l *line) newest(ctx context.Context, conv Conversation) (string, error) {
 		return "", err
 	}
 	return transfer.Newest(ctx, c, conv.Kind, conv.Session)
+}
+
+// fetched waits until somebody has fetched all of a file of ours.
+func (l *line) fetched(ctx context.Context, id string, progress func(done, total int64)) error {
+	alive := time.NewTicker(patience)
+	defer alive.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-alive.C:
+			_, _ = l.connect(ctx) // the next time, if there is no server now
+		case m := <-l.moved:
+			if m.ID != id {
+				continue
+			}
+			progress(int64(m.Moved), int64(m.Size))
+			if m.Moved == m.Size {
+				return nil
+			}
+		}
+	}
 }
 
 // find finds a user or a group by name or, where none has it, by number.

@@ -1,0 +1,96 @@
+package chat
+
+import (
+	"fmt"
+
+	"teamtalk/client"
+	"teamtalk/internal/im"
+	"teamtalk/internal/share"
+)
+
+// What the other side does with files.
+type (
+	// PeerFile tells how far a file is that somebody sends, or fetches from us.
+	PeerFile struct {
+		Key
+		FileID  string
+		Name    string
+		User    im.UserID
+		Fetches bool
+		Moved   uint64
+		Size    uint64
+	}
+	// FileArrived says that all of a file has arrived, and its message.
+	FileArrived struct {
+		Key
+		FileID string
+	}
+	// PeerFileNotice tells what a PeerFile does.
+	PeerFileNotice struct{ PeerFile }
+)
+
+func (PeerFile) event()        {}
+func (FileArrived) event()     {}
+func (PeerFileNotice) notice() {}
+
+// peerFile remembers which file is on its way: GetFile takes that one.
+func (m *Model) peerFile(e PeerFile) {
+	if !e.Fetches {
+		m.coming[e.Key] = e.FileID
+	}
+	m.ask(e.User)
+	m.say(PeerFileNotice{e})
+}
+
+func (m *Model) fileArrived(e FileArrived) {
+	if m.coming[e.Key] == e.FileID {
+		delete(m.coming, e.Key)
+	}
+}
+
+// pushedFile translates what the server says of files.
+func (l *Link) pushedFile(me im.UserID, e client.Event) {
+	switch e := e.(type) {
+	case *client.FileReady:
+		l.post(FileArrived{fileKey(me, e.Kind, e.From, e.To), e.ID})
+	case *client.FileMoved:
+		p := PeerFile{
+			Key: fileKey(me, e.Kind, e.From, e.To), FileID: e.ID, Name: e.Name, User: e.From,
+			Fetches: e.By != 0, Moved: e.Moved, Size: e.Size,
+		}
+		if p.Fetches {
+			p.User = e.By
+		}
+		l.post(p)
+	}
+}
+
+func fileKey(me im.UserID, kind im.Kind, from im.UserID, to uint32) Key {
+	if kind == im.Single && from != me {
+		return Key{kind, uint32(from)}
+	}
+	return Key{kind, to}
+}
+
+// describe says in a few words what somebody does with a file.
+func (n PeerFileNotice) describe(user string) string {
+	far := fmt.Sprintf("%d %% of %s", percent(n.Moved, n.Size), share.Bytes(n.Size))
+	switch {
+	case !n.Fetches:
+		return fmt.Sprintf("%s is sending %s: %s; :get fetches it as soon as it is there", user, n.Name, far)
+	case n.Moved == n.Size:
+		return fmt.Sprintf("%s has %s", user, n.Name)
+	}
+	return fmt.Sprintf("%s is fetching %s: %s", user, n.Name, far)
+}
+
+// line is the notice as the plain view prints it.
+func (n PeerFileNotice) line(where string) string {
+	switch {
+	case !n.Fetches:
+		return fmt.Sprintf("file-coming %s %d%% %s %s", where, percent(n.Moved, n.Size), n.FileID, escape(n.Name))
+	case n.Moved == n.Size:
+		return fmt.Sprintf("file-fetched %s %s %s", where, n.FileID, escape(n.Name))
+	}
+	return fmt.Sprintf("file-fetching %s %d%% %s %s", where, percent(n.Moved, n.Size), n.FileID, escape(n.Name))
+}
