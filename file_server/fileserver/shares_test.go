@@ -177,7 +177,9 @@ func TestShare(t *testing.T) {
 		}
 		w.want(w.patch(id, token, 0, data[:100_000]), 204)
 		bobs := w.token(share.Download, bob, toBob(), id)
-		w.want(w.do("GET", "/files/"+id, bobs, nil), 404)
+		if r := w.want(w.do("GET", "/files/"+id, bobs, nil), 409); r.Header.Get("Upload-Offset") != "100000" {
+			t.Errorf("on its way, it stands at %q", r.Header.Get("Upload-Offset"))
+		}
 		w.want(w.patch(id, token, 100_000, data[100_000:]), 204)
 		m := w.announced(im.OK)
 		if m.GetFileId() != id || m.GetFromUserId() != alice || m.GetToSessionId() != bob || m.GetFileName() != "a b.txt" ||
