@@ -87,7 +87,7 @@ func (m *Model) applyFiles(e Event) bool {
 		m.say(FileNotice{Key: e.Key, Name: e.Name, Percent: e.Percent})
 	case FileEnded:
 		if e.Err != nil {
-			m.say(Trouble{"file " + e.Name, e.Err})
+			m.say(Trouble{strings.TrimSpace("file " + e.Name), e.Err})
 		} else {
 			m.say(FileNotice{Key: e.Key, Name: e.Name, Path: e.Path, ID: e.ID, Percent: 100, Ended: true})
 		}
