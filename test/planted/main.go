@@ -54,10 +54,13 @@ func run(ctx context.Context, ids []string, verbose bool) (bool, error) {
 		planted++
 		began := time.Now()
 		results, err := plant(ctx, d)
-		if err != nil {
-			return false, err
+		if ctx.Err() != nil {
+			return false, ctx.Err()
 		}
 		line, good := verdict(results)
+		if err != nil { // the code has changed
+			line, good = err.Error(), false
+		}
 		if good {
 			noticed++
 		}
