@@ -38,7 +38,7 @@ const (
 type Behind struct {
 	log       *slog.Logger
 	dropped   prometheus.Counter
-	counts    *flusher[countKey, uint32]
+	counts    *flusher[countKey, count]
 	activity  *flusher[im.Conversation, uint32]
 	delivered *flusher[deliveryKey, uint32]
 }
@@ -58,6 +58,13 @@ type countKey struct {
 	group im.GroupID
 }
 
+// count is a value in Redis, or that it is not known any more.
+type count struct {
+	stamp     cache.Stamp
+	value     uint32
+	forgotten bool
+}
+
 const (
 	singleUnread uint8 = iota
 	groupNewest
@@ -70,9 +77,9 @@ func New(counters Counters, s Store, log *slog.Logger, reg prometheus.Registerer
 		Name: "im_written_behind_dropped_total", Help: "Counters, times and cursors dropped because too many waited.",
 	})}
 	reg.MustRegister(b.dropped)
-	newest := func(_, value uint32) uint32 { return value }
+	newest := func(_, value count) count { return value }
 	highest := func(old, value uint32) uint32 { return max(old, value) }
-	b.counts = newFlusher(0, maxPending, newest, func(ctx context.Context, m map[countKey]uint32) error {
+	b.counts = newFlusher(0, maxPending, newest, func(ctx context.Context, m map[countKey]count) error {
 		err := counters.SetUnread(ctx, unreadValues(m))
 		if err != nil {
 			log.Debug("counters not written", "error", err)
@@ -118,6 +125,10 @@ func (b *Behind) SettleDeliveries(ctx context.Context) { b.delivered.settle(ctx)
 // moment when Redis is away.
 func (b *Behind) SettleCounts(ctx context.Context) { b.counts.settle(ctx) }
 
+// WriteCounts writes the counts noted before once, and reports whether that
+// succeeded; what fails goes on waiting. For whoever does not call Run.
+func (b *Behind) WriteCounts(ctx context.Context) bool { return b.counts.flush(ctx) }
+
 // Touch notes the activity of a conversation.
 func (b *Behind) Touch(conv im.Conversation, at uint32) {
 	if !b.activity.set(conv, at) {
@@ -133,39 +144,40 @@ func (b *Behind) Delivered(d store.Delivery) {
 }
 
 // SetUnread replaces a user's unread count of a single conversation.
-func (b *Behind) SetUnread(key store.SessionKey, count uint32) {
-	b.set(countKey{kind: singleUnread, user: key.User, peer: key.Peer}, count)
+func (b *Behind) SetUnread(stamp cache.Stamp, key store.SessionKey, n uint32) {
+	b.set(countOf(key), count{stamp: stamp, value: n})
 }
 
 // SetGroup replaces the newest id of a group.
-func (b *Behind) SetGroup(group im.GroupID, newest im.MsgID) {
-	b.set(countKey{kind: groupNewest, group: group}, uint32(newest))
+func (b *Behind) SetGroup(stamp cache.Stamp, group im.GroupID, newest im.MsgID) {
+	b.set(countKey{kind: groupNewest, group: group}, count{stamp: stamp, value: uint32(newest)})
 }
 
 // SetRead replaces a user's read cursor in a group.
-func (b *Behind) SetRead(group im.GroupID, user im.UserID, read im.MsgID) {
-	b.set(countKey{kind: groupRead, group: group, user: user}, uint32(read))
+func (b *Behind) SetRead(stamp cache.Stamp, group im.GroupID, user im.UserID, read im.MsgID) {
+	b.set(countKey{kind: groupRead, group: group, user: user}, count{stamp: stamp, value: uint32(read)})
 }
 
-// forgotten is the value of a count that is not known any more.
-const forgotten = ^uint32(0)
-
 // ForgetUnread makes a user's count of a session be read from SQL when it is
-// needed next, unless it is set before.
-func (b *Behind) ForgetUnread(key store.SessionKey) {
-	if key.Kind == im.Group {
-		b.set(countKey{kind: groupRead, group: im.GroupID(key.Peer), user: key.User}, forgotten)
-		return
-	}
-	b.set(countKey{kind: singleUnread, user: key.User, peer: key.Peer}, forgotten)
+// needed next, unless it is set before. Without a stamp it also makes everybody
+// doubt what he knows of the conversation.
+func (b *Behind) ForgetUnread(stamp cache.Stamp, key store.SessionKey) {
+	b.set(countOf(key), count{stamp: stamp, forgotten: true})
 }
 
 // ForgetGroup is ForgetUnread for the newest id of a group.
-func (b *Behind) ForgetGroup(group im.GroupID) {
-	b.set(countKey{kind: groupNewest, group: group}, forgotten)
+func (b *Behind) ForgetGroup(stamp cache.Stamp, group im.GroupID) {
+	b.set(countKey{kind: groupNewest, group: group}, count{stamp: stamp, forgotten: true})
 }
 
-func (b *Behind) set(key countKey, value uint32) {
+func countOf(key store.SessionKey) countKey {
+	if key.Kind == im.Group {
+		return countKey{kind: groupRead, group: im.GroupID(key.Peer), user: key.User}
+	}
+	return countKey{kind: singleUnread, user: key.User, peer: key.Peer}
+}
+
+func (b *Behind) set(key countKey, value count) {
 	if !b.counts.set(key, value) {
 		b.dropped.Inc()
 	}
@@ -194,22 +206,22 @@ func deliveriesOf(m map[deliveryKey]uint32) []store.Delivery {
 	return all
 }
 
-func unreadValues(m map[countKey]uint32) []cache.UnreadValue {
+func unreadValues(m map[countKey]count) []cache.UnreadValue {
 	values := make([]cache.UnreadValue, 0, len(m))
 	for key, n := range m {
 		var v cache.UnreadValue
 		switch key.kind {
 		case singleUnread:
-			v = cache.PeerUnread(key.user, im.UserID(key.peer), n)
+			v = cache.PeerUnread(key.user, im.UserID(key.peer), n.value)
 		case groupNewest:
-			v = cache.GroupTotal(key.group, im.MsgID(n))
+			v = cache.GroupTotal(key.group, im.MsgID(n.value))
 		case groupRead:
-			v = cache.GroupRead(key.user, key.group, im.MsgID(n))
+			v = cache.GroupRead(key.user, key.group, im.MsgID(n.value))
 		}
-		if n == forgotten {
+		if n.forgotten {
 			v = v.Forgotten()
 		}
-		values = append(values, v)
+		values = append(values, v.At(n.stamp))
 	}
 	return values
 }

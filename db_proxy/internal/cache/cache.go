@@ -54,11 +54,14 @@ type Config struct {
 	MaxAge time.Duration
 }
 
-// Deps of the cache. All are needed.
+// Deps of the cache. All but Fault are needed.
 type Deps struct {
 	Log   *slog.Logger
 	Clock func() time.Time
 	Reg   prometheus.Registerer
+	// Fault, if set, is asked before every round trip ("redis") and after it
+	// ("redis:done"); an error takes the place of the answer.
+	Fault func(ctx context.Context, point string) error
 }
 
 // Cache is safe from any goroutine.
@@ -68,6 +71,7 @@ type Cache struct {
 	maxAge                               time.Duration
 	clock                                func() time.Time
 	metrics                              *metrics
+	step                                 int64 // of the Claims of this process
 
 	owed debts
 }
@@ -99,6 +103,7 @@ func New(cfg Config, deps Deps) (*Cache, error) {
 	}
 	c := &Cache{
 		maxAge: cfg.MaxAge, clock: deps.Clock, metrics: newMetrics(deps.Reg), owed: debts{limit: maxDebts},
+		step: newStep(),
 	}
 	for name, p := range map[string]**pool{
 		PoolUnread: &c.unread, PoolGroupSet: &c.groupSet, PoolToken: &c.token, PoolGroupMember: &c.groupMember,
@@ -172,6 +177,9 @@ func newPool(name string, cfg PoolConfig, deps Deps, m *metrics) (*pool, error) 
 		PoolTimeout: ioTimeout, ContextTimeoutEnabled: true,
 		PoolSize: cfg.MaxConns, PipelinePoolSize: -1,
 	})
+	if deps.Fault != nil {
+		client.AddHook(faultHook{deps.Fault})
+	}
 	return &pool{name: name, client: client, log: deps.Log, clock: deps.Clock, metrics: m.pool(name)}, nil
 }
 
@@ -220,6 +228,18 @@ func (p *pool) pipeline(ctx context.Context, add func(pipe redis.Pipeliner)) err
 		}
 		return nil
 	})
+}
+
+// inOrder sends what values and then steps queue: in one round trip, or where
+// a cluster keeps them on different servers in two.
+func (p *pool) inOrder(ctx context.Context, values, steps func(pipe redis.Pipeliner)) error {
+	if _, cluster := p.client.(*redis.ClusterClient); !cluster {
+		return p.pipeline(ctx, func(pipe redis.Pipeliner) { values(pipe); steps(pipe) })
+	}
+	if err := p.pipeline(ctx, values); err != nil {
+		return err
+	}
+	return p.pipeline(ctx, steps)
 }
 
 // watchTries is how often a key that others write meanwhile is tried.

@@ -18,8 +18,9 @@ import (
 // fixture is a cache over one Redis, and a client to look behind it.
 type fixture struct {
 	*Cache
-	raw *redis.Client
-	now time.Time
+	raw    *redis.Client
+	now    time.Time
+	claims map[im.Conversation]*Claim
 }
 
 func config(addr string) Config {
@@ -32,7 +33,7 @@ func config(addr string) Config {
 
 func newFixture(t *testing.T, addr string) *fixture {
 	t.Helper()
-	f := &fixture{now: time.Unix(1_700_000_000, 0)}
+	f := &fixture{now: time.Unix(1_700_000_000, 0), claims: map[im.Conversation]*Claim{}}
 	c, err := New(config(addr), Deps{
 		Log: slog.New(slog.DiscardHandler), Reg: prometheus.NewRegistry(),
 		Clock: func() time.Time { return f.now },

@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 
@@ -132,7 +133,7 @@ func (h *Held) addGroup(k store.SessionKey, total, read *redis.StringCmd) {
 	newest, ok1 := parseCount(total.Val())
 	upto, ok2 := parseCount(read.Val())
 	junk := func(cmd *redis.StringCmd, ok bool) bool {
-		return !ok && cmd.Err() == nil || cmd.Err() != nil && isBroken(cmd.Err())
+		return !ok && cmd.Err() == nil && !strings.HasPrefix(cmd.Val(), noteMark) || cmd.Err() != nil && isBroken(cmd.Err())
 	}
 	switch {
 	case junk(total, ok1) || junk(read, ok2):

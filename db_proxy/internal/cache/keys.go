@@ -12,17 +12,26 @@ import (
 
 func msgIDKey(r *Reservation) string {
 	if r.Conv.Kind == im.Group {
-		return fmt.Sprintf("group_msg_id_%d", r.Conv.Group)
+		return "group_msg_id_" + decimal(r.Conv.Group)
 	}
-	return fmt.Sprintf("msg_id_%d", r.Relation)
+	return "msg_id_" + decimal(r.Relation)
 }
 
-func unreadKey(user im.UserID) string { return fmt.Sprintf("unread_%d", user) }
+func unreadKey(user im.UserID) string { return "unread_" + decimal(user) }
 
-func groupTotalKey(group im.GroupID) string { return fmt.Sprintf("%d_im_group_msg", group) }
+func groupTotalKey(group im.GroupID) string { return decimal(group) + "_im_group_msg" }
 
 func groupReadKey(user im.UserID, group im.GroupID) string {
-	return fmt.Sprintf("%d_%d_im_user_group", user, group)
+	return decimal(user) + "_" + decimal(group) + "_im_user_group"
+}
+
+// sequenceKey names the sequence of those who write counts of a conversation.
+// No original knows it.
+func sequenceKey(conv im.Conversation) string {
+	if conv.Kind == im.Group {
+		return "unread_seq_group_" + decimal(conv.Group)
+	}
+	return "unread_seq_" + decimal(conv.Pair.Small) + "_" + decimal(conv.Pair.Big)
 }
 
 func memberKey(group im.GroupID) string { return fmt.Sprintf("group_member_%d", group) }
@@ -44,6 +53,8 @@ const (
 	markField  = "_complete"
 	markPrefix = "at:"
 )
+
+func decimal[N ~uint32](n N) string { return strconv.FormatUint(uint64(n), 10) }
 
 func sessionOf(user im.UserID, kind im.Kind, peer uint32) store.SessionKey {
 	return store.SessionKey{User: user, Kind: kind, Peer: peer}

@@ -7,6 +7,7 @@ type metrics struct {
 	up       *prometheus.GaugeVec
 	rebuilt  *prometheus.CounterVec
 	skipped  prometheus.Counter
+	moved    prometheus.Counter
 }
 
 // poolMetrics are those of one pool, looked up once.
@@ -30,8 +31,12 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		skipped: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "im_cache_ids_skipped_total", Help: "Message ids by which a counter in Redis was ahead of SQL.",
 		}),
+		moved: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "im_cache_unread_moved_total",
+			Help: "Times that the counts of a conversation were begun to be written, or found written by another process, and so forgotten.",
+		}),
 	}
-	reg.MustRegister(m.requests, m.up, m.rebuilt, m.skipped)
+	reg.MustRegister(m.requests, m.up, m.rebuilt, m.skipped, m.moved)
 	return m
 }
 

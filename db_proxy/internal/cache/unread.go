@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,114 +14,6 @@ import (
 	"teamtalk/db_proxy/internal/store"
 	"teamtalk/internal/im"
 )
-
-// UnreadValue is one number from which unread counts are made. It is
-// absolute, so writing it twice does no harm. Made by PeerUnread, GroupTotal
-// or GroupRead.
-type UnreadValue struct {
-	key, field string
-	value      uint32
-	forget     bool
-}
-
-// Forgotten takes the place of a number that is not known any more: the next
-// Unread that needs it reads SQL.
-func (v UnreadValue) Forgotten() UnreadValue {
-	v.forget = true
-	return v
-}
-
-// PeerUnread is how many messages of peer the user has not read.
-func PeerUnread(user, peer im.UserID, count uint32) UnreadValue {
-	return UnreadValue{key: unreadKey(user), field: strconv.FormatUint(uint64(peer), 10), value: count}
-}
-
-// GroupTotal is the newest message id of a group.
-func GroupTotal(group im.GroupID, newest im.MsgID) UnreadValue {
-	return UnreadValue{key: groupTotalKey(group), field: countField, value: uint32(newest)}
-}
-
-// GroupRead is the read cursor of a user in a group: what comes after it, up
-// to GroupTotal, is unread.
-func GroupRead(user im.UserID, group im.GroupID, read im.MsgID) UnreadValue {
-	return UnreadValue{key: groupReadKey(user, group), field: countField, value: uint32(read)}
-}
-
-// SetUnread replaces numbers. To be called after the commit that made them
-// true, and for one conversation in the order of the commits. When Redis is
-// away, what it holds is not believed until it was read from SQL again; the
-// caller need not repeat the call.
-func (c *Cache) SetUnread(ctx context.Context, values []UnreadValue) error {
-	for part := range slices.Chunk(values, pipelineLimit) {
-		owed := c.owed.take()
-		cmds := make([]redis.Cmder, 0, len(part))
-		err := c.unread.pipeline(ctx, func(pipe redis.Pipeliner) {
-			deleteKeys(ctx, pipe, owed)
-			for _, v := range part {
-				if v.forget {
-					cmds = append(cmds, forgetValue(ctx, pipe, v))
-					continue
-				}
-				cmds = append(cmds, pipe.HSet(ctx, v.key, v.field, v.value))
-				// A zero is not listed. It is written before it is removed
-				// so that a rebuild under way notices.
-				if v.value == 0 && v.field != countField {
-					pipe.HDel(ctx, v.key, v.field)
-				}
-			}
-		})
-		if err != nil {
-			c.owed.add(c.clock(), owed...)
-			for _, v := range part {
-				c.owed.add(c.clock(), v.key)
-			}
-			return fmt.Errorf("set unread counts: %w", err)
-		}
-		for i, cmd := range cmds {
-			if cmd.Err() != nil { // not a hash: it goes, and is rebuilt on first need
-				c.owed.add(c.clock(), part[i].key)
-			}
-		}
-	}
-	return nil
-}
-
-// forgetValue removes a number, and for a peer the mark that says that all are
-// there; a rebuild under way notices.
-func forgetValue(ctx context.Context, pipe redis.Pipeliner, v UnreadValue) redis.Cmder {
-	if v.field == countField {
-		return pipe.Unlink(ctx, v.key)
-	}
-	pipe.HSet(ctx, v.key, v.field, 0)
-	return pipe.HDel(ctx, v.key, v.field, markField)
-}
-
-// ForgetUnread makes the next Unread of the user read SQL again for this
-// session. To be called after a change that did not go through SetUnread.
-func (c *Cache) ForgetUnread(ctx context.Context, k store.SessionKey) error {
-	key := unreadKey(k.User)
-	if k.Kind == im.Group {
-		key = groupReadKey(k.User, im.GroupID(k.Peer))
-	}
-	err := c.unread.pipeline(ctx, func(pipe redis.Pipeliner) {
-		if k.Kind == im.Group {
-			pipe.Unlink(ctx, key)
-			return
-		}
-		forgetValue(ctx, pipe, PeerUnread(k.User, im.UserID(k.Peer), 0))
-	})
-	if err != nil {
-		c.owed.add(c.clock(), key)
-		return fmt.Errorf("forget unread count: %w", err)
-	}
-	return nil
-}
-
-func deleteKeys(ctx context.Context, pipe redis.Pipeliner, keys []string) {
-	for _, key := range keys {
-		pipe.Unlink(ctx, key)
-	}
-}
 
 // Count is the number of unread messages of one session.
 type Count struct {
@@ -164,7 +57,14 @@ type unreadSeen struct {
 	complete bool // peers are all of them
 	peers    map[im.UserID]uint32
 	groups   map[im.GroupID]uint32
-	missing  []im.GroupID
+	missing  []missing
+}
+
+// missing is a group whose count is not known, and which of its numbers are
+// not there.
+type missing struct {
+	group       im.GroupID
+	total, read bool
 }
 
 func (s *unreadSeen) list(user im.UserID, groups []im.GroupID) []Count {
@@ -205,7 +105,7 @@ func (c *Cache) readUnread(ctx context.Context, user im.UserID, groups []im.Grou
 		total, known := parseCount(totals[i].Val())
 		read, ok := parseCount(reads[i].Val())
 		if !known || !ok {
-			seen.missing = append(seen.missing, group)
+			seen.missing = append(seen.missing, missing{group: group, total: !known, read: !ok})
 			continue
 		}
 		seen.groups[group] = total - min(read, total)
@@ -239,21 +139,18 @@ func (c *Cache) parsePeers(fields map[string]string) (map[im.UserID]uint32, bool
 
 // rebuildPeers reads everything of a user from SQL again. The hash is written
 // only if nobody wrote it meanwhile, so of several rebuilders one wins, and a
-// newer count is never replaced by an older one. Group keys are deleted
-// before SQL is read and written where nobody else did.
+// newer count is never replaced by an older one.
 func (c *Cache) rebuildPeers(
 	ctx context.Context, user im.UserID, seen *unreadSeen, groups []im.GroupID, rebuild Rebuild,
 ) error {
-	err := c.unread.pipeline(ctx, func(pipe redis.Pipeliner) {
-		for _, group := range groups {
-			pipe.Unlink(ctx, groupReadKey(user, group))
-			pipe.Unlink(ctx, groupTotalKey(group))
-		}
-	})
+	seen.missing = nil
+	for _, group := range groups {
+		seen.missing = append(seen.missing, missing{group: group, total: true, read: true})
+	}
+	note, err := c.noteMissing(ctx, user, seen.missing)
 	if err != nil {
 		return err
 	}
-	seen.missing = groups
 	var rows []store.Unread
 	key := unreadKey(user)
 	err = c.unread.watch(ctx, key, func(tx *redis.Tx) error {
@@ -284,22 +181,55 @@ func (c *Cache) rebuildPeers(
 			seen.peers[im.UserID(row.Peer)] = row.Count
 		}
 	}
-	return c.writeGroups(ctx, user, seen, rows)
+	return c.writeGroups(ctx, user, seen, rows, note)
 }
 
 // rebuildGroups reads from SQL what is missing of the user's groups.
 func (c *Cache) rebuildGroups(ctx context.Context, user im.UserID, seen *unreadSeen, rebuild Rebuild) error {
+	note, err := c.noteMissing(ctx, user, seen.missing)
+	if err != nil {
+		return err
+	}
 	rows, err := rebuild(ctx)
 	if err != nil {
 		return err
 	}
-	return c.writeGroups(ctx, user, seen, rows)
+	return c.writeGroups(ctx, user, seen, rows, note)
 }
 
-// writeGroups takes the missing groups from rows and writes them where nobody
-// else did. Nobody writes an older number: who stores a message writes its
-// numbers after the commit.
-func (c *Cache) writeGroups(ctx context.Context, user im.UserID, seen *unreadSeen, rows []store.Unread) error {
+// noteMark begins what stands in the place of a number while it is read from
+// SQL; an original reader takes it for 0.
+const noteMark = "?"
+
+// noteMissing puts a note of its own in the place of every missing number,
+// before SQL is read. Whoever writes or forgets the number meanwhile replaces
+// the note, and what SQL said is then not written.
+func (c *Cache) noteMissing(ctx context.Context, user im.UserID, all []missing) (note string, err error) {
+	note = noteMark + strconv.FormatUint(rand.Uint64(), 36) //nolint:gosec // tells writers apart
+	return note, c.unread.pipeline(ctx, func(pipe redis.Pipeliner) {
+		put := func(key string) {
+			pipe.Unlink(ctx, key)
+			pipe.HSet(ctx, key, countField, note)
+		}
+		for _, m := range all {
+			if m.total {
+				put(groupTotalKey(m.group))
+			}
+			if m.read {
+				put(groupReadKey(user, m.group))
+			}
+		}
+	})
+}
+
+// replaceNote writes the second argument where the first still stands.
+const replaceNote = `if redis.call('HGET', KEYS[1], 'count') == ARGV[1] then
+	return redis.call('HSET', KEYS[1], 'count', ARGV[2])
+end`
+
+// writeGroups takes the missing groups from rows and writes them where their
+// notes still stand.
+func (c *Cache) writeGroups(ctx context.Context, user im.UserID, seen *unreadSeen, rows []store.Unread, note string) error {
 	byGroup := make(map[im.GroupID]*store.Unread, len(rows))
 	for i := range rows {
 		if rows[i].Kind == im.Group {
@@ -307,20 +237,28 @@ func (c *Cache) writeGroups(ctx context.Context, user im.UserID, seen *unreadSee
 		}
 	}
 	err := c.unread.pipeline(ctx, func(pipe redis.Pipeliner) {
-		for _, group := range seen.missing {
-			row := byGroup[group]
+		replace := func(key string, n uint32) { pipe.Eval(ctx, replaceNote, []string{key}, note, n) }
+		for _, m := range seen.missing {
+			row := byGroup[m.group]
 			if row == nil {
-				continue // he left it meanwhile
+				pipe.Unlink(ctx, groupReadKey(user, m.group)) // he left it meanwhile
+				continue
 			}
-			seen.groups[group] = row.Count
-			if newest := uint32(row.Latest.ID); newest >= row.Count {
-				pipe.HSetNX(ctx, groupTotalKey(group), countField, newest)
-				pipe.HSetNX(ctx, groupReadKey(user, group), countField, newest-row.Count)
+			seen.groups[m.group] = row.Count
+			newest := uint32(row.Latest.ID)
+			if newest < row.Count {
+				continue
+			}
+			if m.total {
+				replace(groupTotalKey(m.group), newest)
+			}
+			if m.read {
+				replace(groupReadKey(user, m.group), newest-row.Count)
 			}
 		}
 	})
 	if err == nil {
 		c.metrics.rebuilt.WithLabelValues("group_unread").Add(float64(len(seen.missing)))
 	}
-	return nil // the answer is complete; if only keeping it failed, absent keys do no harm
+	return nil // the answer is complete; if only keeping it failed, notes do no harm
 }

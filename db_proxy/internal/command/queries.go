@@ -50,16 +50,13 @@ type QueryCache interface {
 type QueryLanes interface {
 	Lanes
 	readWaiter
-	// Forget makes the lane read the conversation from SQL again, after what
-	// was submitted before.
-	Forget(conv im.Conversation)
 }
 
 // QueryBehind is what is written after the commits.
 type QueryBehind interface {
 	activitySettler
 	countSettler
-	countWriter
+	countForgetter
 	deliverySettler
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"teamtalk/db_proxy/internal/cache"
 	"teamtalk/db_proxy/internal/lane"
 	"teamtalk/db_proxy/internal/store"
 	"teamtalk/internal/im"
@@ -17,13 +18,12 @@ type sessionRemover interface {
 	// RemoveSession also moves the cursor to the newest message. found is
 	// false when the line was not there.
 	RemoveSession(ctx context.Context, k store.SessionKey) (found bool, err error)
-	LastMessages(ctx context.Context, refs []store.ConvRef) (map[im.Conversation]store.Last, error)
 }
 
-// countWriter writes unread counts behind.
-type countWriter interface {
-	SetUnread(k store.SessionKey, count uint32)
-	SetRead(group im.GroupID, user im.UserID, read im.MsgID)
+// countForgetter writes unread counts behind.
+type countForgetter interface {
+	// ForgetUnread makes a count be read from SQL when it is needed next.
+	ForgetUnread(stamp cache.Stamp, k store.SessionKey)
 }
 
 // removeSession answers 0206.
@@ -32,7 +32,7 @@ type removeSession struct {
 	lanes  QueryLanes
 	behind interface {
 		activitySettler
-		countWriter
+		countForgetter
 	}
 }
 
@@ -68,35 +68,24 @@ func (s *removeSession) remove(r *Request) error {
 	err = s.lanes.Submit(&lane.Change{
 		Conv:    conv,
 		Refused: func(error) { answer(1) },
+		Forgets: true,
 		Run: func(ctx context.Context) {
 			s.behind.SettleActivity(ctx) // the line of a group follows from it
 			found, err := s.store.RemoveSession(ctx, k)
-			if err != nil || !found {
+			if err == nil && !found {
 				answer(1)
 				return
 			}
-			s.clear(ctx, k)
+			s.behind.ForgetUnread(cache.Stamp{}, k) // also when it may have been done
+			if err != nil {
+				answer(1)
+				return
+			}
 			answer(0)
 		},
 	})
 	if err != nil {
 		answer(1)
-		return err
 	}
-	s.lanes.Forget(conv)
-	return nil
-}
-
-// clear brings the unread counts in line with the cursor.
-func (s *removeSession) clear(ctx context.Context, k store.SessionKey) {
-	if k.Kind == im.Single {
-		s.behind.SetUnread(k, 0)
-		return
-	}
-	conv := im.GroupOf(im.GroupID(k.Peer))
-	last, err := s.store.LastMessages(ctx, []store.ConvRef{{Conv: conv}})
-	if err != nil {
-		return // the cached count is read from SQL again when it is old
-	}
-	s.behind.SetRead(conv.Group, k.User, last[conv].ID)
+	return err
 }

@@ -209,11 +209,16 @@ func (l *lane) recall(ctx context.Context, b *batch) error {
 		}
 	}
 	for _, s := range b.sends {
-		if l.states.get(s.Conv) == nil {
+		if st := l.states.get(s.Conv); st != nil {
+			st.refresh()
+		} else {
 			want(s.Conv, s.relation)
 		}
 	}
 	for _, r := range b.reads {
+		if st := l.states.get(r.Conv); st != nil {
+			st.refresh()
+		}
 		want(r.Conv, r.relation)
 	}
 	if len(ask) == 0 {
@@ -227,12 +232,7 @@ func (l *lane) recall(ctx context.Context, b *batch) error {
 		if st := l.states.get(ref.Conv); st != nil && st.last == last[ref.Conv].ID {
 			continue
 		}
-		st := &state{last: last[ref.Conv].ID, sessions: map[im.UserID]bool{}, unread: map[im.UserID]uint32{},
-			uncounted: map[im.UserID]time.Time{}}
-		if st.last != 0 {
-			st.lastAt = time.Unix(int64(last[ref.Conv].Created), 0)
-		}
-		l.states.put(ref.Conv, st)
+		l.states.put(ref.Conv, newState(last[ref.Conv]))
 	}
 	return nil
 }
@@ -308,7 +308,7 @@ func (l *lane) giveUp(b *batch, err error) {
 	}
 	for _, r := range b.reads {
 		l.states.forget(r.Conv)
-		l.deps.Behind.ForgetUnread(store.SessionKey{User: r.User, Kind: r.Conv.Kind, Peer: r.Conv.SessionID(r.User)})
+		l.deps.Behind.ForgetUnread(cache.Stamp{}, store.SessionKey{User: r.User, Kind: r.Conv.Kind, Peer: r.Conv.SessionID(r.User)})
 		r.fail(err)
 	}
 	for repeat := range b.again {

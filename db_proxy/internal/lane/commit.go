@@ -135,11 +135,11 @@ func (l *lane) reconcile(ctx context.Context, b *batch) error {
 			kept = append(kept, s)
 			continue
 		}
-		// Our own attempt left it under the id we gave it; any other id
-		// was given before us. What was given up, and stored by the
+		// An attempt of ours whose answer was lost left it under the id we
+		// gave it; anything else was stored before us. What was given up, and stored by the
 		// database after all, is new: nobody was told of it. Should there
 		// be something newer, it is too late for that.
-		s.repeat = id != s.id
+		s.repeat = id != s.id || !b.unknown
 		if s.repeat && id >= last[s.Conv].ID && l.givenUp.find(sendKey{from: s.From, op: s.Op}) != 0 {
 			s.repeat = false
 			l.states.get(s.Conv).doubt() // it may be counted already

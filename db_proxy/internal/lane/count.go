@@ -4,13 +4,15 @@ import (
 	"context"
 	"time"
 
+	"teamtalk/db_proxy/internal/cache"
 	"teamtalk/db_proxy/internal/store"
 	"teamtalk/internal/im"
 )
 
 // count brings the unread counts and activity times of a committed batch up
 // to date. All values are absolute, so writing one twice, or only the last of
-// several, does no harm.
+// several, does no harm. Until the claim of a conversation is held its counts
+// are forgotten: another db_proxy may have written them.
 func (l *lane) count(ctx context.Context, b *batch) {
 	touched := map[store.SessionKey]im.Conversation{}
 	for _, s := range b.sends {
@@ -18,8 +20,8 @@ func (l *lane) count(ctx context.Context, b *batch) {
 		st.sessions[s.From] = true
 		l.deps.Behind.Touch(s.Conv, s.Created)
 		if s.Conv.Kind == im.Group {
-			l.deps.Behind.SetGroup(s.Conv.Group, s.id)
-			l.deps.Behind.SetRead(s.Conv.Group, s.From, s.id)
+			l.deps.Behind.SetGroup(st.stamp, s.Conv.Group, s.id)
+			l.deps.Behind.SetRead(st.stamp, s.Conv.Group, s.From, s.id)
 			continue
 		}
 		to := s.Conv.Pair.Peer(s.From)
@@ -45,11 +47,15 @@ func (l *lane) count(ctx context.Context, b *batch) {
 	}
 	for key, conv := range touched {
 		st := l.states.get(conv)
-		if count, known := st.unread[key.User]; known {
-			l.deps.Behind.SetUnread(key, count)
-			continue
+		count, known := st.unread[key.User]
+		switch {
+		case !st.stamp.Held():
+			l.deps.Behind.ForgetUnread(st.stamp, key)
+		case known:
+			l.deps.Behind.SetUnread(st.stamp, key, count)
+		default:
+			l.recount(ctx, key, st)
 		}
-		l.recount(ctx, key, st)
 	}
 }
 
@@ -66,33 +72,33 @@ const (
 func (l *lane) recount(ctx context.Context, key store.SessionKey, st *state) {
 	now := l.deps.Clock()
 	if now.Sub(st.uncounted[key.User]) < tryAgain {
-		l.deps.Behind.ForgetUnread(key)
+		l.deps.Behind.ForgetUnread(st.stamp, key)
 		return
 	}
-	count, all, err := l.deps.Store.UnreadUpTo(ctx, key, maxCounted)
+	count, all, err := l.deps.Store.UnreadOf(ctx, key, maxCounted)
 	if err != nil || !all {
 		if err != nil {
 			l.deps.Log.Warn("unread count not read", "error", err)
 		} else {
 			st.uncounted[key.User] = now
 		}
-		l.deps.Behind.ForgetUnread(key)
+		l.deps.Behind.ForgetUnread(st.stamp, key)
 		return
 	}
 	delete(st.uncounted, key.User)
 	st.unread[key.User] = count
-	l.deps.Behind.SetUnread(key, count)
+	l.deps.Behind.SetUnread(st.stamp, key, count)
 }
 
 // forgetCounts makes the counts that a message would have changed be read from
 // the database again.
 func (l *lane) forgetCounts(s *Send) {
 	if s.Conv.Kind == im.Group {
-		l.deps.Behind.ForgetGroup(s.Conv.Group)
-		l.deps.Behind.ForgetUnread(store.SessionKey{User: s.From, Kind: im.Group, Peer: uint32(s.Conv.Group)})
+		l.deps.Behind.ForgetGroup(cache.Stamp{}, s.Conv.Group)
+		l.deps.Behind.ForgetUnread(cache.Stamp{}, store.SessionKey{User: s.From, Kind: im.Group, Peer: uint32(s.Conv.Group)})
 		return
 	}
-	l.deps.Behind.ForgetUnread(store.SessionKey{User: s.Conv.Pair.Peer(s.From), Kind: im.Single, Peer: uint32(s.From)})
+	l.deps.Behind.ForgetUnread(cache.Stamp{}, store.SessionKey{User: s.Conv.Pair.Peer(s.From), Kind: im.Single, Peer: uint32(s.From)})
 }
 
 // countGroup writes where a member of a group stands: so that newest minus
@@ -101,8 +107,8 @@ func (l *lane) forgetCounts(s *Send) {
 // be his own: such a count is read from the database when it is asked for.
 func (l *lane) countGroup(r *Read, st *state) {
 	if r.cursor < st.last {
-		l.deps.Behind.ForgetUnread(store.SessionKey{User: r.User, Kind: im.Group, Peer: uint32(r.Conv.Group)})
+		l.deps.Behind.ForgetUnread(st.stamp, store.SessionKey{User: r.User, Kind: im.Group, Peer: uint32(r.Conv.Group)})
 		return
 	}
-	l.deps.Behind.SetRead(r.Conv.Group, r.User, r.cursor)
+	l.deps.Behind.SetRead(st.stamp, r.Conv.Group, r.User, r.cursor)
 }

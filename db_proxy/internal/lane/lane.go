@@ -125,12 +125,7 @@ func (l *Lanes) Submit(op Operation) error {
 // Forget drops what the lanes remember of a conversation, after it was
 // changed elsewhere. Everything submitted before is done first.
 func (l *Lanes) Forget(conv im.Conversation) {
-	target := l.lanes[conv.Hash()%uint64(len(l.lanes))]
-	_ = l.Submit(&Change{
-		Conv:    conv,
-		Run:     func(context.Context) { target.states.forget(conv) },
-		Refused: func(error) {},
-	})
+	_ = l.Submit(&Change{Conv: conv, Run: func(context.Context) {}, Forgets: true, Refused: func(error) {}})
 }
 
 // Wait blocks until every submitted operation is complete. The caller has
@@ -211,6 +206,9 @@ func (l *lane) process(batch []Operation) {
 			ctx, cancel := l.patience()
 			change.Run(ctx)
 			cancel()
+			if change.Forgets {
+				l.states.forget(change.Conv)
+			}
 			start++
 			continue
 		}

@@ -12,11 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
+	"github.com/alicebob/miniredis/v2"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"teamtalk/db_proxy/internal/cache"
-	"teamtalk/db_proxy/internal/directory"
 	"teamtalk/db_proxy/internal/store"
 	"teamtalk/internal/im"
 )
@@ -28,7 +27,8 @@ type fixture struct {
 	store  *store.Store
 	faults *faults
 	ids    *counters
-	behind *noted
+	redis  *miniredis.Miniredis
+	owners []*owner // the first is that of Lanes
 	group  im.GroupID
 }
 
@@ -112,52 +112,6 @@ func (c *counters) ReturnIDs(_ context.Context, back []cache.Reservation) error 
 	return nil
 }
 
-// noted keeps what is written behind.
-type noted struct {
-	mu     sync.Mutex
-	unread map[store.SessionKey]uint32
-	newest map[im.GroupID]im.MsgID
-	read   map[im.UserID]im.MsgID
-}
-
-func (n *noted) Touch(im.Conversation, uint32) {}
-func (n *noted) SetUnread(key store.SessionKey, count uint32) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.unread[key] = count
-}
-
-func (n *noted) SetGroup(g im.GroupID, newest im.MsgID) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.newest[g] = newest
-}
-
-func (n *noted) SetRead(_ im.GroupID, user im.UserID, read im.MsgID) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.read[user] = read
-}
-
-// forgotten stands for a count that is to be read from the database.
-const forgotten = 1 << 30
-
-func (n *noted) ForgetUnread(key store.SessionKey) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if key.Kind == im.Group {
-		n.read[key.User] = forgotten
-		return
-	}
-	n.unread[key] = forgotten
-}
-
-func (n *noted) ForgetGroup(g im.GroupID) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.newest[g] = forgotten
-}
-
 func newFixture(t testing.TB) *fixture {
 	t.Helper()
 	b := &fixture{faults: &faults{points: map[string][]error{}}}
@@ -181,22 +135,9 @@ func newFixture(t testing.TB) *fixture {
 		t.Fatal(err)
 	}
 	b.ids = &counters{last: map[im.Conversation]im.MsgID{}}
-	b.behind = &noted{
-		unread: map[store.SessionKey]uint32{}, newest: map[im.GroupID]im.MsgID{}, read: map[im.UserID]im.MsgID{},
-	}
+	b.redis = miniredis.RunT(t)
 	b.Lanes = b.another(t)
 	return b
-}
-
-// another returns a second owner over the same database and counters.
-func (b *fixture) another(t testing.TB) *Lanes {
-	t.Helper()
-	log := slog.New(slog.DiscardHandler)
-	return New(Config{Patience: 2 * time.Second}, Deps{
-		Store: b.store, Directory: directory.New(b.store, log, time.Now), IDs: timedIDs{b.ids, b.faults}, Behind: b.behind,
-		Go:  func(task func()) bool { go task(); return true },
-		Log: log, Reg: prometheus.NewRegistry(), Clock: time.Now,
-	})
 }
 
 type outcome struct {
@@ -474,69 +415,6 @@ func TestIDsSetAsideAreTakenAgain(t *testing.T) {
 	}
 }
 
-func TestUnreadFollowsSendsAndReads(t *testing.T) {
-	t.Parallel()
-	b := newFixture(t)
-	of2 := store.SessionKey{User: 2, Kind: im.Single, Peer: 1}
-	read := func(upto im.MsgID) {
-		done := make(chan error, 1)
-		err := b.Submit(&Read{Conv: im.SingleOf(1, 2), User: 2, Upto: upto, Done: func(err error) { done <- err }})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := <-done; err != nil {
-			t.Fatal(err)
-		}
-	}
-	want := func(step string, n uint32) {
-		t.Helper()
-		b.Wait()
-		b.behind.mu.Lock()
-		defer b.behind.mu.Unlock()
-		if got := b.behind.unread[of2]; got != n {
-			t.Errorf("%s: %d unread, want %d", step, got, n)
-		}
-		if sql, err := b.store.UnreadOf(t.Context(), of2); err != nil || sql.Count != n {
-			t.Errorf("%s: SQL says %d, %v; want %d", step, sql.Count, err, n)
-		}
-	}
-	for range 3 {
-		send(t, b.Lanes, text(1, 2))
-	}
-	send(t, b.Lanes, text(2, 1)) // one's own message is never unread
-	send(t, b.Lanes, text(1, 2))
-	want("four received", 4)
-	read(2)
-	want("two read", 2)
-	read(1)
-	want("a cursor does not go back", 2)
-	read(4_000_000_000)
-	want("a future id is the newest", 0)
-	send(t, b.Lanes, text(1, 2))
-	want("one more", 1)
-	read(0)
-	want("0 is everything", 0)
-}
-
-func TestGroupCursorMovesBySending(t *testing.T) {
-	t.Parallel()
-	b := newFixture(t)
-	for range 3 {
-		send(t, b.Lanes, groupText(1, b.group))
-	}
-	send(t, b.Lanes, groupText(2, b.group))
-	b.Wait()
-	for user, want := range map[im.UserID]uint32{1: 1, 2: 0, 3: 4} {
-		key := store.SessionKey{User: user, Kind: im.Group, Peer: uint32(b.group)}
-		if got, err := b.store.UnreadOf(t.Context(), key); err != nil || got.Count != want {
-			t.Errorf("user %d: %d unread, %v; want %d", user, got.Count, err, want)
-		}
-	}
-	if b.behind.newest[b.group] != 4 || b.behind.read[2] != 4 || b.behind.read[1] != 3 {
-		t.Errorf("newest %v, read %v", b.behind.newest, b.behind.read)
-	}
-}
-
 func TestFullLaneRefuses(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
@@ -559,91 +437,4 @@ func TestFullLaneRefuses(t *testing.T) {
 	}
 	close(release)
 	b.Wait()
-}
-
-// TestCountsSurviveAnotherOwner lets a conversation go to another db_proxy and
-// come back: what the first one remembers is then too old.
-func TestCountsSurviveAnotherOwner(t *testing.T) {
-	t.Parallel()
-	b := newFixture(t)
-	first, second := b.Lanes, b.another(t)
-	read := func(l *Lanes, conv im.Conversation, upto im.MsgID) {
-		t.Helper()
-		done := make(chan error, 1)
-		err := l.Submit(&Read{Conv: conv, User: 2, Upto: upto, Done: func(err error) { done <- err }})
-		if err == nil {
-			err = <-done
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	single := store.SessionKey{User: 2, Kind: im.Single, Peer: 1}
-	want := func(step string) {
-		t.Helper()
-		first.Wait()
-		second.Wait()
-		b.behind.mu.Lock()
-		defer b.behind.mu.Unlock()
-		sql, err := b.store.UnreadOf(t.Context(), single)
-		if got := b.behind.unread[single]; err != nil || got != sql.Count {
-			t.Errorf("%s: %d unread, SQL says %d, %v", step, got, sql.Count, err)
-		}
-		sql, err = b.store.UnreadOf(t.Context(), store.SessionKey{User: 2, Kind: im.Group, Peer: uint32(b.group)})
-		read := b.behind.read[2]
-		if read == forgotten {
-			return // whoever wants it asks the database
-		}
-		if got := b.behind.newest[b.group] - read; err != nil || uint32(got) != sql.Count {
-			t.Errorf("%s: %d unread in the group, SQL says %d, %v", step, got, sql.Count, err)
-		}
-	}
-	for range 2 {
-		send(t, first, text(1, 2))
-		send(t, first, groupText(1, b.group))
-	}
-	want("one owner")
-	for range 3 {
-		send(t, second, text(1, 2))
-		send(t, second, groupText(1, b.group))
-	}
-	read(second, im.SingleOf(1, 2), 4)
-	read(second, im.GroupOf(b.group), 4)
-	want("the other owner")
-	send(t, first, text(1, 2))
-	send(t, first, groupText(1, b.group))
-	want("back again")
-	send(t, second, text(1, 2))
-	send(t, second, groupText(1, b.group))
-	read(first, im.SingleOf(1, 2), 7)
-	read(first, im.GroupOf(b.group), 7)
-	want("read here what came there")
-	send(t, second, groupText(1, b.group))
-	read(first, im.GroupOf(b.group), 7)
-	want("read here before what came there")
-}
-
-// TestCountsAreForgottenWithWhatIsGivenUp: nobody knows whether a message that
-// was given up was stored, so nobody knows the counts.
-func TestCountsAreForgottenWithWhatIsGivenUp(t *testing.T) {
-	t.Parallel()
-	b := newFixture(t)
-	b.cfg.Patience = 100 * time.Millisecond
-	send(t, b.Lanes, text(1, 2))
-	send(t, b.Lanes, groupText(1, b.group))
-	away := make([]error, 1000)
-	for i := range away {
-		away[i] = im.Errorf(im.Unavailable, "away")
-	}
-	b.faults.plan("commit:done", away...)
-	b.faults.plan("find_operations", away...)
-	send(t, b.Lanes, text(1, 2))
-	send(t, b.Lanes, groupText(1, b.group))
-	b.Wait()
-	b.behind.mu.Lock()
-	defer b.behind.mu.Unlock()
-	single := store.SessionKey{User: 2, Kind: im.Single, Peer: 1}
-	if b.behind.unread[single] != forgotten || b.behind.newest[b.group] != forgotten || b.behind.read[1] != forgotten {
-		t.Errorf("counts are believed: %+v", b.behind)
-	}
 }

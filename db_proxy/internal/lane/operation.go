@@ -11,6 +11,7 @@ import (
 	"context"
 	"time"
 
+	"teamtalk/db_proxy/internal/cache"
 	"teamtalk/db_proxy/internal/directory"
 	"teamtalk/db_proxy/internal/store"
 	"teamtalk/internal/im"
@@ -119,6 +120,9 @@ type Change struct {
 	Conv im.Conversation
 	// Run does it and must obey ctx.
 	Run func(ctx context.Context)
+	// Forgets says that what the lane remembers of the conversation does not
+	// hold afterwards.
+	Forgets bool
 	// Refused is called instead of Run when the operation cannot be taken.
 	Refused func(error)
 }
@@ -130,7 +134,7 @@ func (c *Change) fail(err error)                { c.Refused(err) }
 type Store interface {
 	LastMessages(ctx context.Context, convs []store.ConvRef) (map[im.Conversation]store.Last, error)
 	FindOperations(ctx context.Context, ops []store.Operation) (map[store.Operation]im.MsgID, error)
-	UnreadUpTo(ctx context.Context, key store.SessionKey, limit int) (count uint32, all bool, err error)
+	UnreadOf(ctx context.Context, key store.SessionKey, limit int) (count uint32, all bool, err error)
 	Commit(ctx context.Context, b *store.Batch) error
 }
 
@@ -147,14 +151,15 @@ type Behind interface {
 	// Touch notes the activity of a conversation.
 	Touch(conv im.Conversation, at uint32)
 	// SetUnread replaces a user's unread count of a single conversation.
-	SetUnread(key store.SessionKey, count uint32)
+	SetUnread(stamp cache.Stamp, key store.SessionKey, count uint32)
 	// SetGroup replaces the newest id of a group, from which unread counts
 	// are taken.
-	SetGroup(group im.GroupID, newest im.MsgID)
+	SetGroup(stamp cache.Stamp, group im.GroupID, newest im.MsgID)
 	// SetRead replaces a user's read cursor in a group.
-	SetRead(group im.GroupID, user im.UserID, read im.MsgID)
+	SetRead(stamp cache.Stamp, group im.GroupID, user im.UserID, read im.MsgID)
 	// ForgetUnread makes a user's count of a session be read from the database
-	// when it is needed next; ForgetGroup the newest id of a group.
-	ForgetUnread(key store.SessionKey)
-	ForgetGroup(group im.GroupID)
+	// when it is needed next; ForgetGroup the newest id of a group. Without a
+	// stamp every db_proxy reads its counts of the conversation again.
+	ForgetUnread(stamp cache.Stamp, key store.SessionKey)
+	ForgetGroup(stamp cache.Stamp, group im.GroupID)
 }

@@ -3,6 +3,8 @@ package lane
 import (
 	"time"
 
+	"teamtalk/db_proxy/internal/cache"
+	"teamtalk/db_proxy/internal/store"
 	"teamtalk/internal/im"
 )
 
@@ -14,11 +16,36 @@ type state struct {
 	// sessions says that the rows which make the conversation appear in the
 	// recent lists exist. For a group that is true per sender.
 	sessions map[im.UserID]bool
+	// claim says whether this process alone writes counts of the conversation,
+	// and stamp what unread and uncounted follow from.
+	claim cache.Claim
+	stamp cache.Stamp
 	// unread counts the peer's messages after a user's cursor, single only;
 	// a missing key means not known.
 	unread map[im.UserID]uint32
 	// uncounted says when a user had too many to count.
 	uncounted map[im.UserID]time.Time
+}
+
+func newState(last store.Last) *state {
+	st := &state{
+		last: last.ID, sessions: map[im.UserID]bool{}, unread: map[im.UserID]uint32{},
+		uncounted: map[im.UserID]time.Time{},
+	}
+	if st.last != 0 {
+		st.lastAt = time.Unix(int64(last.Created), 0)
+	}
+	st.stamp = st.claim.Stamp()
+	return st
+}
+
+// refresh drops the counts when another process has written some since they
+// were read. To be called before anything is read from the database.
+func (st *state) refresh() {
+	if now := st.claim.Stamp(); now != st.stamp {
+		st.doubt()
+		st.stamp = now
+	}
 }
 
 // doubt drops what another owner may have changed.

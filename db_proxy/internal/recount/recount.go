@@ -34,8 +34,9 @@ type Store interface {
 type Cache interface {
 	// Held returns what it holds of each user.
 	Held(ctx context.Context, holders []cache.Holder) ([]cache.Held, error)
-	// SetUnread replaces numbers, or forgets them.
-	SetUnread(ctx context.Context, values []cache.UnreadValue) error
+	// ForgetUnread has counts read from SQL when they are needed next, also by
+	// those who write them.
+	ForgetUnread(ctx context.Context, keys []store.SessionKey) error
 	// Unread answers as clients are answered, and so rebuilds what is missing.
 	Unread(ctx context.Context, user im.UserID, groups []im.GroupID, rebuild cache.Rebuild) ([]cache.Count, error)
 }

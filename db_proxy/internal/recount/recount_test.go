@@ -32,7 +32,8 @@ type fixture struct {
 	pair  store.ConvRef // of users 0 and 1
 	group store.ConvRef // of all users
 	last  map[im.Conversation]im.MsgID
-	waits []func() // what happens between two looks, in turn
+	claim cache.Claim // of the pair
+	waits []func()    // what happens between two looks, in turn
 }
 
 func newFixture(t *testing.T, addr string) *fixture {
@@ -82,6 +83,7 @@ func newFixture(t *testing.T, addr string) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
+	f.follow(t, 0) // claims
 	return f
 }
 
@@ -128,7 +130,8 @@ func (f *fixture) commit(t *testing.T, ref store.ConvRef) {
 // db_proxy does after a commit.
 func (f *fixture) follow(t *testing.T, count uint32) {
 	t.Helper()
-	if err := f.cache.SetUnread(t.Context(), []cache.UnreadValue{cache.PeerUnread(f.users[1], f.users[0], count)}); err != nil {
+	v := cache.PeerUnread(f.users[1], f.users[0], count).At(f.claim.Stamp())
+	if err := f.cache.SetUnread(t.Context(), []cache.UnreadValue{v}); err != nil {
 		t.Error(err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"teamtalk/db_proxy/internal/cache"
+	"teamtalk/db_proxy/internal/store"
 	"teamtalk/internal/im"
 )
 
@@ -15,25 +16,20 @@ import (
 // is newer and stays. Source: cache.Rebuild.
 func (r *Recounter) Repair(ctx context.Context, differences []Difference) (Report, error) {
 	var users []im.UserID
-	values := make([]cache.UnreadValue, 0, len(differences))
+	keys := make([]store.SessionKey, 0, len(differences))
 	for _, d := range differences {
 		users = append(users, d.User)
 		if r.deps.Forget != nil && d.Peer != 0 {
 			r.deps.Forget(im.ConversationOf(d.User, d.Kind, d.Peer))
 		}
-		if d.Kind == im.Group {
-			group := im.GroupID(d.Peer)
-			values = append(values, cache.GroupRead(d.User, group, 0).Forgotten(), cache.GroupTotal(group, 0).Forgotten())
-			continue
-		}
-		values = append(values, cache.PeerUnread(d.User, im.UserID(d.Peer), 0).Forgotten())
+		keys = append(keys, d.SessionKey)
 	}
 	slices.Sort(users)
 	users = slices.Compact(users)
 	if len(users) == 0 {
 		return Report{}, nil
 	}
-	if err := r.deps.Cache.SetUnread(ctx, values); err != nil {
+	if err := r.deps.Cache.ForgetUnread(ctx, keys); err != nil {
 		return Report{}, err
 	}
 	groups, err := r.deps.Store.Memberships(ctx, users)

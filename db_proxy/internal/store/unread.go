@@ -84,32 +84,9 @@ func (s *Store) UnreadAll(ctx context.Context, user im.UserID) (all []Unread, er
 	return all, err
 }
 
-// UnreadOf counts one conversation as UnreadAll does; Latest is known only
-// when there is something unread.
-func (s *Store) UnreadOf(ctx context.Context, k SessionKey) (u Unread, err error) {
-	text := followedSingles + " AND s.peerId = ?"
-	if k.Kind == im.Group {
-		text = followedGroups + " AND m.groupId = ?"
-	}
-	err = s.read(ctx, "unread_of", s.exact, func(q querier) error {
-		u = Unread{SessionKey: k}
-		f, err := list(ctx, q, scanFollowed(k.User, k.Kind), text, k.User, k.Peer)
-		if err != nil || len(f) == 0 {
-			return err
-		}
-		u.Relation = f[0].ref.Relation
-		some, err := countUnread(ctx, q, k.User, f)
-		if len(some) > 0 {
-			u = some[0]
-		}
-		return err
-	})
-	return u, err
-}
-
-// UnreadUpTo counts as UnreadOf does, and stops at limit: all says that there
-// are no more.
-func (s *Store) UnreadUpTo(ctx context.Context, k SessionKey, limit int) (count uint32, all bool, err error) {
+// UnreadOf counts one conversation as UnreadAll does, and stops at limit: all
+// says that there are no more.
+func (s *Store) UnreadOf(ctx context.Context, k SessionKey, limit int) (count uint32, all bool, err error) {
 	text := followedSingles + " AND s.peerId = ?"
 	if k.Kind == im.Group {
 		text = followedGroups + " AND m.groupId = ?"

@@ -39,8 +39,11 @@ func (f fixture) counts(t *testing.T, user im.UserID) string {
 	var parts []string
 	for _, u := range must(f.UnreadAll(t.Context(), user))(t) {
 		parts = append(parts, fmt.Sprintf("%v:%d=%d", u.Kind, u.Peer, u.Count))
-		if one := must(f.UnreadOf(t.Context(), u.SessionKey))(t); one != u {
-			t.Errorf("UnreadOf %+v, UnreadAll %+v", one, u)
+		if one, all, err := f.UnreadOf(t.Context(), u.SessionKey, 100); err != nil || !all || one != u.Count {
+			t.Errorf("UnreadOf %d, %v, %v, UnreadAll %+v", one, all, err, u)
+		}
+		if one, all, err := f.UnreadOf(t.Context(), u.SessionKey, int(u.Count)-1); err != nil || all || one != u.Count {
+			t.Errorf("UnreadOf less than there are: %d, %v, %v, UnreadAll %+v", one, all, err, u)
 		}
 	}
 	slices.Sort(parts)
@@ -72,8 +75,11 @@ func TestUnread(t *testing.T) {
 		want(u[1], s21+"=3")
 		check(t, f.MoveCursors(ctx, []Cursor{{SessionKey{u[1], im.Single, uint32(u[0])}, 3}}))
 		want(u[1], s21+"=1")
-		if got := must(f.UnreadOf(ctx, SessionKey{u[1], im.Single, uint32(u[0])}))(t); got.Latest != (Last{4, f.clock.seconds()}) || got.Relation != pair.Relation {
+		if got := must(f.UnreadAll(ctx, u[1]))(t); got[0].Latest != (Last{4, f.clock.seconds()}) || got[0].Relation != pair.Relation {
 			t.Errorf("unread %+v, want latest 4", got)
+		}
+		if n, all, err := f.UnreadOf(ctx, SessionKey{u[0], im.Single, uint32(u[3])}, 100); n != 0 || !all || err != nil {
+			t.Errorf("unread of nobody: %d, %v, %v", n, all, err)
 		}
 
 		// Sending to a group moves one's own cursor; one's own never count.
