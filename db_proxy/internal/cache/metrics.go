@@ -33,7 +33,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}),
 		moved: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "im_cache_unread_moved_total",
-			Help: "Times that the counts of a conversation were begun to be written, or found written by another process, and so forgotten.",
+			Help: "Conversations whose unread counts were begun to be written, or found written by another process.",
 		}),
 	}
 	reg.MustRegister(m.requests, m.up, m.rebuilt, m.skipped, m.moved)

@@ -229,7 +229,9 @@ end`
 
 // writeGroups takes the missing groups from rows and writes them where their
 // notes still stand.
-func (c *Cache) writeGroups(ctx context.Context, user im.UserID, seen *unreadSeen, rows []store.Unread, note string) error {
+func (c *Cache) writeGroups(
+	ctx context.Context, user im.UserID, seen *unreadSeen, rows []store.Unread, note string,
+) error {
 	byGroup := make(map[im.GroupID]*store.Unread, len(rows))
 	for i := range rows {
 		if rows[i].Kind == im.Group {

@@ -308,7 +308,8 @@ func (l *lane) giveUp(b *batch, err error) {
 	}
 	for _, r := range b.reads {
 		l.states.forget(r.Conv)
-		l.deps.Behind.ForgetUnread(cache.Stamp{}, store.SessionKey{User: r.User, Kind: r.Conv.Kind, Peer: r.Conv.SessionID(r.User)})
+		key := store.SessionKey{User: r.User, Kind: r.Conv.Kind, Peer: r.Conv.SessionID(r.User)}
+		l.deps.Behind.ForgetUnread(cache.Stamp{}, key)
 		r.fail(err)
 	}
 	for repeat := range b.again {

@@ -98,7 +98,8 @@ func (l *lane) forgetCounts(s *Send) {
 		l.deps.Behind.ForgetUnread(cache.Stamp{}, store.SessionKey{User: s.From, Kind: im.Group, Peer: uint32(s.Conv.Group)})
 		return
 	}
-	l.deps.Behind.ForgetUnread(cache.Stamp{}, store.SessionKey{User: s.Conv.Pair.Peer(s.From), Kind: im.Single, Peer: uint32(s.From)})
+	key := store.SessionKey{User: s.Conv.Pair.Peer(s.From), Kind: im.Single, Peer: uint32(s.From)}
+	l.deps.Behind.ForgetUnread(cache.Stamp{}, key)
 }
 
 // countGroup writes where a member of a group stands: so that newest minus

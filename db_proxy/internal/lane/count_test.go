@@ -52,10 +52,11 @@ func TestManyUnreadAreNotCounted(t *testing.T) {
 	want("counted from what was read", 1, true)
 }
 
-func readUpto(t *testing.T, l *Lanes, conv im.Conversation, user im.UserID, upto im.MsgID) {
+// readUpto moves the cursor of user 2.
+func readUpto(t *testing.T, l *Lanes, conv im.Conversation, upto im.MsgID) {
 	t.Helper()
 	done := make(chan error, 1)
-	err := l.Submit(&Read{Conv: conv, User: user, Upto: upto, Done: func(err error) { done <- err }})
+	err := l.Submit(&Read{Conv: conv, User: 2, Upto: upto, Done: func(err error) { done <- err }})
 	if err == nil {
 		err = <-done
 	}
@@ -90,15 +91,15 @@ func TestUnreadFollowsSendsAndReads(t *testing.T) {
 	send(t, b.Lanes, text(2, 1)) // one's own message is never unread
 	send(t, b.Lanes, text(1, 2))
 	want("four received", 4)
-	readUpto(t, b.Lanes, im.SingleOf(1, 2), 2, 2)
+	readUpto(t, b.Lanes, im.SingleOf(1, 2), 2)
 	want("two read", 2)
-	readUpto(t, b.Lanes, im.SingleOf(1, 2), 2, 1)
+	readUpto(t, b.Lanes, im.SingleOf(1, 2), 1)
 	want("a cursor does not go back", 2)
-	readUpto(t, b.Lanes, im.SingleOf(1, 2), 2, 4_000_000_000)
+	readUpto(t, b.Lanes, im.SingleOf(1, 2), 4_000_000_000)
 	want("a future id is the newest", 0)
 	send(t, b.Lanes, text(1, 2))
 	want("one more", 1)
-	readUpto(t, b.Lanes, im.SingleOf(1, 2), 2, 0)
+	readUpto(t, b.Lanes, im.SingleOf(1, 2), 0)
 	want("0 is everything", 0)
 }
 
@@ -151,21 +152,21 @@ func TestCountsSurviveAnotherOwner(t *testing.T) {
 		send(t, second, text(1, 2))
 		send(t, second, groupText(1, b.group))
 	}
-	readUpto(t, second, im.SingleOf(1, 2), 2, 4)
-	readUpto(t, second, im.GroupOf(b.group), 2, 4)
+	readUpto(t, second, im.SingleOf(1, 2), 4)
+	readUpto(t, second, im.GroupOf(b.group), 4)
 	want("the other owner")
 	send(t, first, text(1, 2))
 	send(t, first, groupText(1, b.group))
 	want("back again")
 	send(t, second, text(1, 2))
 	send(t, second, groupText(1, b.group))
-	readUpto(t, first, im.SingleOf(1, 2), 2, 7)
-	readUpto(t, first, im.GroupOf(b.group), 2, 7)
+	readUpto(t, first, im.SingleOf(1, 2), 7)
+	readUpto(t, first, im.GroupOf(b.group), 7)
 	want("read here what came there")
 	send(t, second, groupText(1, b.group))
-	readUpto(t, first, im.GroupOf(b.group), 2, 7)
+	readUpto(t, first, im.GroupOf(b.group), 7)
 	want("read here before what came there")
-	readUpto(t, second, im.SingleOf(1, 2), 2, 0)
+	readUpto(t, second, im.SingleOf(1, 2), 0)
 	send(t, first, text(1, 2))
 	want("read there, and a message here")
 }
@@ -185,7 +186,7 @@ func TestALateWriteOfAnotherOwner(t *testing.T) {
 	}
 	b.owners[0].paused.Store(true)
 	send(t, first, text(1, 2)) // 4 are unread
-	readUpto(t, second, im.SingleOf(1, 2), 2, 0)
+	readUpto(t, second, im.SingleOf(1, 2), 0)
 	for range 2 {
 		send(t, second, text(1, 2)) // 2 are unread, and that is known
 	}
