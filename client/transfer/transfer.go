@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"teamtalk/client"
+	"teamtalk/internal/im"
 )
 
 // The errors that callers tell apart.
@@ -136,7 +137,10 @@ func (a *attempts) authorise(ctx context.Context) error {
 	defer cancel()
 	access, err := a.Access(ctx, a.access.ID)
 	if nack, ok := errors.AsType[*client.NackError](err); ok && !nack.Retryable {
-		return fmt.Errorf("%w: %w", ErrRefused, err)
+		if nack.Code == im.Denied {
+			return fmt.Errorf("%w: nobody you can write to, or no group of yours", ErrRefused)
+		}
+		return fmt.Errorf("%w: %v", ErrRefused, nack.Code)
 	}
 	if errors.Is(err, client.ErrNoFiles) {
 		return fmt.Errorf("%w: %w", ErrRefused, err)

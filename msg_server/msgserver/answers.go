@@ -26,7 +26,7 @@ func (s *Server) dbAnswers() map[wire.Command]answer {
 		wire.PushShieldRes:        s.pass,
 		wire.QueryPushShieldRes:   s.pass,
 		wire.RecentSessionsRes:    s.pass,
-		wire.UserInfoRes:          s.userInfoAnswer,
+		wire.UserInfoRes:          s.userInfo,
 		wire.RemoveSessionRes:     s.pass,
 		wire.AllUsersRes:          s.allUsersAnswer,
 		wire.ChangeAvatarRes:      s.avatarChanged,

@@ -20,6 +20,11 @@ type fileAsk struct {
 	token  *tokenAsk       // for a token; nil for all others
 	moved  *movedFile      // how far a file of a group is; nil for all others
 
+	// What follows the answer whether there is a receiver; 0 when another
+	// question is asked.
+	receiver     uint32
+	then, refuse func(*fileAsk)
+
 	// Guarded by fileAsks.mu.
 	at    time.Time
 	link  *link.Link // the file_server that makes the task; nil: a route_server is asked
@@ -109,7 +114,7 @@ func (a *fileAsks) sweep() {
 	for id, ask := range a.waiting {
 		age := now.Sub(ask.at)
 		switch {
-		case ask.req != nil && ask.link == nil && age > statusPeriod:
+		case ask.req != nil && ask.link == nil && ask.receiver == 0 && age > statusPeriod:
 			unknown = append(unknown, ask)
 			delete(a.waiting, id)
 		case age > fileAsksFor:
@@ -124,6 +129,8 @@ func (a *fileAsks) sweep() {
 	for _, ask := range over {
 		a.server.metrics.dropped("file_timeout")
 		switch {
+		case ask.receiver != 0:
+			ask.refuse(ask)
 		case ask.req != nil:
 			a.server.refuseFile(ask)
 		case ask.token != nil:

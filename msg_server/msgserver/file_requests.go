@@ -35,14 +35,20 @@ func (s *Server) fileRequest(c *client, pdu wire.PDU) {
 	user := uint32(c.user())
 	req.FromUserId = proto.Uint32(user)
 	ask := &fileAsk{client: c, seq: pdu.Seq, user: user, req: req}
-	switch {
-	case req.GetToUserId() == 0 || req.GetFileSize() == 0:
+	if req.GetToUserId() == 0 || req.GetFileSize() == 0 {
 		s.refuseFile(ask)
-	case req.GetTransMode() == transferOffline || s.pcHere(req.GetToUserId()):
-		s.askTask(ask, req.GetTransMode())
-	default:
-		s.askStatus(ask)
+		return
 	}
+	s.askReceiver(ask, req.GetToUserId(), s.routeFile, s.refuseFile)
+}
+
+// routeFile finds out whether a file goes on-line or off-line.
+func (s *Server) routeFile(ask *fileAsk) {
+	if mode := ask.req.GetTransMode(); mode == transferOffline || s.pcHere(ask.req.GetToUserId()) {
+		s.askTask(ask, mode)
+		return
+	}
+	s.askStatus(ask)
 }
 
 // pcHere reports whether a user is logged in here from a PC.
@@ -232,8 +238,10 @@ func (s *Server) believeOffline(c *client, req *file.IMFileAddOfflineReq) {
 		s.metrics.dropped("no_file_server")
 		return
 	}
-	req.FromUserId, req.FileServer, req.Expires = proto.Uint32(uint32(c.user())), nil, nil
-	s.enterOffline(c, at, req)
+	user := uint32(c.user())
+	req.FromUserId, req.FileServer, req.Expires = proto.Uint32(user), nil, nil
+	s.askReceiver(&fileAsk{client: c, user: user}, req.GetToUserId(),
+		func(*fileAsk) { s.enterOffline(c, at, req) }, func(*fileAsk) {}) // no refusal is known to clients
 }
 
 func (s *Server) enterOffline(c *client, at *fileServer, req *file.IMFileAddOfflineReq) {

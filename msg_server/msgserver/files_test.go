@@ -34,7 +34,9 @@ func fileWorld(t *testing.T, servers ...*neighbour) *world {
 			return true
 		})
 	}
-	w := newWorldOf(t, setup{conf: conf.String()})
+	db := ourDB(t)
+	db.does(accounts(t, letIn(t)))
+	w := newWorldOf(t, setup{dbs: []*neighbour{db}, conf: conf.String()})
 	linktest.Eventually(t, "the file_servers", func() bool { return len(w.fileServers.all()) == len(servers) })
 	return w
 }
@@ -128,6 +130,44 @@ func TestFileRequest(t *testing.T) {
 	}
 	from.sendBody(wire.FileReq, 6, []byte{0xff})
 	from.send(wire.FileReq, 6, fileReq(9, 5))
+	fs.quiet()
+}
+
+// Only who is there gets files. Source: docs/files.md.
+func TestFileReceivers(t *testing.T) {
+	t.Parallel()
+	fs := ourFiles(t)
+	w := fileWorld(t, fs)
+	from := w.login(7, im.Windows)
+	refused := func(seq uint16, to uint32) {
+		t.Helper()
+		from.send(wire.FileReq, seq, fileReq(to, transferOffline))
+		got, want := new(file.IMFileRsp), &file.IMFileRsp{
+			ResultCode: n(1), FromUserId: n(7), ToUserId: n(to), FileName: proto.String(`C:\a.txt`), TaskId: proto.String(""),
+			TransMode: transferOffline.Enum(),
+		}
+		if pdu := from.want(wire.FileRes, got); pdu.Seq != seq || !proto.Equal(got, want) {
+			t.Fatalf("0507: seq %d, %v\nwant %d, %v", pdu.Seq, got, seq, want)
+		}
+	}
+	refused(1, unknownUser)
+	refused(2, disabledUser)
+	if got := w.dropped("file_no_receiver"); got != 2 {
+		t.Errorf("%v without a receiver", got)
+	}
+	from.send(wire.FileReq, 3, fileReq(9, transferOffline)) // is away
+	grant(t, fs, transferOffline, 0)
+	from.wantFileRes(3, 0, transferOffline)
+	w.db1.does(letIn(t)) // does not answer
+	from.send(wire.FileReq, 4, fileReq(9, transferOnline))
+	w.db1.want(wire.UserInfoReq)
+	w.skip(fileAsksFor + time.Second)
+	from.wantFileRes(4, 1, transferOnline)
+	w.login(9, im.Android) // is here: nobody is asked
+	from.send(wire.FileReq, 5, fileReq(9, transferOffline))
+	grant(t, fs, transferOffline, 1)
+	from.wantFileRes(5, 1, transferOffline)
+	w.db1.quiet()
 	fs.quiet()
 }
 
@@ -296,4 +336,9 @@ func TestOriginalFileServer(t *testing.T) {
 		t.Errorf("050B to the db_proxy: %v", stored)
 	}
 	pc.wantFileNotify(transferOffline, 1)
+	from.send(wire.FileAddOfflineReq, 2, &file.IMFileAddOfflineReq{
+		FromUserId: n(7), ToUserId: n(unknownUser), TaskId: proto.String("task"), FileName: proto.String("a.txt"), FileSize: n(5),
+	})
+	linktest.Eventually(t, "the drop", func() bool { return w.dropped("file_no_receiver") == 1 })
+	w.db1.quiet()
 }

@@ -84,8 +84,10 @@ func (s *Server) fileToken(c *client, pdu wire.PDU) {
 	case !kind.Valid(), req.GetSessionId() == 0, kind == im.Single && im.UserID(req.GetSessionId()) == c.user(),
 		req.GetDownload() && req.GetFileId() == "", req.GetFileId() != "" && !share.ValidID(req.GetFileId()):
 		s.refuseToken(ask, im.Invalid)
-	case kind == im.Single:
+	case kind == im.Single && req.GetFileId() != "":
 		s.giveToken(ask)
+	case kind == im.Single:
+		s.askReceiver(ask, req.GetSessionId(), s.giveToken, func(ask *fileAsk) { s.refuseToken(ask, im.Denied) })
 	default:
 		if code := s.askMembership(ask, ask.token.conv.Group); code != im.OK {
 			s.refuseToken(ask, code)

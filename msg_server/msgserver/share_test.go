@@ -23,7 +23,7 @@ func sharesWorld(t *testing.T) (*world, *neighbour) {
 	t.Helper()
 	fs, db := ourFiles(t), ourDB(t)
 	store := storing(t, map[uint32][]uint32{5: {7, 8}})
-	db.does(func(r received) bool {
+	db.does(accounts(t, func(r received) bool {
 		if r.Command != wire.GroupInfoReq {
 			return store(r)
 		}
@@ -35,7 +35,7 @@ func sharesWorld(t *testing.T) (*world, *neighbour) {
 			}},
 		})
 		return true
-	})
+	}))
 	w := newWorldOf(t, setup{dbs: []*neighbour{db}, conf: fmt.Sprintf(
 		"\nFileTokenSecret=0123456789abcdef\nFileServerIP1=127.0.0.1\nFileServerPort1=%d\n", fs.port)})
 	fs.want(wire.FileServerAddrsReq)
@@ -80,6 +80,7 @@ func TestFileTokens(t *testing.T) {
 		code im.Code
 	}{
 		"to nobody":           {&extension.IMFileTokenReq{SessionType: ofUser.Enum(), SessionId: n(0)}, im.Invalid},
+		"to nobody known":     {&extension.IMFileTokenReq{SessionType: ofUser.Enum(), SessionId: n(unknownUser)}, im.Denied},
 		"to oneself":          {&extension.IMFileTokenReq{SessionType: ofUser.Enum(), SessionId: n(7)}, im.Invalid},
 		"a path":              {&extension.IMFileTokenReq{SessionType: ofUser.Enum(), SessionId: n(9), FileId: proto.String("../x")}, im.Invalid},
 		"nothing to download": {&extension.IMFileTokenReq{SessionType: ofUser.Enum(), SessionId: n(9), Download: proto.Bool(true)}, im.Invalid},

@@ -26,6 +26,7 @@ import (
 	"teamtalk/internal/wire"
 	"teamtalk/msg_server/internal/deliver"
 	"teamtalk/pb/basedefine"
+	"teamtalk/pb/buddy"
 	"teamtalk/pb/login"
 	"teamtalk/pb/message"
 	"teamtalk/pb/server"
@@ -193,6 +194,39 @@ func letIn(t testing.TB) func(received) bool {
 			t.Error(err)
 		}
 		r.from.SendPDU(wire.ValidateRes, r.Seq, body)
+		return true
+	}
+}
+
+// Users whom accounts does not know as active.
+const (
+	unknownUser  = 404
+	disabledUser = 405
+)
+
+// accounts answers 0204 on top of handle.
+func accounts(t testing.TB, handle func(received) bool) func(received) bool {
+	t.Helper()
+	return func(r received) bool {
+		if r.Command != wire.UserInfoReq {
+			return handle(r)
+		}
+		req := new(buddy.IMUsersInfoReq)
+		if err := proto.Unmarshal(r.Body, req); err != nil {
+			t.Error(err)
+			return true
+		}
+		res := &buddy.IMUsersInfoRsp{UserId: req.UserId, AttachData: req.GetAttachData()}
+		for _, id := range req.GetUserIdList() {
+			a := account(id)
+			if id == disabledUser {
+				a.Status = n(1)
+			}
+			if id != unknownUser {
+				res.UserInfoList = append(res.UserInfoList, a)
+			}
+		}
+		r.answer(t, wire.UserInfoRes, res)
 		return true
 	}
 }
