@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,11 +41,12 @@ const (
 // world is a running file_server and a msg_server that is linked to it.
 type world struct {
 	*Server
-	t    *testing.T
-	text string // its configuration
-	msg  *linktest.Ours
-	stop func()
-	seq  uint16
+	t     *testing.T
+	text  string       // its configuration
+	later atomic.Int64 // nanoseconds that its clock is ahead
+	msg   *linktest.Ours
+	stop  func()
+	seq   uint16
 
 	answered map[string]bool // files whose completion was answered
 }
@@ -88,7 +90,7 @@ func (w *world) run() {
 		w.t.Fatal(err)
 	}
 	w.Server, err = New(w.t.Context(), cfg, Deps{
-		Log: slog.New(slog.DiscardHandler), Reg: prometheus.NewRegistry(), Clock: time.Now,
+		Log: slog.New(slog.DiscardHandler), Reg: prometheus.NewRegistry(), Clock: w.clock,
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -107,6 +109,8 @@ func (w *world) run() {
 	msg := w.msg // it would link itself to the next one
 	w.stop = sync.OnceFunc(func() { msg.Stop(); cancel(); running.Wait() })
 }
+
+func (w *world) clock() time.Time { return time.Now().Add(time.Duration(w.later.Load())) }
 
 // hears returns what the msg_server is sent next, which must be a command. How
 // far files are it is told at any time.

@@ -15,6 +15,10 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
+
+	"teamtalk/internal/im"
+	"teamtalk/internal/share"
 )
 
 // post sends a body as multipart, which it need not be.
@@ -304,6 +308,57 @@ func TestBadDownloads(t *testing.T) {
 	if res.StatusCode != http.StatusForbidden {
 		t.Errorf("DELETE: %s", res.Status)
 	}
+}
+
+// Whoever says who he is has a quota; all the others have one together. What
+// nobody fetches goes, where the configuration says so.
+func TestImageQuotaAndExpiry(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, store string) {
+		w := sharing(t, store, "UserQuota=2KiB", "ImageQuota=3KiB", "ImageExpiry=100h")
+		post := func(token string) (code int) {
+			body := strings.NewReader(form("a.bin", content(1500)))
+			r := w.do("POST", "/", token, body, "Content-Type: "+formType)
+			if _, err := fmt.Sscanf(string(r.body), `{"error_code":%d,`, &code); err != nil {
+				t.Fatalf("%q: %v", r.body, err)
+			}
+			return code
+		}
+		token := func(user im.UserID, right share.Right) string {
+			return w.token(right, user, im.SingleOf(user, carol), share.NewID(w.shares.name))
+		}
+		for i, try := range []struct {
+			token string
+			want  uploadCode
+		}{
+			{token(alice, share.Upload), codeOK},
+			{token(alice, share.Upload), codeQuota},
+			{token(bob, share.Upload), codeOK},
+			{token(bob, share.Download), codeToken},
+			{w.tokenAt(time.Now().Add(-time.Hour), share.Upload, bob, toBob(), share.NewID(w.shares.name)), codeToken},
+			{"", codeOK},
+			{"", codeQuota},
+		} {
+			if code := post(try.token); code != int(try.want) {
+				t.Errorf("upload %d: code %d, want %d", i, code, try.want)
+			}
+		}
+		url := w.uploadImage("b.bin", []byte("seen"))
+		for range 3 {
+			w.later.Add(int64(90 * time.Hour))
+			if res, _ := w.get(url); res.StatusCode != http.StatusOK {
+				t.Fatalf("an image that is fetched: %s", res.Status)
+			}
+		}
+		done, err := w.collectOnce(t.Context(), false)
+		if err != nil || done.Expired != 3 || w.catalog.Used(0) != 4 || w.catalog.Used(alice) != 0 {
+			t.Errorf("collected %+v, %v; %d bytes of nobody, %d of alice", done, err, w.catalog.Used(0), w.catalog.Used(alice))
+		}
+		w.later.Add(int64(101 * time.Hour))
+		if res, _ := w.get(url); res.StatusCode != http.StatusNotFound {
+			t.Errorf("an image that is fetched too late: %s", res.Status)
+		}
+	})
 }
 
 func FuzzUpload(f *testing.F) {

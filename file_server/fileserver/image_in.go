@@ -18,6 +18,7 @@ import (
 	"teamtalk/file_server/internal/blob"
 	"teamtalk/file_server/internal/catalog"
 	"teamtalk/file_server/internal/image"
+	"teamtalk/internal/share"
 )
 
 // uploadCode is the error_code of an answer; those up to 11 are msfs's own.
@@ -44,6 +45,8 @@ const (
 	codePixels        uploadCode = 13
 	codeNoSpace       uploadCode = 14
 	codeInternal      uploadCode = 15
+	codeQuota         uploadCode = 16
+	codeToken         uploadCode = 17
 )
 
 // The texts of answers, as clients know them.
@@ -62,7 +65,7 @@ func (c uploadCode) text() string {
 		return textOK
 	case c == codeTooLarge, c == codePixels:
 		return textTooLarge
-	case c == codeNoSpace, c == codeInternal:
+	case c >= codeNoSpace:
 		return textFailed
 	}
 	return textFormat
@@ -135,6 +138,10 @@ func (f *httpFront) receive(w http.ResponseWriter, r *http.Request) (path string
 		io.Reader
 		io.Closer
 	}{&patientBody{r.Body, http.NewResponseController(w)}, r.Body}
+	owner, err := f.uploader(r)
+	if err != nil {
+		return "", err
+	}
 	parts, err := r.MultipartReader()
 	if err != nil {
 		return "", codeNoBoundary
@@ -148,6 +155,11 @@ func (f *httpFront) receive(w http.ResponseWriter, r *http.Request) (path string
 	if r.ContentLength > 0 {
 		most = min(limit, r.ContentLength)
 	}
+	release, err := f.server.catalog.Reserve(owner, most)
+	if err != nil {
+		return "", spaceCode(err)
+	}
+	defer release()
 	u, err := f.server.store.Create("image-"+id, most, noteOf(catalog.Image))
 	if err != nil {
 		return "", spaceCode(err)
@@ -160,16 +172,32 @@ func (f *httpFront) receive(w http.ResponseWriter, r *http.Request) (path string
 		return "", codeNotClosed
 	}
 	u.Cut()
-	return f.keep(r.Context(), u, id, ext, box)
+	return f.keep(r.Context(), u, owner, id, ext, box)
+}
+
+// uploader is the user whose quota an upload counts against: that of its
+// token, if it has one. The original's clients have none, and are nobody: 0.
+func (f *httpFront) uploader(r *http.Request) (uint32, error) {
+	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !ok || f.server.shares == nil {
+		return 0, nil
+	}
+	g, err := f.server.shares.signer.Verify(token, share.Upload, "")
+	if err != nil {
+		return 0, codeToken
+	}
+	return uint32(g.User), nil
 }
 
 // keep enters an upload under a new name.
-func (f *httpFront) keep(ctx context.Context, u *blob.Upload, id, ext, box string) (path string, err error) {
+func (f *httpFront) keep(
+	ctx context.Context, u *blob.Upload, owner uint32, id, ext, box string,
+) (path string, err error) {
 	media, err := f.mediaType(u, ext)
 	if err != nil {
 		return "", err
 	}
-	if media != "" {
+	if media != "" && f.server.cfg.StripExif {
 		clean, err := f.server.stripped(u)
 		if err != nil {
 			return "", spaceCode(err)
@@ -190,7 +218,9 @@ func (f *httpFront) keep(ctx context.Context, u *blob.Upload, id, ext, box strin
 	if err != nil {
 		return "", err
 	}
-	err = f.server.catalog.Add(ctx, catalog.Image, id, catalog.Entry{Hash: hash.String(), Size: u.Size(), Info: info})
+	err = f.server.catalog.Add(ctx, catalog.Image, id, catalog.Entry{
+		Hash: hash.String(), Size: u.Size(), Owner: owner, Info: info,
+	})
 	if err != nil {
 		return "", spaceCode(err)
 	}
@@ -273,10 +303,13 @@ func filePart(parts *multipart.Reader) (part *multipart.Part, ext, box string, e
 	return part, ext, nameBox.FindString(name[:dot]), nil
 }
 
-// spaceCode gives a full disk its code.
+// spaceCode gives a full disk and a quota that is used up their codes.
 func spaceCode(err error) error {
-	if errors.Is(err, blob.ErrFull) {
+	switch {
+	case errors.Is(err, blob.ErrFull):
 		return codeNoSpace
+	case errors.Is(err, catalog.ErrQuota):
+		return codeQuota
 	}
 	return err
 }

@@ -119,6 +119,9 @@ func (f *httpFront) stored(ctx context.Context, url string) (found, error) {
 	if afterFirst(strings.TrimLeft(url, "/")) != afterFirst(info.Path) {
 		return found{}, blob.ErrNotFound
 	}
+	if err := f.server.catalog.Touch(ctx, catalog.Image, m[1], e); err != nil {
+		f.server.log.Warn("use of an image not noted", "error", err)
+	}
 	return of(e, info)
 }
 

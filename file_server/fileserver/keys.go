@@ -129,6 +129,17 @@ var limitKeys = config.Keys{
 		Help: "Largest upload over HTTP in the original's way.",
 	},
 	{
+		Name: "ImageQuota", Kind: config.Bytes, Default: "0", Min: 0, Max: 1 << 50,
+		Help: "Most bytes of all such uploads together of which nobody says who he is: images, avatars, the sound of " +
+			"voice messages; 0 for no limit but MinFree. With a token for a file of a message, an upload counts against " +
+			"the UserQuota of its user.",
+	},
+	{
+		Name: "ImageExpiry", Kind: config.Duration, Default: "0", Min: 0, Max: int64(100 * 365 * 24 * time.Hour),
+		Help: "How long such an upload is kept that nobody fetches; 0 for ever. Messages and users name images by their " +
+			"URLs: what is removed is missing there.",
+	},
+	{
 		Name: "MaxImagePixels", Kind: config.Int, Default: "24000000", Min: 1, Max: 1 << 30,
 		Help: "Largest image that is taken, in pixels; one at a time is made smaller.",
 	},
@@ -181,6 +192,8 @@ type Config struct {
 	MaxImageBytes   int64
 	MaxImagePixels  int
 	ImageMemory     int64
+	ImageQuota      int64
+	ImageExpiry     time.Duration // 0 = never
 	StripExif       bool
 	ImageSizes      []image.Size
 	CollectEvery    time.Duration
@@ -222,6 +235,8 @@ func bind(f *config.File, err error) (Config, error) {
 		MaxImageBytes:   int64(f.Int("MaxImageBytes")),
 		MaxImagePixels:  f.Int("MaxImagePixels"),
 		ImageMemory:     int64(f.Int("ImageMemory")),
+		ImageQuota:      int64(f.Int("ImageQuota")),
+		ImageExpiry:     f.Duration("ImageExpiry"),
 		StripExif:       f.Bool("StripExif"),
 		CollectEvery:    f.Duration("CollectEvery"),
 	}

@@ -130,8 +130,10 @@ func (s *Server) openStore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.catalog, err = catalog.Open(ctx,
-		catalog.Config{Quota: s.cfg.UserQuota, Orphans: orphansAfter, Uploads: uploadsAfter}, s.store, s.clock)
+	s.catalog, err = catalog.Open(ctx, catalog.Config{
+		Quota: s.cfg.UserQuota, Nobodys: s.cfg.ImageQuota, Unused: map[catalog.Kind]time.Duration{catalog.Image: s.cfg.ImageExpiry},
+		Orphans: orphansAfter, Uploads: uploadsAfter,
+	}, s.store, s.clock)
 	if err != nil {
 		return err
 	}

@@ -294,7 +294,7 @@ func (sh *shares) complete(ctx context.Context, u *blob.Upload) (err error) {
 // keep stores the content of an upload and enters it.
 func (sh *shares) keep(ctx context.Context, u *blob.Upload, info sharedInfo) (err error) {
 	id := u.ID()
-	if sh.server.isImage(u, info.Name) {
+	if sh.server.cfg.StripExif && sh.server.isImage(u, info.Name) {
 		clean, err := sh.server.stripped(u)
 		if err != nil {
 			return err

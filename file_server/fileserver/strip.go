@@ -28,12 +28,8 @@ func (s *Server) isImage(u *blob.Upload, name string) bool {
 const orientationRoom = 64
 
 // stripped returns an upload with the image of u as it is to be kept, which
-// the caller discards. It is nil where u itself is kept: the configuration
-// does not ask for more, or there is no image that could be told apart.
+// the caller discards; nil for what is no image after all.
 func (s *Server) stripped(u *blob.Upload) (clean *blob.Upload, err error) {
-	if !s.cfg.StripExif {
-		return nil, nil
-	}
 	clean, err = s.store.Create("image-"+strings.ToLower(rand.Text()), u.Size()+orientationRoom, noteOf(catalog.Image))
 	if err != nil {
 		return nil, err

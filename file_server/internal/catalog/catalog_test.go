@@ -37,7 +37,10 @@ func (w *world) reopen() {
 	w.t.Helper()
 	var err error
 	w.Catalog, err = catalog.Open(w.t.Context(),
-		catalog.Config{Quota: 100, Orphans: 24 * time.Hour, Uploads: 24 * time.Hour}, w.store, w.clock)
+		catalog.Config{
+			Quota: 100, Nobodys: 50, Unused: map[catalog.Kind]time.Duration{catalog.Image: 10 * time.Hour},
+			Orphans: 24 * time.Hour, Uploads: 24 * time.Hour,
+		}, w.store, w.clock)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -175,5 +178,42 @@ func TestCollect(t *testing.T) {
 	}
 	if _, err := w.store.Stat(t.Context(), hash); err != nil {
 		t.Errorf("the blob of what is kept: %v", err)
+	}
+}
+
+// What nobody fetches goes, whatever was fetched in between stays.
+func TestUnused(t *testing.T) {
+	t.Parallel()
+	w := open(t)
+	for id, text := range map[string]string{"seen": "0123456789", "alone": "abcdefghij"} {
+		if err := w.Add(t.Context(), catalog.Image, id, w.upload(text, 0, 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := w.Reserve(0, 31); !errors.Is(err, catalog.ErrQuota) {
+		t.Errorf("over what nobody may keep: %v", err)
+	}
+	for range 3 {
+		w.pass(9 * time.Hour)
+		e, err := w.Get(t.Context(), catalog.Image, "seen")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Touch(t.Context(), catalog.Image, "seen", e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := w.Get(t.Context(), catalog.Image, "alone"); !errors.Is(err, blob.ErrNotFound) {
+		t.Errorf("what nobody fetched: %v", err)
+	}
+	if got := w.collect(false).Expired; got != 1 {
+		t.Errorf("%d entries were removed", got)
+	}
+	w.reopen()
+	if got := w.Used(0); got != 10 {
+		t.Errorf("%d bytes are kept for nobody", got)
+	}
+	if err := w.Touch(t.Context(), catalog.Image, "alone", catalog.Entry{}); !errors.Is(err, blob.ErrNotFound) {
+		t.Errorf("an entry that is gone: %v", err)
 	}
 }

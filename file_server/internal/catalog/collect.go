@@ -33,11 +33,10 @@ func (c *Catalog) Collect(ctx context.Context, dryRun bool) (done Collected, err
 // collectEntries removes entries past their time and returns what the others
 // name.
 func (c *Catalog) collectEntries(ctx context.Context, dryRun bool, done *Collected) (map[blob.Hash]struct{}, error) {
-	now := c.clock()
 	named := map[blob.Hash]struct{}{}
 	for _, kind := range Kinds() {
 		err := c.each(ctx, kind, func(id string, e *Entry) error {
-			if !e.expired(now) {
+			if !c.expired(kind, e) {
 				if h, err := e.Blob(); err == nil {
 					named[h] = struct{}{}
 				}
@@ -47,7 +46,7 @@ func (c *Catalog) collectEntries(ctx context.Context, dryRun bool, done *Collect
 			if dryRun {
 				return nil
 			}
-			return c.Delete(ctx, kind, id)
+			return c.remove(ctx, kind, id, func(e *Entry) bool { return c.expired(kind, e) })
 		})
 		if err != nil {
 			return nil, err
