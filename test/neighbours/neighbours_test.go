@@ -8,10 +8,12 @@ package neighbours
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
-	"math/bits"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -49,20 +51,55 @@ func TestMain(m *testing.M) {
 // names are who takes part in the scenario.
 var names = []string{"alice", "bob", "cara"} //nolint:gochecknoglobals // a table
 
-// all plays every choice; without it those with one original, and the two
-// without a mixture, are enough.
+// all plays every choice of the five servers that every installation has;
+// without it, each role is an original beside ours, and ours beside originals.
 var all = flag.Bool("all", false, "every combination of originals") //nolint:gochecknoglobals // a flag
 
+// roles are the servers of the scenario, by the bits of a choice.
+var roles = []string{ //nolint:gochecknoglobals // a table
+	"db_proxy_1", "route_server_1", "login_server_1", "msg_server_1", "msg_server_2",
+	"file_server_1", "push_server_1", "http_msg_server_1",
+}
+
+// The bits of a choice.
+const (
+	db = 1 << iota
+	route
+	login
+	msg1
+	msg2
+	files
+	push
+	site
+)
+
+// choices are which servers are originals.
+func choices() (masks []int) {
+	if !*all {
+		return []int{
+			0, db | route | login | msg1 | msg2 | files | push | site,
+			db | route | login | files | push | site, // our msg_servers alone
+			db | route | login | msg1 | msg2,         // our servers around them
+			db,
+			msg1 | login | push,
+			msg2 | route | files | site,
+		}
+	}
+	for mask := range 1 << 5 {
+		// The other three are neighbours of msg_server or db_proxy only: each
+		// way in half of the choices.
+		masks = append(masks, mask|mask&1<<5^files|mask&2<<5|mask&4<<5^site)
+	}
+	return masks
+}
+
 // TestCombinations plays the scenario of the original's clients against two
-// msg_servers, with every choice of which servers are originals.
+// msg_servers, with choices of which servers are originals.
 func TestCombinations(t *testing.T) {
 	t.Parallel()
-	for mask := range 1 << 5 {
-		if n := bits.OnesCount(uint(mask)); !*all && n > 1 && n < 5 {
-			continue
-		}
+	for _, mask := range choices() {
 		originals := []string{}
-		for i, name := range []string{"db_proxy_1", "route_server_1", "login_server_1", "msg_server_1", "msg_server_2"} {
+		for i, name := range roles {
 			if mask&(1<<i) != 0 {
 				originals = append(originals, name)
 			}
@@ -79,7 +116,9 @@ func TestCombinations(t *testing.T) {
 func start(t *testing.T, originals []string) (c *cluster.Cluster, users string) {
 	t.Helper()
 	users = accounts([]uint32{1, 2, 3})
-	c = cluster.Start(t, cluster.Options{Bin: bin, Originals: originals, Accounts: users})
+	c = cluster.Start(t, cluster.Options{
+		Bin: bin, File: 1, Push: 1, HTTP: 1, Originals: originals, Accounts: users,
+	})
 	if !slices.Contains(originals, "db_proxy_1") {
 		made, err := c.CreateUsers(t.Context(), names, "12345")
 		if err != nil {
@@ -116,11 +155,20 @@ func play(t *testing.T, c *cluster.Cluster, users string, originals []string) {
 	if slices.Contains(originals, "db_proxy_1") {
 		originals = append(slices.Clone(originals), "db_proxy")
 	}
+	pushes := "http://" + c.Health()["push_server_1"] + "/pushes"
+	if !slices.Contains(originals, "push_server_1") {
+		page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_ = json.NewEncoder(w).Encode(c.Phones.All()) // whoever asked may have gone
+		}))
+		defer page.Close()
+		pushes = page.URL
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, filepath.Join(bin, "original"), "client", "--login", c.LoginURL(),
 		"--servers", strings.Join(servers, ","), "--users", users,
-		"--originals", strings.Join(originals, ",")).CombinedOutput()
+		"--originals", strings.Join(originals, ","), "--site", "http://"+c.Addr("http_msg_server_1"),
+		"--pushes", pushes).CombinedOutput()
 	if err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}

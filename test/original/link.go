@@ -91,6 +91,7 @@ type link struct {
 	out      chan []byte
 	accepts  []uint16 // what the other side may send; nil = anything
 	servers  bool     // between servers: heartbeats of ours are marked
+	echoes   bool     // this side is a push_server: never marked, and heartbeats go back
 	lastSent time.Time
 
 	// Guarded by world.
@@ -161,6 +162,12 @@ func (l *link) receive(p pdu) {
 		l.first = false
 		if want := map[bool]uint16{true: mark}[l.ours]; p.reserved != want || p.seq != 0 || len(p.body) != 0 {
 			violate("%s: a heartbeat with %v", l.what, p)
+		}
+		if l.echoes {
+			if p.reserved != 0 {
+				violate("%s: a mark for a push_server", l.what)
+			}
+			l.send(p)
 		}
 		return
 	}

@@ -4,8 +4,12 @@
 // original would not have sent. It shares nothing with the servers under test,
 // not even their messages: schema.txt is all that both have in common.
 //
-//	original db_proxy|msg_server|route_server|login_server --config FILE [--users ID:NAME,…]
+//	original ROLE --config FILE [--users ID:NAME,…]
 //	original client --login URL --servers A,B --users ID:NAME,… [--originals db_proxy,msg_server_1,…]
+//		[--site URL] [--pushes URL]
+//
+// ROLE is db_proxy, msg_server, route_server, login_server, file_server, push_server
+// or http_msg_server.
 //
 // The servers read the original's configuration files. Storage is memory, and
 // is gone with the process. Everybody's password is 12345.
@@ -89,13 +93,18 @@ func parseUsers(text string) (users []account) {
 	return users
 }
 
-// health answers that the role is up, once ready says so.
-func health(addr string, ready func() bool) {
+// health answers that the role is up, once ready says so; pages are what else a
+// role shows.
+func health(addr string, ready func() bool, pages http.Handler) {
 	if addr == "" {
 		return
 	}
 	server := &http.Server{Addr: addr, ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(
-		func(w http.ResponseWriter, _ *http.Request) {
+		func(w http.ResponseWriter, r *http.Request) {
+			if pages != nil && r.URL.Path == "/pushes" {
+				pages.ServeHTTP(w, r)
+				return
+			}
 			world.Lock()
 			defer world.Unlock()
 			if !ready() {
@@ -115,15 +124,18 @@ func main() {
 	login := flags.String("login", "", "URL of the login_server, for clients")
 	servers := flags.String("servers", "", "addresses of the two msg_servers, for clients")
 	played := flags.String("originals", "", "servers that are played by this program, for clients")
+	site := flags.String("site", "", "URL of the http_msg_server, for clients")
+	pushes := flags.String("pushes", "", "URL of what phones were pushed, for clients")
 	_ = flags.Parse(os.Args[2:]) // exits by itself
 
 	if os.Args[1] == "client" {
-		playClients(*login, strings.Split(*servers, ","), parseUsers(*users), strings.Split(*played, ","))
+		playClients(*login, strings.Split(*servers, ","), parseUsers(*users), strings.Split(*played, ","), *site, *pushes)
 		return
 	}
 	c := readConfig(*file)
 	stop := func() {}
 	ready := func() bool { return true }
+	var pages http.Handler
 	switch os.Args[1] {
 	case "db_proxy":
 		stop = runDBProxy(c, parseUsers(*users))
@@ -133,10 +145,16 @@ func main() {
 		runRouteServer(c)
 	case "login_server":
 		runLoginServer(c)
+	case "file_server":
+		runFileServer(c)
+	case "push_server":
+		pages = runPushServer(c)
+	case "http_msg_server":
+		ready = runHTTPMsgServer(c)
 	default:
 		fatal("no role %q", os.Args[1])
 	}
-	health(c["HealthListen"], ready)
+	health(c["HealthListen"], ready, pages)
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, syscall.SIGTERM)
 	<-term

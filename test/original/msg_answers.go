@@ -40,7 +40,7 @@ func (s *msgServer) dbGot(l *link, p pdu, m *message) {
 	case 0x0109:
 		return
 	case 0x0706:
-		s.checkTokens(m)
+		s.pushTokens(q, m)
 		return
 	case 0x0712:
 		s.checkShields(l, q, m)
@@ -59,6 +59,9 @@ func (s *msgServer) dbGot(l *link, p pdu, m *message) {
 		violate("%s: %v, but user %d asked", l.what, m, t.user)
 	default:
 		m.set("attach_data", nil)
+		if p.command == 0x050A && len(s.files) > 0 {
+			m.set("ip_addr_list", s.files[0].state.(*announcedFiles).addrs)
+		}
 		t.l.say(p.command, p.seq, m)
 		s.tell(t, p, m)
 	}
@@ -176,6 +179,14 @@ func (s *msgServer) routeGot(l *link, p pdu, m *message) {
 		if got := len(m.subs("user_stat_list")); got != len(q.m.nums("user_id_list")) {
 			violate("%s: 020B with %d users for %d", l.what, got, len(q.m.nums("user_id_list")))
 		}
+		switch kindOf(q.attach) {
+		case attachFile:
+			s.fileStatus(q, m)
+			return
+		case attachPush:
+			s.pushStatus(q, m)
+			return
+		}
 		m.set("attach_data", nil)
 		if t := s.terminals[handleOf(q.attach)]; t != nil {
 			t.l.say(0x020B, p.seq, m)
@@ -192,6 +203,7 @@ func (s *msgServer) routeGot(l *link, p pdu, m *message) {
 		}
 	case 0x070E:
 		status := 2
+		s.pcs[m.num("user_id")] = m.num("login_status")
 		if m.num("login_status") == 1 {
 			status = 1
 		}
@@ -202,6 +214,8 @@ func (s *msgServer) routeGot(l *link, p pdu, m *message) {
 		}
 	case 0x0301:
 		s.routeMessage(l, p, m)
+	case 0x0508:
+		s.push(p, s.local(nil, m.num("to_user_id")))
 	case 0x0304, 0x020F:
 		s.push(p, s.local(nil, m.num("user_id")))
 	case 0x0601:

@@ -59,6 +59,10 @@ func (s *msgServer) clientGot(l *link, p pdu, m *message) {
 			s.push(note, s.local(t, t.user))
 			s.relay(note)
 		}
+	case 0x0506:
+		s.clientFile(t, p, m)
+	case 0x050B, 0x050C:
+		s.offlineFile(t, p, m)
 	case 0x0601:
 		s.push(p, s.local(t, t.user, m.num("to_user_id")))
 		s.relay(p)
@@ -140,7 +144,7 @@ func (s *msgServer) validated(t *terminal, m *message) {
 	}
 	user := info.num("user_id")
 	s.kick(user, t.kind, 1)
-	t.user = user
+	t.user, t.nick = user, info.text("user_nick_name")
 	s.users[user] = append(slices.Clone(s.users[user]), t)
 	s.relay(newPDU(0x070D, 0, build("IMServerKickUser", "user_id", user, "client_type", t.kind, "reason", 1).encode()))
 	s.toAll(s.loginServers, 0x070B, build("IMUserCntUpdate", "user_action", 1, "user_id", user))

@@ -15,6 +15,9 @@ type msgServer struct {
 	general       []*link
 	loginServers  []*link
 	routes        []*link // oldest first: the first is the master
+	files         []*link
+	pushers       []*link           // the last one is used
+	pcs           map[uint32]uint32 // what 070E said of users
 	dbTurn        int
 	handles       uint32
 	terminals     map[uint32]*terminal // by handle
@@ -33,6 +36,7 @@ type terminal struct {
 	status   uint32
 	loginSeq uint16
 	user     uint32 // 0 before the log-in
+	nick     string
 }
 
 // question is a request that a db_proxy or route_server owes an answer to.
@@ -69,7 +73,7 @@ func longAttach(handle uint32, body []byte) string {
 func handleOf(attach string) uint32 { return binary.BigEndian.Uint32([]byte(attach)[4:]) }
 
 func runMsgServer(c config) (ready func() bool) {
-	s := &msgServer{conf: c, terminals: map[uint32]*terminal{}, users: map[uint32][]*terminal{}}
+	s := &msgServer{conf: c, terminals: map[uint32]*terminal{}, users: map[uint32][]*terminal{}, pcs: map[uint32]uint32{}}
 	entries := c.list("DBServer")
 	if len(entries) < 2 {
 		fatal("DBServerIP2 is missing: an original wants two entries")
@@ -96,11 +100,18 @@ func runMsgServer(c config) (ready func() bool) {
 			0x070D, 0x0203, 0x020B, 0x0304, 0x0301, 0x0601, 0x070E, 0x020F, 0x0215, 0x040B, 0x0508,
 		}, s.announceUsers)
 	}
+	for _, addr := range c.list("FileServer") {
+		s.keep(addr, "file_server", &s.files, s.fileGot, []uint16{0x0732, 0x0734}, s.askFileAddrs)
+	}
+	for _, addr := range c.list("PushServer") {
+		s.keep(addr, "push_server", &s.pushers, s.pushGot, []uint16{0x0710}, nil)
+	}
 	listen(c.addr("ListenIP", "ListenPort"), s.accept)
 	every(s.tick)
 	return func() bool {
 		return len(s.login)+len(s.general) == s.configuredDBs && len(s.loginServers) > 0 &&
-			len(s.routes) == len(c.list("RouteServer"))
+			len(s.routes) == len(c.list("RouteServer")) && len(s.files) == len(c.list("FileServer")) &&
+			len(s.pushers) == len(c.list("PushServer"))
 	}
 }
 
@@ -134,7 +145,7 @@ func (s *msgServer) accept(conn net.Conn) {
 }
 
 func (s *msgServer) tick() {
-	for _, l := range slices.Concat(s.login, s.general, s.loginServers, s.routes) {
+	for _, l := range slices.Concat(s.login, s.general, s.loginServers, s.routes, s.files, s.pushers) {
 		l.tick()
 	}
 	for _, t := range s.terminals {

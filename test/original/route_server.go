@@ -52,7 +52,8 @@ func (r *routeServer) gone(l *link) {
 
 func (r *routeServer) got(l *link, p pdu, m *message) {
 	said := l.state.(*announced)
-	if p.command != 0x0707 && p.command != 0x0708 && !said.users {
+	// A http_msg_server never says 0708, and tells of members only.
+	if p.command != 0x0707 && p.command != 0x0708 && p.command != 0x040B && !said.users {
 		violate("%s: %04X before 0708", l.what, p.command)
 	}
 	if p.seq != 0 && l.ours && p.command != 0x020A {

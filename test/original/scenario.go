@@ -19,6 +19,7 @@ type game struct {
 	alice, bob, cara account
 	settled          int
 	sent             map[talk]uint32 // the newest message of each conversation
+	site_, pushes_   string          // URLs
 }
 
 func msgServerName(server int) string { return fmt.Sprintf("msg_server_%d", server) }
@@ -29,13 +30,13 @@ const text = "nnZSBwfPCz60q69ddmfIJA=="
 // playClients plays everything that original clients do against two
 // msg_servers that share their other servers, and ends with exit code 0 if
 // all went as with originals.
-func playClients(login string, servers []string, users []account, originals []string) {
+func playClients(login string, servers []string, users []account, originals []string, site, pushes string) {
 	if len(servers) != 2 || len(users) != 3 {
 		fatal("a scenario needs two servers and three users")
 	}
 	g := &game{
 		login_: login, servers: servers, original: map[string]bool{}, sent: map[talk]uint32{},
-		alice: users[0], bob: users[1], cara: users[2],
+		alice: users[0], bob: users[1], cara: users[2], site_: site, pushes_: pushes,
 	}
 	for _, name := range originals {
 		g.original[name] = true
@@ -47,6 +48,7 @@ func playClients(login string, servers []string, users []account, originals []st
 		{"locate", (*game).locate}, {"refused", (*game).refused}, {"start", (*game).start},
 		{"talk", (*game).talk}, {"away", (*game).away}, {"group", (*game).group}, {"commands", (*game).commands},
 		{"settings", (*game).settings}, {"odd", (*game).odd}, {"kicks", (*game).kicks},
+		{"site", (*game).site}, {"files", (*game).files}, {"pushes", (*game).pushes},
 	} {
 		act.play(g)
 		for _, c := range g.open {

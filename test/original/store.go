@@ -34,6 +34,7 @@ type said struct {
 
 type group struct {
 	id, version, creator uint32
+	kind                 uint32 // 1 normal, 2 temporary
 	name, avatar         string
 	members              map[uint32]uint32 // and when they joined
 	shields              map[uint32]uint32

@@ -26,6 +26,13 @@ type Ring struct {
 	Data  string // for the app
 }
 
+// Pushed is a ring and where it was.
+type Pushed struct {
+	Token string `json:"token"`
+	Line  string `json:"line"`
+	Badge uint32 `json:"badge"`
+}
+
 // Services are a stand-in of both. Its methods are safe from any goroutine.
 type Services struct {
 	apple, appleByCert, google *httptest.Server
@@ -37,9 +44,10 @@ type Services struct {
 	busy     map[string]*busy
 	refused  []string
 	requests map[string]int // by token, whatever the answer
-	access   int            // number of the last access token given out
-	revoked  bool           // none is valid
-	news     chan struct{}  // closed and replaced whenever a request came
+	all      []Pushed
+	access   int           // number of the last access token given out
+	revoked  bool          // none is valid
+	news     chan struct{} // closed and replaced whenever a request came
 }
 
 // busy is an answer that a phone's service gives a few times.
@@ -96,6 +104,13 @@ func (s *Services) Take(ctx context.Context, token string) (Ring, error) {
 			return Ring{}, fmt.Errorf("%.12s did not ring: %w", token, ctx.Err())
 		}
 	}
+}
+
+// All returns every ring so far, taken or not, in order.
+func (s *Services) All() []Pushed {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]Pushed{}, s.all...)
 }
 
 // Left describes what nobody has taken.
@@ -179,6 +194,7 @@ func (s *Services) push(token string, r Ring) outcome {
 		return outcome{gone: true}
 	}
 	s.rings[token] = append(s.rings[token], r)
+	s.all = append(s.all, Pushed{token, r.Line, r.Badge})
 	return outcome{}
 }
 
