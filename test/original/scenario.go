@@ -368,6 +368,7 @@ func (g *game) away() {
 	a.hears(g.bob, g.alice, 8, text)
 	b.tell(0x0303, build("IMMsgDataReadAck", "user_id", b.user(), "session_id", g.alice.id, "msg_id", 7, "session_type", 1))
 	g.counts(b, single, g.alice.id, 0)
+	g.settle(b, a) // what was read is known there, too, before anybody logs in again
 	a.quiet()
 	b.quiet()
 }

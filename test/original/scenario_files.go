@@ -160,8 +160,11 @@ func (g *game) online(aw, bw *client, data string) {
 	if got.String() != data {
 		violate("%s: %d other bytes", receiver.what, got.Len())
 	}
-	receiver.send(0x0503, receiver.state(transferDone, g.bob))
-	sender.isState(sender.next(0x0503, 0), transferDone, g.bob.id)
+	seq := receiver.send(0x0503, receiver.state(transferDone, g.bob))
+	if !g.original["file_server_1"] {
+		seq = 0 // an original passes it on as it came
+	}
+	sender.isState(sender.next(0x0503, seq), transferDone, g.bob.id)
 	receiver.ended()
 	sender.ended()
 }
