@@ -86,9 +86,17 @@ func choices() (masks []int) {
 		}
 	}
 	for mask := range 1 << 5 {
-		// The other three are neighbours of msg_server or db_proxy only: each
-		// way in half of the choices.
-		masks = append(masks, mask|mask&1<<5^files|mask&2<<5|mask&4<<5^site)
+		// The other three are originals in half of the choices each.
+		if mask&db == 0 {
+			mask |= files
+		}
+		if mask&route != 0 {
+			mask |= push
+		}
+		if mask&login == 0 {
+			mask |= site
+		}
+		masks = append(masks, mask)
 	}
 	return masks
 }
