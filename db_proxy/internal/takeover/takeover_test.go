@@ -138,6 +138,14 @@ func TestTakeover(t *testing.T) {
 	if again := f.run(t); again.State != Taken || !maps.Equal(again.Counts, done.Counts) {
 		t.Errorf("a second run: %v", again.Counts)
 	}
+	if wrong, _ := f.wrongJoined(t); wrong != 0 {
+		t.Errorf("it is not known of %d members what was there when they joined", wrong)
+	}
+	_, before1 := f.wrongJoined(t)
+	f.joinLater(t)
+	if wrong, distinct := f.wrongJoined(t); wrong != 0 || distinct <= before1 {
+		t.Errorf("of members who joined later %d are wrong; %d moments, %d before", wrong, distinct, before1)
+	}
 	f.counters(t)
 
 	s, err := store.Open(t.Context(), store.Config{Driver: store.MySQL, Master: f.cfg.DB},

@@ -194,19 +194,25 @@ func (t *Takeover) groupCursors(ctx context.Context, s *stepState) error {
 	})
 }
 
-// reader is a member with unread messages.
+// reader is a member, perhaps with unread messages.
 type reader struct {
 	user, joined, count uint32
+	joinedID            uint32 // the newest message when he joined
 	left                uint32 // messages still to be found
 	at                  uint32
 }
 
-// readGroup sets the positions of the members of one group. Source:
+// readGroup sets the positions of the members of one group, and what was its
+// newest message when they joined. Source:
 // storage.md §5, unread arithmetic for groups.
 func (t *Takeover) readGroup(ctx context.Context, tx *sql.Tx, group uint32, total int64) ([]Finding, error) {
 	table := fmt.Sprintf("IMGroupMessage_%d", group%im.Shards)
 	last, err := number(ctx, tx, "SELECT MAX(msgId) FROM "+table+" WHERE groupId = ?", group)
-	if err != nil || last == 0 {
+	if err != nil {
+		return nil, err
+	}
+	if last == 0 {
+		_, err := exec(ctx, tx, "UPDATE IMGroupMember SET joinedId = 0 WHERE groupId = ? AND status = 0", group)
 		return nil, err
 	}
 	if _, err := exec(ctx, tx, `INSERT INTO IMReadCursor (userId, type, peerId, msgId, updated)
@@ -214,12 +220,12 @@ func (t *Takeover) readGroup(ctx context.Context, tx *sql.Tx, group uint32, tota
 		group); err != nil {
 		return nil, err
 	}
-	if total <= 0 {
-		return nil, nil
-	}
 	members, err := rows(ctx, tx, func(r scanner) (v reader, err error) { return v, r.Scan(&v.user, &v.joined) },
 		"SELECT userId, joined FROM IMGroupMember WHERE groupId = ? AND status = 0 ORDER BY userId", group)
 	if err != nil {
+		return nil, err
+	}
+	if err := fillJoined(ctx, tx, table, group, uint32(last), members); err != nil || total <= 0 {
 		return nil, err
 	}
 	names := make([]string, len(members))
@@ -258,12 +264,12 @@ func (t *Takeover) readGroup(ctx context.Context, tx *sql.Tx, group uint32, tota
 // walkBack reads a group from its end until every reader has found as many
 // messages of others, since he joined, as he has not read.
 func walkBack(ctx context.Context, q queryer, table string, group uint32, behind []*reader) error {
-	type message struct{ id, user, created uint32 }
+	type message struct{ id, user uint32 }
 	const page = 5000
 	open := slices.Clone(behind)
 	for before := uint32(im.MaxMsgID) + 1; len(open) > 0; {
-		all, err := rows(ctx, q, func(r scanner) (m message, err error) { return m, r.Scan(&m.id, &m.user, &m.created) },
-			fmt.Sprintf("SELECT msgId, userId, created FROM %s WHERE groupId = ? AND msgId < ? AND status = 0"+
+		all, err := rows(ctx, q, func(r scanner) (m message, err error) { return m, r.Scan(&m.id, &m.user) },
+			fmt.Sprintf("SELECT msgId, userId FROM %s WHERE groupId = ? AND msgId < ? AND status = 0"+
 				" AND type IN (17, 18) ORDER BY msgId DESC LIMIT %d", table, page), group, before)
 		if err != nil || len(all) == 0 {
 			return err
@@ -271,7 +277,7 @@ func walkBack(ctx context.Context, q queryer, table string, group uint32, behind
 		for _, m := range all {
 			before = m.id
 			open = slices.DeleteFunc(open, func(r *reader) bool {
-				if m.user != r.user && m.created >= r.joined {
+				if m.user != r.user && m.id > r.joinedID {
 					r.left--
 					r.at = m.id - 1
 				}
