@@ -153,10 +153,10 @@ func (k *Keeper) Fill(ctx context.Context, page []store.Message) {
 		k.log.Warn("voice messages not read", "error", err)
 		return
 	}
-	for i, size := 0, 0; i < len(page) && size < maxPage && ctx.Err() == nil; i++ {
+	for i, size := 0, 0; i < len(page) && ctx.Err() == nil; i++ {
 		id, ok := audioID(&page[i])
 		a, here := known[id]
-		if !ok || !here || a.Size > im.MaxVoice {
+		if !ok || !here || a.Size > im.MaxVoice || size+header+int(a.Size) > maxPage {
 			continue
 		}
 		sound, err := k.fetch(ctx, a)

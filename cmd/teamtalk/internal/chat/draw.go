@@ -299,6 +299,8 @@ func (s *screen) statusBar() string {
 		state = paint(red, " ✗ "+explain(s.model.Problem)) + ": press any key to leave"
 	case s.model.State == client.Online && !s.model.Ready():
 		state = paint(yellow, " ◌") + " loading"
+	case s.model.State == client.Online && s.news != "":
+		state += "  " + cleanLine(s.news)
 	case s.model.State == client.Online:
 	case s.model.Problem != nil:
 		state = paint(red, " ✗ offline: "+cleanLine(explain(s.model.Problem))) + ", reconnecting"

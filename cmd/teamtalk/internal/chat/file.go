@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -159,13 +161,11 @@ func (l *Link) file(ctx context.Context, e DoFile) Event {
 	o := transfer.Options{Access: l.access(e), Progress: l.progress(&answer)}
 	if e.Path != "" {
 		var sent files.Sent
-		sent, answer.Err = files.Send(ctx, l.user, files.Conversation{Kind: e.Kind, Session: e.Key.ID}, e.Path, o)
+		sent, answer.Err = files.Send(ctx, l.user, files.Conversation{Kind: e.Kind, Session: e.Key.ID}, atHome(e.Path), o)
 		answer.ID = sent.ID
 	} else {
-		id := e.FileID
-		if id == "" {
-			id, answer.Err = l.newestFile(ctx, e.Key)
-		}
+		var id string
+		id, answer.Err = l.findFile(ctx, e.Key, e.FileID)
 		if answer.Err == nil {
 			answer.Path, answer.Err = transfer.Fetch(ctx, transfer.Download{
 				ID: id, Path: ".", Named: func(name string) { answer.Name = name },
@@ -192,12 +192,23 @@ func (l *Link) access(e DoFile) transfer.Access {
 	}
 }
 
-// newestFile finds the last file of a conversation.
-func (l *Link) newestFile(ctx context.Context, k Key) (string, error) {
+// findFile finds a file of a conversation by its id or name, the last one
+// without either.
+func (l *Link) findFile(ctx context.Context, k Key, what string) (id string, err error) {
 	if c := l.session.Client(); c != nil {
-		return transfer.Newest(ctx, c, k.Kind, k.ID)
+		return transfer.Find(ctx, c, k.Kind, k.ID, what)
 	}
 	return "", client.ErrOffline
+}
+
+// atHome replaces a leading ~/ as shells do.
+func atHome(path string) string {
+	if rest, ok := strings.CutPrefix(path, "~/"); ok {
+		if home, err := os.UserHomeDir(); err == nil {
+			return filepath.Join(home, rest)
+		}
+	}
+	return path
 }
 
 // progressEvery is how often the view is told how far a transfer is.
@@ -225,9 +236,9 @@ func percent[N int64 | uint64](done, total N) int {
 func (n FileNotice) describe() string {
 	switch {
 	case !n.Ended:
-		return fmt.Sprintf("%s: %d %%; :stop pauses", n.Name, n.Percent)
+		return fmt.Sprintf("%s: %d %%; :stop pauses", filepath.Base(n.Name), n.Percent)
 	case n.ID != "":
-		return n.Name + " is sent"
+		return filepath.Base(n.Name) + " is sent"
 	}
 	return "fetched " + n.Path
 }

@@ -21,12 +21,12 @@ type (
 		Size    uint64
 	}
 	// FileArrived says that all of a file has arrived, and its message.
-	FileArrived struct {
-		Key
-		FileID string
+	FileArrived struct{ PeerFile }
+	// PeerFileNotice tells what a PeerFile does; Ready: it is there.
+	PeerFileNotice struct {
+		PeerFile
+		Ready bool
 	}
-	// PeerFileNotice tells what a PeerFile does.
-	PeerFileNotice struct{ PeerFile }
 )
 
 func (PeerFile) event()        {}
@@ -39,12 +39,16 @@ func (m *Model) peerFile(e PeerFile) {
 		m.coming[e.Key] = e.FileID
 	}
 	m.ask(e.User)
-	m.say(PeerFileNotice{e})
+	m.say(PeerFileNotice{PeerFile: e})
 }
 
 func (m *Model) fileArrived(e FileArrived) {
 	if m.coming[e.Key] == e.FileID {
 		delete(m.coming, e.Key)
+	}
+	if e.User != m.Me {
+		m.ask(e.User)
+		m.say(PeerFileNotice{e.PeerFile, true})
 	}
 }
 
@@ -52,7 +56,9 @@ func (m *Model) fileArrived(e FileArrived) {
 func (l *Link) pushedFile(me im.UserID, e client.Event) {
 	switch e := e.(type) {
 	case *client.FileReady:
-		l.post(FileArrived{fileKey(me, e.Kind, e.From, e.To), e.ID})
+		l.post(FileArrived{PeerFile{
+			Key: fileKey(me, e.Kind, e.From, e.To), FileID: e.ID, Name: e.Name, User: e.From, Moved: e.Size, Size: e.Size,
+		}})
 	case *client.FileMoved:
 		p := PeerFile{
 			Key: fileKey(me, e.Kind, e.From, e.To), FileID: e.ID, Name: e.Name, User: e.From,
@@ -76,6 +82,8 @@ func fileKey(me im.UserID, kind im.Kind, from im.UserID, to uint32) Key {
 func (n PeerFileNotice) describe(user string) string {
 	far := fmt.Sprintf("%d %% of %s", percent(n.Moved, n.Size), share.Bytes(n.Size))
 	switch {
+	case n.Ready:
+		return fmt.Sprintf("%s has sent %s (%s); :get fetches it", user, n.Name, share.Bytes(n.Size))
 	case !n.Fetches:
 		return fmt.Sprintf("%s is sending %s: %s; :get fetches it as soon as it is there", user, n.Name, far)
 	case n.Moved == n.Size:
@@ -87,6 +95,8 @@ func (n PeerFileNotice) describe(user string) string {
 // line is the notice as the plain view prints it.
 func (n PeerFileNotice) line(where string) string {
 	switch {
+	case n.Ready:
+		return fmt.Sprintf("file-ready %s %s %s", where, n.FileID, escape(n.Name))
 	case !n.Fetches:
 		return fmt.Sprintf("file-coming %s %d%% %s %s", where, percent(n.Moved, n.Size), n.FileID, escape(n.Name))
 	case n.Moved == n.Size:

@@ -38,7 +38,8 @@ func TestPeerFiles(t *testing.T) {
 	if got := fetches(); got != "x" {
 		t.Errorf("fetches %q", got)
 	}
-	push(&client.FileReady{ID: "x", From: bobID, Kind: im.Single, To: uint32(meID)})
+	push(&client.FileReady{ID: "x", From: bobID, Kind: im.Single, To: uint32(meID), Name: "a b"})
+	push(&client.FileReady{ID: "mine", From: meID, Kind: im.Single, To: uint32(bobID)})
 	if got := fetches(); got != "" {
 		t.Errorf("fetches %q", got)
 	}
@@ -46,11 +47,11 @@ func TestPeerFiles(t *testing.T) {
 	push(&mine)
 	mine.Moved = 100
 	push(&mine)
-	want := []string{"file-coming bob 25% x a b", "file-fetching #everyone/bob 99% y c", "file-fetched #everyone/bob y c"}
+	want := []string{"file-coming bob 25% x a b", "file-ready bob x a b", "file-fetching #everyone/bob 99% y c", "file-fetched #everyone/bob y c"}
 	if !slices.Equal(d.told, want) {
 		t.Errorf("told %q, want %q", d.told, want)
 	}
-	if got := (PeerFileNotice{PeerFile{Name: "a", Moved: 1 << 29, Size: 1 << 31}}).describe("Bob"); got !=
+	if got := (PeerFileNotice{PeerFile: PeerFile{Name: "a", Moved: 1 << 29, Size: 1 << 31}}).describe("Bob"); got !=
 		"Bob is sending a: 25 % of 2.0 GiB; :get fetches it as soon as it is there" {
 		t.Errorf("%q", got)
 	}

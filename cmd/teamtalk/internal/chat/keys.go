@@ -18,7 +18,7 @@ var keyHelp = [...][2]string{
 	{"Ctrl-R", "send failed messages again"},
 	{"Ctrl-J, Alt-Enter", "line break in a message"},
 	{"Ctrl-A, -E, -W, -U, -K", "start, end; delete word, to start, to end"},
-	{":file PATH, :get [ID]", "send a file, fetch one; :stop pauses"},
+	{":file PATH, :get [NAME]", "send a file, fetch one; :stop pauses"},
 	{"F1, or ? in the list", "this help"},
 	{"Ctrl-C", "leave"},
 	{"", ""},
@@ -29,7 +29,7 @@ var keyHelp = [...][2]string{
 // key takes a key.
 func (s *screen) key(msg tea.KeyPressMsg) tea.Cmd {
 	key := msg.Keystroke()
-	s.flash = ""
+	s.flash, s.news = "", ""
 	switch {
 	case key == "ctrl+c", s.model.Final:
 		return tea.Quit

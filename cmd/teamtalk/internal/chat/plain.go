@@ -31,6 +31,7 @@ Fields are separated by one space; a TEXT is the rest of the line.
   file-sent CONV ID PATH      answer to /file: all of it has arrived
   file-got CONV PATH          answer to /get: where it is
   file-coming FROM N% ID NAME    how far a file is that FROM sends; /get fetches it once it is there
+  file-ready FROM ID NAME        it is there; its message comes, too
   file-fetching FROM N% ID NAME  how far FROM is with a file of yours
   file-fetched FROM ID NAME      FROM has all of it
   user NAME ID STATE NICK     answer to /who
@@ -49,7 +50,7 @@ missed while off-line come after "online" and the "unread" lines.
   /read             mark it as read
   /retry            send its failed messages again
   /file PATH        send a file, or go on with it
-  /get [FILE-ID]    fetch a file, the newest without an id, or go on with it
+  /get [ID|NAME]    fetch a file, the newest without either, or go on with it
   /stop             pause files; the same command goes on
   /who  /groups     print contacts, groups
   /help  /quit      end of input is /quit: waits up to 10 s for what is under way

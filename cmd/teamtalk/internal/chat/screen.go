@@ -34,7 +34,8 @@ type screen struct {
 	blurred       bool        // the terminal is not looked at
 	help          bool
 	helpTop       int
-	flash         string // shown once in the status bar
+	flash         string // trouble, shown once in the status bar
+	news          string // of files, shown there while the session is on-line
 
 	focus  focus
 	input  editor
@@ -145,9 +146,9 @@ func (s *screen) apply(e Event) tea.Cmd {
 		}
 		switch n := n.(type) {
 		case FileNotice:
-			s.flash = n.describe()
+			s.flash, s.news = "", n.describe()
 		case PeerFileNotice:
-			s.flash = n.describe(s.model.Nick(n.User))
+			s.flash, s.news = "", n.describe(s.model.Nick(n.User))
 		}
 	}
 	s.list()

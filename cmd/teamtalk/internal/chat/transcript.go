@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/charmbracelet/x/ansi"
+
+	"teamtalk/internal/share"
 )
 
 // lull is how long a pause makes a sender be named again.
@@ -112,7 +114,7 @@ func (t *transcript) wrap(msg *Message, method ansi.Method, width int) []string 
 	}
 	const indent = "  "
 	inner := max(1, width-len(indent))
-	lines := strings.Split(method.Wrap(plainEmoji(method, clean(msg.Text)), inner, ""), "\n")
+	lines := strings.Split(method.Wrap(plainEmoji(method, clean(readable(msg))), inner, ""), "\n")
 	for i, text := range lines {
 		// A character wider than the space there is cannot be wrapped.
 		lines[i] = indent + method.Truncate(text, inner, "")
@@ -126,6 +128,19 @@ func (t *transcript) wrap(msg *Message, method ansi.Method, width int) []string 
 	look.lines = lines
 	t.memo[msg] = look
 	return lines
+}
+
+// readable returns the text of a message as people read it: the id of a file is
+// for programs.
+func readable(msg *Message) string {
+	if _, _, ok := share.ParseText(msg.Text); !ok {
+		return msg.Text
+	}
+	text, _, _ := strings.Cut(msg.Text, "\n")
+	if !msg.Mine {
+		text += "  :get fetches it"
+	}
+	return "📎 " + text
 }
 
 // same reports whether two messages look the same apart from their text.

@@ -14,7 +14,6 @@ import (
 	"teamtalk/client/transfer"
 	"teamtalk/cmd/teamtalk/internal/exit"
 	"teamtalk/cmd/teamtalk/internal/password"
-	"teamtalk/internal/share"
 )
 
 // defaultLogin is where "teamtalk serve" answers.
@@ -138,17 +137,17 @@ func GetCommand() *cobra.Command {
 	var f flags
 	var out string
 	cmd := &cobra.Command{
-		Use:   "get [FILE-ID] --user NAME --from USER|--group GROUP [--out PATH]",
+		Use:   "get [ID|NAME] --user NAME --from USER|--group GROUP [--out PATH]",
 		Short: "Fetch a file from a user or a group",
-		Long: "Get fetches a file of a conversation; without an id, the last one among its newest hundred messages. " +
+		Long: "Get fetches a file of a conversation; without an id or a name, the last one among its newest hundred messages. " +
 			"Nothing is overwritten." + about,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			id := ""
+			what := ""
 			if len(args) > 0 {
-				id = args[0]
+				what = args[0]
 			}
-			return get(cmd, &f, id, out)
+			return get(cmd, &f, what, out)
 		},
 	}
 	f.add(cmd, "from")
@@ -156,19 +155,15 @@ func GetCommand() *cobra.Command {
 	return cmd
 }
 
-func get(cmd *cobra.Command, f *flags, id, out string) error {
-	if id != "" && !share.ValidID(id) {
-		return exit.Usagef("%q is not the id of a file", id)
-	}
+func get(cmd *cobra.Command, f *flags, what, out string) error {
 	l, conv, err := f.open(cmd, "from")
 	if err != nil {
 		return err
 	}
 	defer l.close()
-	if id == "" {
-		if id, err = l.newest(cmd.Context(), conv); err != nil {
-			return err
-		}
+	id, err := l.find(cmd.Context(), conv, what)
+	if err != nil {
+		return err
 	}
 	bar := newBar(cmd.ErrOrStderr(), f.quiet, id)
 	coming := newBar(cmd.ErrOrStderr(), f.quiet, "waiting for the sender")

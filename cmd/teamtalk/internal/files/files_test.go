@@ -162,7 +162,6 @@ func TestArguments(t *testing.T) { //nolint:paralleltest // sets the environment
 		"no file":          {SendCommand(), []string{path + "2", "--user", "a", "--to", "b"}, exit.Failed, "no such file"},
 		"no password file": {GetCommand(), []string{"--user", "a", "--from", "b", "--password-file", path + "2"}, exit.Failed, "password file"},
 		"no server":        {GetCommand(), []string{"--user", "a", "--from", "b", "--addr", "127.0.0.1:1"}, exit.Failed, "refused"},
-		"no id":            {GetCommand(), []string{"x", "--user", "a", "--from", "b"}, exit.Usage, "not the id of a file"},
 		"nobody collects":  {CollectCommand(), []string{"--server", "127.0.0.1:1"}, exit.Failed, "refused"},
 		"collect what":     {CollectCommand(), []string{"--server", "no address"}, exit.Usage, "HOST:PORT"},
 	} {

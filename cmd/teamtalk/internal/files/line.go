@@ -81,13 +81,14 @@ func (l *line) access(conv Conversation, download bool) transfer.Access {
 	}
 }
 
-// newest finds the last file of a conversation.
-func (l *line) newest(ctx context.Context, conv Conversation) (string, error) {
+// find finds a file of a conversation by its id or name, the last one without
+// either.
+func (l *line) find(ctx context.Context, conv Conversation, what string) (id string, err error) {
 	c, err := l.connect(ctx)
 	if err != nil {
 		return "", err
 	}
-	return transfer.Newest(ctx, c, conv.Kind, conv.Session)
+	return transfer.Find(ctx, c, conv.Kind, conv.Session, what)
 }
 
 // fetched waits until somebody has fetched all of a file of ours.
