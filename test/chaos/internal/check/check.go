@@ -122,6 +122,10 @@ type Checker struct {
 	finalReads map[reader]im.MsgID
 	finals     []unreadList
 
+	pulse  int64 // the last one
+	pulsed bool
+	stood  int64 // how long everything stood still before it
+
 	result Result
 }
 

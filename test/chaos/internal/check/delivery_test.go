@@ -86,6 +86,31 @@ func (s *story) ungranted(first, last im.MsgID) {
 	})
 }
 
+// While everything stands still, nobody can answer.
+func TestStandstill(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		pulses []int64 // seconds
+		silent int
+	}{
+		"no pulses":     {nil, 1},
+		"pulses":        {[]int64{9, 10, 11, 13, 16, 19, 22, 25, 28, 31, 33}, 1},
+		"a standstill":  {[]int64{9, 10, 11, 31, 32, 33}, 0},
+		"until the end": {[]int64{9, 10, 11}, 0},
+	} {
+		s := tell(t)
+		for _, at := range tc.pulses {
+			s.add(at*second, event.Event{Name: event.Pulse})
+		}
+		s.add(12*second, event.Event{Name: event.Sent, C: "3.pc", N: 1, Conv: group, Key: "3.pc-y"})
+		s.add(13*second, event.Event{Name: event.Sent, C: "3.pc", N: 1, Conv: group, Key: "3.pc-z"})
+		s.add(13*second+1, event.Event{Name: event.Nacked, C: "3.pc", N: 1, Conv: group, Key: "3.pc-z", Retry: true})
+		if r := s.run(true); r.Counts[Silence] != tc.silent || len(r.Violations) != tc.silent {
+			t.Errorf("%s: %v", name, r.Violations)
+		}
+	}
+}
+
 // history lets 1.phone find a message there.
 func (s *story) history(at int64, e *event.Event) {
 	s.add(at, event.Event{

@@ -11,6 +11,10 @@ import (
 // Event takes the next event of the log.
 func (c *Checker) Event(e *event.Event) error {
 	switch e.Name {
+	case event.Pulse:
+		c.stood = c.stoodUntil(e.T)
+		c.pulse, c.pulsed = e.T, true
+		return nil
 	case event.Group:
 		if in := c.conversation(e.Conv); in != nil {
 			in.users = slices.Clone(e.Users)
@@ -107,7 +111,19 @@ func (c *Checker) sent(t *terminal, in *conv, e *event.Event) {
 	m.attempt = len(t.attempts)
 	// A client may notice the end of its connection before it notes what it was
 	// about to send there: nobody owes an answer to that.
-	t.attempts = append(t.attempts, attempt{message: i, at: e.T, again: e.Again, ended: !t.up})
+	t.attempts = append(t.attempts, attempt{message: i, at: e.T, stood: c.stoodUntil(e.T), again: e.Again, ended: !t.up})
+}
+
+// lag is how late a pulse may be, in microseconds, before everything is taken
+// to have stood still: the clients, and the servers beside them.
+const lag = 3e6
+
+// stoodUntil returns how long everything stood still so far, in microseconds.
+func (c *Checker) stoodUntil(now int64) int64 {
+	if c.pulsed && now-c.pulse > lag {
+		return c.stood + now - c.pulse
+	}
+	return c.stood
 }
 
 // fail notes an attempt that ended without an acknowledgement.

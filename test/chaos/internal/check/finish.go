@@ -13,7 +13,7 @@ import (
 func (c *Checker) Finish() *Result {
 	for _, name := range slices.Sorted(maps.Keys(c.clients)) {
 		t := c.clients[name]
-		c.endConnection(t, 1<<62)
+		c.endConnection(t, never)
 		if t.final {
 			c.result.Final++
 		}

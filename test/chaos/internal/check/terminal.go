@@ -32,6 +32,7 @@ type terminal struct {
 type attempt struct {
 	message int32
 	at      int64
+	stood   int64 // how long everything had stood still before
 	again   bool
 	acked   im.MsgID
 	ended   bool // answered in any way
@@ -41,6 +42,9 @@ type attempt struct {
 // stored, in microseconds: its own four seconds, those of a process that was
 // stopped, and more for a machine that has other things to do.
 const patience = 20e6
+
+// never is the end of a connection that the log does not tell of.
+const never = int64(1) << 62
 
 // endConnection judges what happened on the connection of now.
 func (c *Checker) endConnection(t *terminal, at int64) {
@@ -78,9 +82,13 @@ func (c *Checker) silence(t *terminal, end int64) {
 			last = max(last, a.at)
 		}
 	}
+	stood := c.stoodUntil(end)
+	if end == never {
+		stood = c.stood
+	}
 	for i := range t.attempts {
 		a := &t.attempts[i]
-		if !a.ended && a.at < last && end-a.at > patience {
+		if !a.ended && a.at < last && end-a.at-(stood-a.stood) > patience {
 			m := &c.messages[a.message]
 			c.violate(Violation{Rule: Silence, T: a.at, Conv: m.conv.name, Key: m.key, Client: t.name},
 				"%s heard nothing about %s for %.1f s on connection %d, which went on",

@@ -19,6 +19,7 @@ type Name string
 const (
 	Group     Name = "group"     // before all others: Conv and its Users
 	Terminal  Name = "terminal"  // before its others: User, PC, Acks, Delivers
+	Pulse     Name = "pulse"     // the clients live: once a second, of none of them
 	Connected Name = "connected" // logged in as connection N; Delivers if that was granted
 	Closed    Name = "closed"    // connection N has ended: Why
 

@@ -92,7 +92,17 @@ func (l *Load) Run(ctx context.Context) {
 	for _, p := range l.players {
 		all.Go(func() { p.run(ctx) })
 	}
+	all.Go(func() { l.pulse(ctx) })
 	all.Wait()
+}
+
+// pulse writes down that this process is given the time to live: while it is
+// not, the servers of the same machine are not either.
+func (l *Load) pulse(ctx context.Context) {
+	for ctx.Err() == nil {
+		l.cfg.Log.Write(&event.Event{Name: event.Pulse})
+		wait(ctx, time.Second)
+	}
 }
 
 // InFlight returns how many messages have no answer yet.
