@@ -48,7 +48,9 @@ type client struct {
 	// Owned by the event loop of the connection.
 	loginName  string // set by the first log-in request, finished or not
 	clientType im.ClientType
-	greeting   *login.IMLoginRes // waits until the log-in is registered
+	greeting   *login.IMLoginRes // waits until the log-in is known everywhere
+	registered bool              // to the route_servers
+	begun      bool              // to the db_proxies, as a terminal that acknowledges
 	welcomed   bool              // 0104 was queued
 	password   string            // until the log-in is answered
 	loginSeq   uint16
@@ -124,6 +126,13 @@ func (c *client) greet(m proto.Message) {
 	c.early, c.greeted = nil, true
 }
 
+// waits reports whether 0104 was not queued yet. Safe anywhere.
+func (c *client) waits() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.greeted
+}
+
 // user is the id of the log-in, 0 before it.
 func (c *client) user() im.UserID {
 	if s := c.session.Load(); s != nil {
@@ -160,15 +169,15 @@ func (s *Server) OnTick(conn *transport.Conn, now time.Time) {
 		conn.Close(reasonKicked)
 		return
 	}
-	current := c.session.Load()
-	if current == nil {
+	if !c.welcomed {
 		if now.Sub(c.opened) > loginDeadline {
 			conn.Close(reasonNoLogin)
 		}
+		c.tickTerminal(now)
 		return
 	}
 	limit := idlePC
-	if current.Client.Mobile() {
+	if c.session.Load().Client.Mobile() {
 		limit = idleMobile
 	}
 	if now.Sub(conn.LastReceived()) > limit {

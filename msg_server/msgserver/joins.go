@@ -17,7 +17,7 @@ import (
 type join struct {
 	client *client
 	at     time.Time
-	left   int // questions without an answer; 0 when he is welcome
+	left   int // questions without an answer; 0 when he is registered
 }
 
 // joinQuestion is what one route_server was asked for one log-in.
@@ -43,9 +43,17 @@ func newJoins(s *Server) *joins {
 	return &joins{server: s, waiting: map[uint64]joinQuestion{}, silent: map[*link.Link]bool{}}
 }
 
+// register notes that the route_servers know of a log-in. Safe anywhere.
+func (c *client) register() {
+	c.conn.Do(func() {
+		c.registered = true
+		c.welcome()
+	})
+}
+
 // start asks the route_servers anything, 020A, behind the 070A of the log-in:
 // they keep the order of a link, so that whoever answers knows of him. The
-// client is welcome when all have answered.
+// client is registered when all have answered.
 func (j *joins) start(c *client, links []*link.Link) {
 	ask := &join{client: c, at: j.server.clock()}
 	asked := make(map[uint64]*link.Link, len(links))
@@ -59,7 +67,7 @@ func (j *joins) start(c *client, links []*link.Link) {
 	}
 	j.mu.Unlock()
 	if len(asked) == 0 {
-		c.conn.Do(c.welcome)
+		c.register()
 		return
 	}
 	user := uint32(c.user())
@@ -80,10 +88,10 @@ func (j *joins) answered(id uint64) {
 	q, ok := j.waiting[id]
 	delete(j.waiting, id)
 	delete(j.silent, q.link)
-	welcome := ok && q.join.less()
+	last := ok && q.join.less()
 	j.mu.Unlock()
-	if welcome {
-		q.join.client.conn.Do(q.join.client.welcome)
+	if last {
+		q.join.client.register()
 	}
 }
 
@@ -94,25 +102,25 @@ func (a *join) less() bool {
 		a.left--
 		return a.left == 0
 	}
-	return false // it was welcomed without
+	return false // it did not wait that long
 }
 
 // lost ends the questions of a link that is gone.
 func (j *joins) lost(l *link.Link) {
 	j.mu.Lock()
-	var welcome []*client
+	var done []*client
 	for id, q := range j.waiting {
 		if q.link == l {
 			delete(j.waiting, id)
 			if q.join.less() {
-				welcome = append(welcome, q.join.client)
+				done = append(done, q.join.client)
 			}
 		}
 	}
 	delete(j.silent, l)
 	j.mu.Unlock()
-	for _, c := range welcome {
-		c.conn.Do(c.welcome)
+	for _, c := range done {
+		c.register()
 	}
 }
 
@@ -121,7 +129,7 @@ func (j *joins) lost(l *link.Link) {
 func (j *joins) sweep() {
 	now := j.server.clock()
 	j.mu.Lock()
-	var welcome []*client
+	var done []*client
 	for _, q := range j.waiting {
 		if now.Sub(q.join.at) <= joinFor {
 			continue
@@ -129,12 +137,12 @@ func (j *joins) sweep() {
 		j.silent[q.link] = true
 		if q.join.left > 0 {
 			q.join.left = 0
-			welcome = append(welcome, q.join.client)
+			done = append(done, q.join.client)
 		}
 	}
 	j.mu.Unlock()
-	for _, c := range welcome {
+	for _, c := range done {
 		j.server.metrics.unregistered.Inc()
-		c.conn.Do(c.welcome)
+		c.register()
 	}
 }

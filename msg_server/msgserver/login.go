@@ -77,15 +77,22 @@ func (c *client) validate(db *link.Link) {
 	db.SendMessage(wire.ValidateReq, c.loginSeq, req)
 }
 
-// revalidate asks another db_proxy about the log-ins that l did not answer.
+// revalidate asks another db_proxy about the log-ins that l did not answer, or
+// may not have.
 func (s *Server) revalidate(l *link.Link) {
 	s.clients.Range(func(_, value any) bool {
 		c, _ := value.(*client)
-		if c.session.Load() != nil {
+		if !c.waits() {
 			return true
 		}
 		c.conn.Do(func() {
-			if c.validating != l || c.conn.Closing() {
+			if c.conn.Closing() {
+				return
+			}
+			if c.greeting != nil && c.terminal != nil && !c.begun {
+				c.terminal.Start(s.engine.Now())
+			}
+			if c.validating != l {
 				return
 			}
 			if db := s.db.Login(c.conn.ID()); db != nil {
@@ -175,19 +182,20 @@ func (c *client) finishLogin(res *server.IMValidateRsp) {
 	}
 	s.open(session)
 	s.metrics.logins.WithLabelValues("ok").Inc()
+	if c.terminal != nil {
+		c.terminal.Start(s.engine.Now())
+	}
 }
 
-// welcome answers a log-in that is registered. It runs on the event loop of
-// the connection.
+// welcome answers the log-in as soon as it is known everywhere: the
+// route_servers must know where the user is, and the db_proxies from where on
+// what is stored waits for his terminal.
 func (c *client) welcome() {
-	if c.conn.Closing() {
+	if c.greeting == nil || !c.registered || c.terminal != nil && !c.begun || c.conn.Closing() {
 		return
 	}
 	c.greet(c.greeting)
 	c.greeting, c.welcomed = nil, true
-	if c.terminal != nil {
-		c.terminal.Start(c.server.engine.Now())
-	}
 }
 
 // open makes a session known, here and to the other servers. The client hears

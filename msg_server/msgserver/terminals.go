@@ -189,7 +189,11 @@ func (s *Server) terminalAnswer(_ *link.Link, pdu wire.PDU) {
 			Conv: im.ConversationOf(c.user(), im.Kind(b.GetSessionType()), b.GetSessionId()), Upto: im.MsgID(b.GetNewest()),
 		}
 	}
-	c.terminal.Opened(newest, s.engine.Now())
+	c.conn.Do(func() {
+		c.begun = true
+		c.welcome()
+		c.terminal.Opened(newest, s.engine.Now())
+	})
 }
 
 // backlogAnswer takes messages that a terminal lacks, 0793.

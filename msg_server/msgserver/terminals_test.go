@@ -16,6 +16,7 @@ import (
 	"teamtalk/internal/wire"
 	"teamtalk/pb/basedefine"
 	"teamtalk/pb/extension"
+	"teamtalk/pb/login"
 	"teamtalk/pb/message"
 )
 
@@ -169,6 +170,66 @@ func TestDeliveredOrWaiting(t *testing.T) {
 	if n := testutil.ToFloat64(w.metrics.resent); n != 1 {
 		t.Errorf("%v conversations sent again", n)
 	}
+}
+
+// A terminal begins before its log-in is answered: what is stored from then on
+// waits for it, even if it loses this connection at once. Whatever db_proxy
+// says so.
+func TestTerminalsBeginWithTheirLogIn(t *testing.T) {
+	t.Parallel()
+	log := newLog()
+	dbs := []*neighbour{deliveringDB(t, log), deliveringDB(t, log)}
+	w := newWorldOf(t, setup{dbs: dbs})
+	type held struct {
+		received
+		db int
+	}
+	asked := make(chan held, 10)
+	deaf := func(i int) {
+		in := dbs[i].handle
+		dbs[i].does(func(r received) bool {
+			if r.Command != wire.TerminalReq {
+				return in(r)
+			}
+			asked <- held{r, i}
+			return true
+		})
+	}
+	hears := []func(received) bool{dbs[0].handle, dbs[1].handle}
+	deaf(0)
+	deaf(1)
+	log.holds(3)
+	pc := w.connect()
+	pc.id = 9
+	pc.send(wire.LoginReq, 1, loginOf(9, im.Mac, "delivered"))
+	linktest.Wait(t, asked, "a question")
+	pc.quiet()
+	pc.tick(4 * time.Second) // it is asked again
+	first := linktest.Wait(t, asked, "a question")
+	log.holds(4)
+	w.route1.sendBody(wire.Relay, 0, relayed(t, 7, 9, 4, nil, 9))
+	pc.quiet()
+	// With the db_proxy gone, the other one is asked.
+	other := 1 - first.db
+	dbs[other].does(hears[other])
+	dbs[first.db].stop()
+	if res := new(login.IMLoginRes); pc.want(wire.LoginRes, res).Seq != 1 || len(res.GetCapabilities()) != 1 {
+		t.Errorf("0104: %v", res)
+	}
+	pc.gets(7, 9, 4)
+	pc.Close()
+	log.holds(6)
+	pc = w.login(9, im.Mac, "delivered")
+	for id := uint32(5); id <= 6; id++ {
+		pc.gets(7, 9, id)
+	}
+	// One that nobody makes known is not let in.
+	deaf(other)
+	pc = w.connect()
+	pc.send(wire.LoginReq, 1, loginOf(9, im.IOS, "delivered"))
+	linktest.Wait(t, asked, "a question")
+	pc.tick(loginDeadline + time.Second)
+	pc.closed()
 }
 
 // A device is a terminal of its own; names that are none fall back.
