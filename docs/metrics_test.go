@@ -224,6 +224,7 @@ DBServerPort1=%d
 RouteServerIP1=127.0.0.1
 RouteServerPort1=%d
 `)
+	trace.NewHandler("http_msg_server", nil, nil, reg)
 	s, err := httpserver.New(cfg, httpserver.Deps{Log: discard, Reg: reg, Clock: time.Now})
 	runOnce(t, s, err)
 }

@@ -17,7 +17,9 @@ func main() {
 		ConfigFile: httpserver.ConfigFile,
 		Load:       httpserver.LoadConfig,
 		New: func(_ context.Context, cfg httpserver.Config, o *obs.Obs) (rolemain.Runner, error) {
-			s, err := httpserver.New(cfg, httpserver.Deps{Log: o.Log, Reg: o.Reg, Clock: o.Clock})
+			s, err := httpserver.New(cfg, httpserver.Deps{
+				Log: o.Log, Reg: o.Reg, Clock: o.Clock, Trace: o.Trace(cfg.TraceEvents, cfg.LinkSecret.Reveal()),
+			})
 			if err != nil {
 				return nil, err
 			}

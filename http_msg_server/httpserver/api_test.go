@@ -5,10 +5,12 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"teamtalk/client/textcrypt"
 	"teamtalk/internal/im"
 	"teamtalk/internal/link/linktest"
+	"teamtalk/internal/trace"
 )
 
 func TestUsers(t *testing.T) {
@@ -169,6 +171,12 @@ func TestMessages(t *testing.T) {
 		t.Errorf("repeat: %d %v", repeat.status, repeat.body)
 	}
 
+	if got, want := w.traced(im.SingleOf(im.UserID(alice), im.UserID(bob)), 1), fmt.Sprintf(
+		"received by %d: 0, relayed by %[1]d: 1, acknowledged by %[1]d: 0, received by %[1]d: 0, acknowledged by %[1]d: 0",
+		alice); got != want {
+		t.Errorf("remembered %s, want %s", got, want)
+	}
+
 	// After a restart, the database alone knows the key.
 	w.stop()
 	w.startHTTP()
@@ -237,6 +245,13 @@ func TestMessages(t *testing.T) {
 		{409, "from_user_id", fmt.Sprintf(`{"from_user_id":%d,"to_user_id":%d,"text":"x"}`, carol, alice)},
 	} {
 		w.wrong(bad.status, bad.field, "POST", "/api/v1/messages", bad.body)
+	}
+	w.wrong(409, "from_user_id", "POST", "/api/v1/messages",
+		fmt.Sprintf(`{"from_user_id":%d,"to_user_id":%d,"text":"x"}`, carol, alice), "Idempotency-Key", "k2")
+	op := operationID(w.all.ID, "k2", im.UserID(carol), im.SingleOf(im.UserID(carol), im.UserID(alice)), time.Now())
+	if got := w.trace.Find(trace.Query{Op: op}).Events; len(got) != 2 || got[0].Event != trace.Received ||
+		got[1].Event != trace.Failed || got[1].Detail != uint32(im.Denied) {
+		t.Errorf("remembered %v of a refused message", got)
 	}
 	outsider := num(w.do(201, "POST", "/api/v1/users", `{"name":"eve","password":"p"}`), "user_id")
 	w.wrong(409, "from_user_id", "POST", "/api/v1/messages", fmt.Sprintf(`{"from_user_id":%d,"to_group_id":%d,"text":"x"}`, outsider, group))

@@ -64,7 +64,7 @@ var Keys = config.Join(config.Keys{
 		Name: "MaxHttpConns", Kind: config.Int, Default: "4096", Min: 1, Max: 1_000_000,
 		Help: "Most connections of back ends at a time; more wait until one ends.",
 	},
-}, config.LinkKeys, config.ProcessKeys)
+}, config.LinkKeys, config.TraceKeys, config.ProcessKeys)
 
 // Config is what httpmsgserver.conf says. Servers are host:port.
 type Config struct {

@@ -26,6 +26,7 @@ import (
 	"teamtalk/http_msg_server/internal/audit"
 	"teamtalk/http_msg_server/internal/backend"
 	"teamtalk/internal/link"
+	"teamtalk/internal/trace"
 	"teamtalk/internal/transport"
 	"teamtalk/internal/wire"
 	"teamtalk/pb/extension"
@@ -34,11 +35,12 @@ import (
 // Role is the name of this role to its neighbours.
 const Role = "http_msg_server"
 
-// Deps of a Server. All are needed.
+// Deps of a Server. All but Trace are needed.
 type Deps struct {
 	Log   *slog.Logger
 	Reg   prometheus.Registerer
 	Clock func() time.Time
+	Trace *trace.Recorder // nil remembers nothing
 }
 
 // Timeouts of a connection. The original closes one after 60 seconds.
@@ -94,7 +96,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	s.backend, err = backend.New(backend.Config{
 		DBServers: cfg.DBServers, PerEntry: cfg.ConcurrentDBConnCnt, RouteServers: cfg.RouteServers,
 		PushServers: cfg.PushServers, AESKey: []byte(cfg.AESKey.Reveal()),
-	}, backend.Deps{Node: node, Dropped: s.metrics.dropped, Log: deps.Log, Reg: deps.Reg})
+	}, backend.Deps{Node: node, Dropped: s.metrics.dropped, Log: deps.Log, Reg: deps.Reg, Trace: deps.Trace})
 	if err != nil {
 		return nil, fmt.Errorf("http_msg_server: %w", err)
 	}

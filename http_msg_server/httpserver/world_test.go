@@ -19,7 +19,9 @@ import (
 
 	"teamtalk/client"
 	"teamtalk/db_proxy/dbproxy"
+	"teamtalk/internal/im"
 	"teamtalk/internal/link/linktest"
+	"teamtalk/internal/trace"
 	"teamtalk/login_server/loginserver"
 	"teamtalk/msg_server/msgserver"
 	"teamtalk/route_server/routeserver"
@@ -40,6 +42,7 @@ type world struct {
 	all    dbproxy.Key
 	logged syncBuffer // by the http_msg_server
 	reg    *prometheus.Registry
+	trace  *trace.Recorder // of the http_msg_server
 }
 
 // syncBuffer is a log that can be read meanwhile.
@@ -153,15 +156,33 @@ func newWorld(t *testing.T, lines ...string) *world {
 func (w *world) startHTTP() {
 	w.t.Helper()
 	addr := linktest.FreeAddr(w.t)
-	w.reg = prometheus.NewRegistry()
+	w.reg, w.trace = prometheus.NewRegistry(), trace.New(1000)
 	s, err := New(parsed(w.t, ParseConfig, "ListenIP=127.0.0.1", "ListenPort="+port(addr), w.conf),
 		Deps{
 			Log: slog.New(slog.NewJSONHandler(&w.logged, &slog.HandlerOptions{Level: slog.LevelDebug})),
-			Reg: w.reg, Clock: time.Now,
+			Reg: w.reg, Clock: time.Now, Trace: w.trace,
 		})
 	w.stop = run(w.t, s, err)
 	w.server, w.base = s, "http://"+addr
 	linktest.Eventually(w.t, "readiness", func() bool { return s.Ready() == nil })
+}
+
+// traced returns what the http_msg_server remembers of a message, such as
+// "received by 1, relayed".
+func (w *world) traced(conv im.Conversation, id im.MsgID) string {
+	w.t.Helper()
+	q := trace.Query{Conv: conv, Msg: id}
+	if found := w.trace.Find(q); len(found.Events) > 0 {
+		var err error
+		if q.Op, err = trace.ParseOperation(found.Events[0].Op); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	var all []string
+	for _, e := range w.trace.Find(q).Events {
+		all = append(all, fmt.Sprintf("%v by %d: %d", e.Event, e.User, e.Detail))
+	}
+	return strings.Join(all, ", ")
 }
 
 // key makes an API key.

@@ -14,6 +14,7 @@ func BenchmarkNote(b *testing.B) {
 			r := New(DefaultEvents)
 			e := Record{At: at, Event: Delivered, Conv: im.SingleOf(1, 2), User: 2, Conn: 7}
 			b.ReportAllocs()
+			b.ResetTimer()
 			for i := range b.N {
 				e.Msg = im.MsgID(i)
 				e.Conv.Pair.Big = im.UserID(i)
@@ -27,6 +28,7 @@ func BenchmarkNote(b *testing.B) {
 func BenchmarkNoteParallel(b *testing.B) {
 	r := New(DefaultEvents)
 	b.ReportAllocs()
+	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		e := Record{At: 1, Event: Delivered, User: 2, Conn: 7}
 		for i := uint32(0); pb.Next(); i++ {

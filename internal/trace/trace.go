@@ -34,9 +34,10 @@ type Event uint8
 // The events, in the order in which a message meets them. A role notes those
 // that it is named beside.
 const (
-	// Received (msg_server): User sent it on Conn.
+	// Received (msg_server): User sent it on Conn. (http_msg_server): a back end
+	// sent it as User.
 	Received Event = iota + 1
-	// Forwarded (msg_server): sent to a db_proxy again; Detail counts the
+	// Forwarded (msg_server, http_msg_server): sent to a db_proxy again; Detail counts the
 	// attempts.
 	Forwarded
 	// Committed (db_proxy): it stands in the database. Detail is the number of
@@ -44,12 +45,13 @@ const (
 	Committed
 	// Repeated (db_proxy): the operation had been stored before, under Msg.
 	Repeated
-	// Failed (db_proxy, msg_server): it was not stored, or nobody knows
+	// Failed (db_proxy, msg_server, http_msg_server): it was not stored, or nobody knows
 	// whether; Detail is the im.Code.
 	Failed
 	// Acknowledged (msg_server): 0302 was queued for the sender, User.
+	// (http_msg_server): the back end is told its number.
 	Acknowledged
-	// Relayed (msg_server): sent to the route_servers; Detail is how many.
+	// Relayed (msg_server, http_msg_server): sent to the route_servers; Detail is how many.
 	// (route_server): passed on; Detail is to how many msg_servers.
 	Relayed
 	// Arrived (msg_server): another server's message came in.

@@ -10,6 +10,7 @@ import (
 
 	"teamtalk/internal/im"
 	"teamtalk/internal/link"
+	"teamtalk/internal/trace"
 	"teamtalk/internal/wire"
 	"teamtalk/msg_server/internal/terminal"
 	"teamtalk/pb/basedefine"
@@ -156,9 +157,11 @@ func (s *Server) deliveredTo(c *client, pdu wire.PDU) {
 		return
 	}
 	conv := im.ConversationOf(c.user(), im.Kind(m.GetSessionType()), m.GetSessionId())
-	if !c.terminal.Ack(conv, im.MsgID(m.GetMsgId()), s.engine.Now()) {
+	upto, sent := c.terminal.Ack(conv, im.MsgID(m.GetMsgId()), s.engine.Now())
+	if !sent {
 		s.metrics.dropped("delivered_unknown")
 	}
+	s.traceTerminal(c, trace.Confirmed, conv, upto, 1)
 }
 
 // terminalOf returns the client an answer of a db_proxy is for; nil if he is
@@ -213,7 +216,12 @@ func (s *Server) backlogAnswer(_ *link.Link, pdu wire.PDU) {
 	for i, info := range m.GetMsgList() {
 		page[i] = terminal.Message{ID: im.MsgID(info.GetMsgId()), Frame: mustFrame(wire.MsgData, pushOf(conv, info))}
 	}
-	c.terminal.Page(conv, im.MsgID(m.GetAfter()), im.MsgID(m.GetUpto()), page, m.GetDenied(), s.engine.Now())
+	after, upto := im.MsgID(m.GetAfter()), im.MsgID(m.GetUpto())
+	pushed := c.terminal.Page(conv, after, upto, page, m.GetDenied(), s.engine.Now())
+	s.metrics.pushed.Add(float64(len(pushed)))
+	for _, id := range pushed {
+		s.traceTerminal(c, trace.Delivered, conv, id, 0)
+	}
 }
 
 // pushOf is a message of history as it is pushed.

@@ -2,6 +2,7 @@ package msgserver
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"teamtalk/internal/im"
 	"teamtalk/internal/link"
 	"teamtalk/internal/link/linktest"
+	"teamtalk/internal/trace"
 	"teamtalk/internal/wire"
 	"teamtalk/pb/basedefine"
 	"teamtalk/pb/extension"
@@ -144,6 +146,20 @@ func TestDeliveredOrWaiting(t *testing.T) {
 	pc.quiet()
 	if w.dropped("delivered_unknown") != 1 {
 		t.Error("an acknowledgement of nothing counts")
+	}
+	// What was fetched is remembered as what was relayed, and who has it.
+	for id, want := range map[im.MsgID]string{
+		4: "confirmed delivered delivered", 6: "confirmed delivered", 7: "delivered delivered",
+	} {
+		var all []string
+		for _, e := range w.trace.Find(trace.Query{Conv: im.SingleOf(7, 9), Msg: id}).Events {
+			if e.Event == trace.Delivered || e.Event == trace.Confirmed && e.Client == im.Mac && e.User == 9 {
+				all = append(all, e.Event.String())
+			}
+		}
+		if slices.Sort(all); strings.Join(all, " ") != want {
+			t.Errorf("remembered of %d: %s, want %s", id, all, want)
+		}
 	}
 	if got := log.questions(); got != "behind the cursor, behind 4" {
 		t.Errorf("asked %s", got)

@@ -54,8 +54,8 @@ func (s *Server) traceDelivered(conv im.Conversation, id im.MsgID) func(*Session
 	}
 }
 
-// traceTerminal notes what a client says of the messages of a conversation, up
-// to id where upTo is 1.
+// traceTerminal notes what a client says of a message, or where it was sent
+// it; of the messages of its conversation up to id where upTo is 1.
 func (s *Server) traceTerminal(c *client, event trace.Event, conv im.Conversation, id im.MsgID, upTo uint32) {
 	session := c.session.Load()
 	if session == nil || id == 0 {

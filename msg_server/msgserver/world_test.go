@@ -23,6 +23,7 @@ import (
 	"teamtalk/internal/link"
 	"teamtalk/internal/link/linktest"
 	"teamtalk/internal/testenv"
+	"teamtalk/internal/trace"
 	"teamtalk/internal/wire"
 	"teamtalk/msg_server/internal/deliver"
 	"teamtalk/pb/basedefine"
@@ -101,7 +102,7 @@ func newWorldOf(t testing.TB, s setup) *world {
 	}
 	w.Server, err = New(cfg, Deps{
 		Log: log, Reg: prometheus.NewRegistry(),
-		Clock: func() time.Time { return time.Unix(0, w.clockNow.Load()) },
+		Clock: func() time.Time { return time.Unix(0, w.clockNow.Load()) }, Trace: trace.New(1000),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -98,7 +98,7 @@ func TestTrace(t *testing.T) {
 			}
 			return a
 		}
-		say(t, addr(1), addr(2), "ann", "ben")
+		say(t, addr(1), addr(2), "ann", "ben", nil)
 		args := []string{"trace", "single:ann-ben:1", "--json"}
 		for name, health := range c.Health() {
 			args = append(args, "--role", name+"="+health)
@@ -116,7 +116,7 @@ func TestTrace(t *testing.T) {
 			t.Fatal(err)
 		}
 		addr := fmt.Sprintf("127.0.0.1:%d", e.base)
-		say(t, addr, addr, "ann", "ben")
+		say(t, addr, addr, "ann", "ben", []string{client.CapDelivered})
 		wantTrace(t, func() (string, error) { return e.teamtalk(t.Context(), "trace", "single:ann-ben:1", "--json") },
 			"acknowledged committed confirmed delivered read received relayed relayed")
 		if out, err := e.teamtalk(t.Context(), "recount", "--check"); err != nil || !strings.Contains(out, "all right") {
@@ -125,12 +125,13 @@ func TestTrace(t *testing.T) {
 	})
 }
 
-// say sends one message, which its receiver reads.
-func say(t *testing.T, from, to, sender, receiver string) {
+// say sends one message, which its receiver acknowledges, in one way or the
+// other, and reads.
+func say(t *testing.T, from, to, sender, receiver string, capabilities []string) {
 	t.Helper()
 	got := make(chan struct{}, 1)
 	b, err := client.Dial(t.Context(), client.Options{
-		Addr: to, User: receiver, Password: dialog.Password,
+		Addr: to, User: receiver, Password: dialog.Password, Capabilities: capabilities,
 		Handler: func(_ *client.Client, e client.Event) {
 			if _, ok := e.(*client.Message); ok {
 				got <- struct{}{}

@@ -22,6 +22,7 @@ import (
 	"teamtalk/internal/im"
 	"teamtalk/internal/link"
 	"teamtalk/internal/notify"
+	"teamtalk/internal/trace"
 	"teamtalk/internal/transport"
 	"teamtalk/internal/wire"
 )
@@ -38,12 +39,13 @@ type Config struct {
 	AESKey       []byte // 32 bytes
 }
 
-// Deps of a Backend. All are needed.
+// Deps of a Backend. All but Trace are needed.
 type Deps struct {
 	Node    *link.Node
 	Dropped *prometheus.CounterVec // by reason
 	Log     *slog.Logger
 	Reg     prometheus.Registerer
+	Trace   *trace.Recorder // nil remembers nothing
 }
 
 // Backend is safe from any goroutine.
@@ -53,6 +55,7 @@ type Backend struct {
 	routes  *routes
 	phones  *notify.Notifier
 	dropped *prometheus.CounterVec
+	trace   *trace.Recorder
 	turn    atomic.Uint64 // spreads requests over the db_proxies
 
 	calls ask.Calls
@@ -60,7 +63,7 @@ type Backend struct {
 
 // New returns a Backend that Run connects.
 func New(cfg Config, deps Deps) (*Backend, error) {
-	b := &Backend{node: deps.Node, dropped: deps.Dropped}
+	b := &Backend{node: deps.Node, dropped: deps.Dropped, trace: deps.Trace}
 	b.db = dblink.New(cfg.DBServers, cfg.PerEntry, deps.Node, b)
 	b.routes = &routes{backend: b, addrs: cfg.RouteServers}
 	var err error

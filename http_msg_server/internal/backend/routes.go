@@ -59,8 +59,9 @@ func (r *routes) one(command wire.Command, m proto.Message) bool {
 }
 
 // publish relays a message to the connections of its targets, in the order of
-// its conversation. To an original it goes as it is, and over one only.
-func (r *routes) publish(targets []uint32, command wire.Command, body []byte, order *extension.Order) {
+// its conversation. To an original it goes as it is, and over one only. It
+// returns over how many it went.
+func (r *routes) publish(targets []uint32, command wire.Command, body []byte, order *extension.Order) int {
 	live := r.live.All()
 	if len(live) > 0 && slices.ContainsFunc(live, (*link.Link).Original) {
 		live = live[:1]
@@ -75,6 +76,7 @@ func (r *routes) publish(targets []uint32, command wire.Command, body []byte, or
 			l.SendPDU(command, 0, body)
 		}
 	}
+	return len(live)
 }
 
 // Presence asks who is on-line.

@@ -11,6 +11,7 @@ import (
 	"teamtalk/internal/im"
 	"teamtalk/internal/link"
 	"teamtalk/internal/notify"
+	"teamtalk/internal/trace"
 	"teamtalk/internal/wire"
 	"teamtalk/pb/basedefine"
 	"teamtalk/pb/extension"
@@ -47,12 +48,32 @@ const retryPause = 50 * time.Millisecond
 // what the first may have stored. An *im.Error says why it was not stored;
 // im.Unavailable and im.Internal leave open whether it was.
 func (b *Backend) Send(ctx context.Context, m *Message) (Sent, error) {
+	b.note(m, trace.Received, 0, 0)
+	sent, err := b.send(ctx, m)
+	if err != nil {
+		b.note(m, trace.Failed, 0, uint32(im.CodeOf(err)))
+	} else {
+		b.note(m, trace.Acknowledged, sent.ID, 0)
+	}
+	return sent, err
+}
+
+// note remembers an event for "teamtalk trace".
+func (b *Backend) note(m *Message, event trace.Event, id im.MsgID, detail uint32) {
+	b.trace.Note(&trace.Record{Event: event, Conv: m.Conv, Msg: id, Op: m.Op, User: m.From, Detail: detail})
+}
+
+// send is Send without a trace of its beginning and end.
+func (b *Backend) send(ctx context.Context, m *Message) (Sent, error) {
 	ctx, cancel := context.WithTimeout(ctx, Patience)
 	defer cancel()
 	for tries := 1; ; tries++ {
 		l := b.db.Owner(m.Conv)
 		if l != nil && !l.Has(link.CapAPI) {
 			return Sent{}, im.Errorf(im.Unavailable, "%s is an original server: it has no API", l.Addr())
+		}
+		if tries > 1 {
+			b.note(m, trace.Forwarded, 0, uint32(tries))
 		}
 		body, err := b.calls.Exchange(ctx, l, m.request(), wire.MsgData, wire.MsgData)
 		switch {
@@ -134,7 +155,8 @@ func (b *Backend) relay(m *Message, res *message.IMMsgData, repeat bool) {
 	if !repeat && res.SincePreviousMs != nil {
 		order.SincePreviousMs = res.SincePreviousMs
 	}
-	b.routes.publish(targets, wire.MsgData, body, order)
+	links := b.routes.publish(targets, wire.MsgData, body, order)
+	b.note(m, trace.Relayed, im.MsgID(res.GetMsgId()), uint32(links))
 	b.phones.Offer(&notify.Message{
 		From: m.From, Conv: m.Conv, Type: im.MsgType(res.GetMsgType()), Data: m.Content, Members: res.GetMembers(),
 	})

@@ -168,41 +168,45 @@ func (t *Terminal) push(f *flow, id im.MsgID, frame []byte, now time.Time) bool 
 	return true
 }
 
-// Ack takes an acknowledgement of everything up to id, and reports whether
-// anything of the conversation was sent here.
-func (t *Terminal) Ack(conv im.Conversation, id im.MsgID, now time.Time) bool {
+// Ack takes an acknowledgement of everything up to id. It returns up to where
+// it counts, which is no further than what was sent; 0 if it says nothing new.
+// sent: something of the conversation was sent here.
+func (t *Terminal) Ack(conv im.Conversation, id im.MsgID, now time.Time) (upto im.MsgID, sent bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	f := t.flows[conv]
 	if f == nil || !f.known {
-		return false
+		return 0, false
 	}
 	id = min(id, f.top)
 	if id <= f.acked {
-		return true
+		return 0, true
 	}
 	f.acked, f.at, f.tries = id, now, 0
 	f.sent = max(f.sent, id)
 	f.settle()
 	t.watch(f)
 	t.next(f, now)
-	return true
+	return id, true
 }
 
 // Page takes the answer to a Fetch: the messages behind after, complete up to
-// upto. denied: the user may not see the conversation (any more).
-func (t *Terminal) Page(conv im.Conversation, after, upto im.MsgID, page []Message, denied bool, now time.Time) {
+// upto. denied: the user may not see the conversation (any more). It returns
+// which of them were pushed.
+func (t *Terminal) Page(
+	conv im.Conversation, after, upto im.MsgID, page []Message, denied bool, now time.Time,
+) (pushed []im.MsgID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	f := t.flows[conv]
 	if t.closed || f == nil || !f.fetching {
-		return
+		return nil
 	}
 	t.fetched(f)
 	f.learn(after)
 	if after > f.sent {
 		t.next(f, now) // an answer to another question
-		return
+		return nil
 	}
 	t.skipOld(f)
 	for _, m := range page {
@@ -214,9 +218,12 @@ func (t *Terminal) Page(conv im.Conversation, after, upto im.MsgID, page []Messa
 		}
 		if f.isOwn(m.ID) {
 			f.pass(m.ID)
-		} else if !t.push(f, m.ID, m.Frame, now) {
-			return
+			continue
 		}
+		if !t.push(f, m.ID, m.Frame, now) {
+			return pushed
+		}
+		pushed = append(pushed, m.ID)
 	}
 	if !denied {
 		t.gap(f, upto)
@@ -225,6 +232,7 @@ func (t *Terminal) Page(conv im.Conversation, after, upto im.MsgID, page []Messa
 		f.pass(upto)
 	}
 	t.resume(now)
+	return pushed
 }
 
 // skipOld marks as a gap what is too much. Called with mu held.

@@ -100,6 +100,15 @@ func (b *bench) says(want string) {
 func (b *bench) offer(id im.MsgID) { b.Offer(conv, id, frame(id), false, b.now) }
 func (b *bench) sends(id im.MsgID) { b.Offer(conv, id, frame(id), true, b.now) }
 func (b *bench) acks(id im.MsgID)  { b.Ack(conv, id, b.now) }
+
+// counts checks what acknowledgements say.
+func (b *bench) counts(id, want im.MsgID) {
+	b.t.Helper()
+	if upto, sent := b.Ack(conv, id, b.now); upto != want || !sent {
+		b.t.Errorf("an acknowledgement of %d counts up to %d, want %d", id, upto, want)
+	}
+}
+
 func (b *bench) page(after, upto im.MsgID, ids ...im.MsgID) {
 	b.Page(conv, after, upto, pageOf(ids...), false, b.now)
 }
@@ -156,7 +165,9 @@ func TestHolesAreFetched(t *testing.T) {
 	b.offer(8) // 6 was late, and 7
 	b.offer(9)
 	b.says("5 ?5/8")
-	b.page(5, 8, 6, 7, 8)
+	if pushed := b.Page(conv, 5, 8, pageOf(6, 7, 8), false, b.now); len(pushed) != 3 || pushed[0] != 6 {
+		t.Errorf("pushed %v", pushed)
+	}
 	b.says("6 7 8 ?8/9")
 	b.offer(6) // comes after all
 	b.page(8, 9, 9)
@@ -300,13 +311,21 @@ func TestRefusalsAndSilence(t *testing.T) {
 func TestUnknownAcknowledgements(t *testing.T) {
 	t.Parallel()
 	b := at(t, 5)
-	if b.Ack(im.GroupOf(1), 3, b.now) || !b.Ack(conv, 3, b.now) {
-		t.Error("only what was sent can be acknowledged")
+	if _, sent := b.Ack(im.GroupOf(1), 3, b.now); sent {
+		t.Error("what was not sent is acknowledged")
 	}
-	b.acks(1000)
+	for _, id := range []im.MsgID{3, 5, 1000} {
+		b.counts(id, 0)
+	}
 	if save := b.Close(); len(save) != 0 {
 		t.Errorf("saves %v: nothing has arrived", save)
 	}
+	b = at(t, 5)
+	b.offer(6)
+	b.offer(7)
+	b.counts(6, 6)
+	b.counts(6, 0)
+	b.counts(1000, 7)
 }
 
 func TestDeniedConversation(t *testing.T) {

@@ -190,7 +190,7 @@ func askAll(ctx context.Context, servers []server, q trace.Query, secret []byte)
 
 // passes reports whether messages pass a role of that name.
 func passes(name string) bool {
-	for _, role := range []string{"msg_server", "route_server", "db_proxy"} {
+	for _, role := range []string{"msg_server", "http_msg_server", "route_server", "db_proxy"} {
 		if strings.HasPrefix(name, role) {
 			return true
 		}

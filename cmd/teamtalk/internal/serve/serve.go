@@ -170,7 +170,9 @@ func (s *server) startAll(ctx context.Context) (demo bool, err error) {
 		return false, err
 	}
 	err = startRole(ctx, s, "http_msg_server", r.http, func(o *obs.Obs) (role, error) {
-		return httpserver.New(r.http, httpserver.Deps{Log: o.Log, Reg: o.Reg, Clock: o.Clock})
+		return httpserver.New(r.http, httpserver.Deps{
+			Log: o.Log, Reg: o.Reg, Clock: o.Clock, Trace: o.Trace(r.http.TraceEvents, r.http.LinkSecret.Reveal()),
+		})
 	})
 	if err != nil {
 		return false, err

@@ -91,6 +91,12 @@ type Person struct {
 	ReadUpto  uint32   `json:"read_upto,omitempty"` // his read cursor
 }
 
+// Roles that messages come in at.
+const (
+	clientRole = "msg_server"
+	apiRole    = "http_msg_server"
+)
+
 // Build puts a timeline together. Of facts, dbErr says that they are not
 // known.
 func Build(facts dbproxy.MessageFacts, dbErr error, sources []Source) *Timeline {
@@ -191,7 +197,11 @@ func note(e *trace.Entry, role string) string {
 		if e.Event == trace.Read || e.Detail == 1 {
 			return fmt.Sprintf("up to %d", e.Msg)
 		}
-	case trace.Received, trace.Acknowledged, trace.Delivered:
+	case trace.Received, trace.Acknowledged:
+		if role == apiRole {
+			return "over HTTP"
+		}
+	case trace.Delivered:
 	}
 	return ""
 }
@@ -205,23 +215,25 @@ func count(n int, what string) string {
 
 // addStages says of each step whether it was taken.
 func (t *Timeline) addStages(sources []Source) {
+	entrances := []string{clientRole, apiRole}
 	for _, stage := range []struct {
-		name, role string
-		events     []trace.Event
-		proven     bool
+		name   string
+		roles  []string
+		events []trace.Event
+		proven bool
 	}{
-		{"received", "msg_server", []trace.Event{trace.Received}, false},
-		{"committed", "db_proxy", []trace.Event{trace.Committed, trace.Repeated}, t.Message.Stored},
-		{"acknowledged", "msg_server", []trace.Event{trace.Acknowledged}, false},
-		{"relayed", "msg_server", []trace.Event{trace.Relayed, trace.Arrived}, false},
+		{"received", entrances, []trace.Event{trace.Received}, false},
+		{"committed", []string{"db_proxy"}, []trace.Event{trace.Committed, trace.Repeated}, t.Message.Stored},
+		{"acknowledged", entrances, []trace.Event{trace.Acknowledged}, false},
+		{"relayed", entrances, []trace.Event{trace.Relayed, trace.Arrived}, false},
 	} {
 		s := Stage{Stage: stage.name, State: Yes}
 		switch {
 		case stage.proven || t.has(func(e *Event) bool { return slices.Contains(stage.events, e.Event) }):
-		case stage.role == "db_proxy" && t.Database == "":
+		case stage.name == "committed" && t.Database == "":
 			s.State = No // there is no row
 		default:
-			s.State, s.Why = t.absent(sources, stage.role)
+			s.State, s.Why = t.absent(sources, stage.roles...)
 		}
 		t.Stages = append(t.Stages, s)
 	}
@@ -231,15 +243,16 @@ func (t *Timeline) has(match func(*Event) bool) bool {
 	return slices.ContainsFunc(t.Events, func(e Event) bool { return match(&e) })
 }
 
-// absent says what it means that no role of a kind remembers an event: that it
-// did not happen, if all of them would.
-func (t *Timeline) absent(sources []Source, role string) (State, string) {
+// absent says what it means that no role of some kinds remembers an event: that
+// it did not happen, if all of them would. There is one of the first kind in
+// any case.
+func (t *Timeline) absent(sources []Source, roles ...string) (State, string) {
 	asked, sent := false, t.sent()
 	for _, s := range sources {
-		if s.role() != role {
+		if !slices.Contains(roles, s.role()) {
 			continue
 		}
-		asked = true
+		asked = asked || s.role() == roles[0]
 		switch {
 		case errors.Is(s.Err, trace.ErrRefused):
 			return Unknown, s.Name + " refused to answer"
@@ -252,7 +265,7 @@ func (t *Timeline) absent(sources []Source, role string) (State, string) {
 		}
 	}
 	if !asked {
-		return Unknown, "no " + role + " was asked"
+		return Unknown, "no " + roles[0] + " was asked"
 	}
 	return No, ""
 }
@@ -279,7 +292,7 @@ func (t *Timeline) addPeople(sources []Source, dbErr error) {
 			m.From = e.User
 		}
 	}
-	silent, _ := t.absent(sources, "msg_server")
+	silent, _ := t.absent(sources, clientRole)
 	for _, user := range m.Users {
 		if user == m.From {
 			continue

@@ -89,6 +89,19 @@ func TestStates(t *testing.T) {
 		"nobody was asked": {
 			nil, nil, nil, "received=unknown committed=yes acknowledged=unknown relayed=unknown bob: unknown unknown no",
 		},
+		"over the API": {
+			nil, nil, append([]Source{source("http_msg_server_1", "http_msg_server", all,
+				entry(1, trace.Received, 1, 0), entry(3, trace.Relayed, 0, 2), entry(4, trace.Acknowledged, 1, 0))}, quiet...),
+			"received=yes committed=yes acknowledged=yes relayed=yes bob: no no no",
+		},
+		"the API forgot": {
+			nil, nil, append([]Source{source("http_msg_server_1", "http_msg_server", at(1))}, quiet...),
+			"received=unknown committed=yes acknowledged=unknown relayed=unknown bob: no no no",
+		},
+		"only the API was asked": {
+			nil, nil, []Source{source("http_msg_server_1", "http_msg_server", all)},
+			"received=unknown committed=yes acknowledged=unknown relayed=unknown bob: unknown unknown no",
+		},
 		"cursors say it": {
 			func(f *dbproxy.MessageFacts) {
 				f.Read[0].Upto = 8
@@ -179,5 +192,8 @@ func TestNotes(t *testing.T) {
 	}
 	if got := note(&trace.Entry{Event: trace.Relayed}, "route_server"); got != "to 0 msg_servers" {
 		t.Errorf("a route_server: %q", got)
+	}
+	if got := note(&trace.Entry{Event: trace.Acknowledged}, "http_msg_server"); got != "over HTTP" {
+		t.Errorf("an http_msg_server: %q", got)
 	}
 }
