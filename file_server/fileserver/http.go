@@ -86,7 +86,7 @@ func (f *httpFront) run(ctx context.Context, patience time.Duration) error {
 	}
 	f.close()
 	for range left {
-		<-failed
+		<-failed //nolint:errcheck // that it was closed
 	}
 	return err
 }

@@ -122,7 +122,7 @@ type patientBody struct {
 }
 
 func (b *patientBody) Read(p []byte) (int, error) {
-	_ = b.control.SetReadDeadline(time.Now().Add(stallTimeout)) //nolint:forbidigo // the deadline of a socket; always possible on our own server
+	_ = b.control.SetReadDeadline(time.Now().Add(stallTimeout)) //nolint:forbidigo // the deadline of a socket
 	return b.Reader.Read(p)
 }
 
@@ -236,14 +236,14 @@ var imageExts = regexp.MustCompile(`^(?i:jpe?g|png|gif|bmp|webp)$`)
 func (f *httpFront) mediaType(u *blob.Upload, ext string) (string, error) {
 	info, err := image.Inspect(io.NewSectionReader(u, 0, u.Size()), f.server.cfg.MaxImagePixels)
 	switch {
+	case err == nil:
+		return info.Type, nil
 	case errors.Is(err, image.ErrPixels):
 		return "", codePixels
-	case err != nil && imageExts.MatchString(ext):
+	case imageExts.MatchString(ext):
 		return "", codeNoImage
-	case err != nil:
-		return "", nil
 	}
-	return info.Type, nil
+	return "", nil // no image, and not called one
 }
 
 // newPath makes the path of a new file: msfs's form, with a name that nobody
@@ -270,8 +270,7 @@ func filePart(parts *multipart.Reader) (part *multipart.Part, ext, box string, e
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return nil, "", "", codeNoPart
 	case err != nil:
-		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
+		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 			return nil, "", "", codeTooLarge
 		}
 		if strings.Contains(err.Error(), "EOF") {

@@ -76,7 +76,8 @@ func (f *httpFront) serve(w http.ResponseWriter, r *http.Request, what found) er
 	} else {
 		h.Set("Content-Type", what.media)
 	}
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout)) //nolint:forbidigo // the deadline of a socket; always possible here
+	late := time.Now().Add(writeTimeout) //nolint:forbidigo // the deadline of a socket
+	_ = http.NewResponseController(w).SetWriteDeadline(late)
 	http.ServeContent(w, r, "", what.made, content)
 	f.server.metrics.moved(kindImageOut, int(size))
 	return nil
@@ -95,11 +96,10 @@ func (f *httpFront) find(ctx context.Context, url string) (found, error) {
 	if what, err = f.stored(ctx, m[1]); err != nil {
 		return found{}, err
 	}
-	size, err := image.ParseSize(m[2])
-	if err != nil || !f.sizes[size] || what.media == "" {
-		return what, nil // the image as it is: better than none
+	if size, err := image.ParseSize(m[2]); err == nil && f.sizes[size] && what.media != "" {
+		return f.variant(ctx, what, size)
 	}
-	return f.variant(ctx, what, size)
+	return what, nil // the image as it is: better than none
 }
 
 // stored looks up a path that an upload was answered with.
@@ -197,7 +197,8 @@ func (f *httpFront) keepVariant(ctx context.Context, temp *os.File, media, id st
 	if err != nil {
 		return found{}, err
 	}
-	u, err := f.server.store.Create("variant-"+strings.ToLower(rand.Text()), min(info.Size(), maxVariant), noteOf(catalog.Image))
+	name, size := "variant-"+strings.ToLower(rand.Text()), min(info.Size(), maxVariant)
+	u, err := f.server.store.Create(name, size, noteOf(catalog.Image))
 	if err != nil {
 		return found{}, err
 	}

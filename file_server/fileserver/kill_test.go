@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -84,7 +85,7 @@ func aside(t *testing.T, store string) *victim {
 
 func (v *victim) start() {
 	v.t.Helper()
-	v.process = exec.Command(os.Args[0]) //nolint:noctx // it is killed
+	v.process = exec.Command(os.Args[0])
 	v.process.Env = append(append(os.Environ(), v.env...), runAs+"="+v.conf)
 	v.process.Stderr = os.Stderr
 	v.process.SysProcAttr = v.attributes
@@ -217,7 +218,7 @@ func killed[T any](t *testing.T, v *victim, size int, ready func(), moment <-cha
 	if got.StatusCode != http.StatusConflict { // it is coming
 		equal(t, v.want(got, 200).body, data)
 	}
-	if v.offset(id, token) != fmt.Sprint(size) { // the last byte was not kept
+	if v.offset(id, token) != strconv.Itoa(size) { // the last byte was not kept
 		v.want(v.patch(id, token, size-1, data[size-1:]), 204)
 	}
 	if m := v.announced(im.OK); m.GetFileId() != id || hex.EncodeToString(m.GetHash()) != hexSum(data) {
@@ -237,7 +238,7 @@ func (v *victim) lastByte(id, token string, data []byte) {
 	}
 	req.Header = http.Header{
 		"Tus-Resumable": {"1.0.0"}, "Authorization": {"Bearer " + token},
-		"Content-Type": {offsetType}, "Upload-Offset": {fmt.Sprint(at)},
+		"Content-Type": {offsetType}, "Upload-Offset": {strconv.Itoa(at)},
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err == nil {

@@ -2,9 +2,9 @@ package fileserver
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"testing"
 	"time"
 
@@ -18,11 +18,12 @@ import (
 	"teamtalk/pb/extension"
 )
 
-func (w *world) wantMoved(id string, size, moved int, by uint32) {
+// wantMoved waits for the word how far a file of 3000 bytes is.
+func (w *world) wantMoved(id string, moved int, by uint32) {
 	w.t.Helper()
 	got, want := new(extension.IMFileMoved), &extension.IMFileMoved{
 		FileId: proto.String(id), FromUserId: proto.Uint32(alice), SessionType: basedefine.SessionType_SESSION_TYPE_SINGLE.Enum(),
-		ToSessionId: proto.Uint32(bob), FileName: proto.String("a b.txt"), FileSize: proto.Uint64(uint64(size)),
+		ToSessionId: proto.Uint32(bob), FileName: proto.String("a b.txt"), FileSize: proto.Uint64(3000),
 		Moved: proto.Uint64(uint64(moved)),
 	}
 	if by != 0 {
@@ -61,7 +62,7 @@ func TestMoved(t *testing.T) {
 	}
 	w.shares.moves.backdate(movesEvery)
 	feed(data[1000:2000])
-	w.wantMoved(id, 3000, 2000, 0)
+	w.wantMoved(id, 2000, 0)
 	feed(data[2000:])
 	slow.Close()
 	w.want(<-answered, http.StatusNoContent)
@@ -70,15 +71,15 @@ func TestMoved(t *testing.T) {
 	if r := w.want(fetch(bob), http.StatusOK); !bytes.Equal(r.body, data) {
 		t.Errorf("%d bytes", len(r.body))
 	}
-	w.wantMoved(id, 3000, 3000, bob)
+	w.wantMoved(id, 3000, bob)
 	fetch(bob)   // at once again: told already
 	fetch(alice) // her own
 	w.shares.moves.backdate(movesEvery)
 	w.want(w.do("GET", "/files/"+id, w.token(share.Download, bob, toBob(), id), nil, "Range: bytes=100-199"), http.StatusPartialContent)
-	w.wantMoved(id, 3000, 200, bob)
+	w.wantMoved(id, 200, bob)
 	w.want(w.do("GET", "/files/"+id, w.token(share.Download, bob, toBob(), id), nil, "Range: bytes=1-2,5-2999"), http.StatusPartialContent)
 	w.want(fetch(bob), http.StatusOK)
-	w.wantMoved(id, 3000, 3000, bob)
+	w.wantMoved(id, 3000, bob)
 	w.shares.moves.backdate(movesFor + time.Second)
 	w.shares.moves.sweep()
 	if n := len(w.shares.moves.last); n != 0 {
@@ -100,7 +101,7 @@ func TestManyMoves(t *testing.T) {
 	t.Parallel()
 	w := sharing(t)
 	for i := range maxMoves + 10 {
-		w.shares.moves.note(move{file: fmt.Sprint(i)}, &sharedInfo{}, 2, 1)
+		w.shares.moves.note(move{file: strconv.Itoa(i)}, &sharedInfo{}, 2, 1)
 	}
 	if n := len(w.shares.moves.last); n != maxMoves {
 		t.Errorf("%d moves", n)

@@ -56,7 +56,6 @@ func TestOnline(t *testing.T) {
 
 func TestOnlineEnds(t *testing.T) {
 	t.Parallel()
-	w := start(t)
 	for name, c := range map[string]struct {
 		act  func(from, to *terminal)
 		want func(from, to *terminal)
@@ -105,14 +104,16 @@ func TestOnlineEnds(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := start(t)
 			from, to := w.pair(100)
 			c.act(from, to)
 			c.want(from, to)
+			linktest.Eventually(t, "the end of the task", func() bool { return w.tasks.Len() == 0 })
+			if n := len(w.relays.byID); n != 0 {
+				t.Errorf("%d relays are left", n)
+			}
 		})
-	}
-	linktest.Eventually(t, "the end of all tasks", func() bool { return w.tasks.Len() == 0 })
-	if n := len(w.relays.byID); n != 0 {
-		t.Errorf("%d relays are left", n)
 	}
 }
 

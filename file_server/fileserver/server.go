@@ -131,7 +131,8 @@ func (s *Server) openStore(ctx context.Context) error {
 		return err
 	}
 	s.catalog, err = catalog.Open(ctx, catalog.Config{
-		Quota: s.cfg.UserQuota, Nobodys: s.cfg.ImageQuota, Unused: map[catalog.Kind]time.Duration{catalog.Image: s.cfg.ImageExpiry},
+		Quota: s.cfg.UserQuota, Nobodys: s.cfg.ImageQuota,
+		Unused:  map[catalog.Kind]time.Duration{catalog.Image: s.cfg.ImageExpiry},
 		Orphans: orphansAfter, Uploads: uploadsAfter,
 	}, s.store, s.clock)
 	if err != nil {
@@ -161,10 +162,11 @@ func noteOf(kind catalog.Kind) []byte {
 func (s *Server) dropTaskUploads() error {
 	return s.store.Uploads(func(p blob.Pending) error {
 		var note uploadNote
-		if err := json.Unmarshal(p.Note, &note); err != nil || (note.Kind != catalog.Offline && note.Kind != catalog.Image) {
-			return nil // of others, or unreadable: its age decides
+		readable := json.Unmarshal(p.Note, &note) == nil
+		if readable && (note.Kind == catalog.Offline || note.Kind == catalog.Image) {
+			return s.store.DropUpload(p.ID)
 		}
-		return s.store.DropUpload(p.ID)
+		return nil // of others, or unreadable: its age decides
 	})
 }
 

@@ -176,23 +176,22 @@ const (
 // already is interrupted: its connection may be dead without our knowing.
 func (sh *shares) take(
 	ctx context.Context, id string, g share.Grant, interrupt func(),
-) (*blob.Upload, shareNote, error) {
+) (*blob.Upload, error) {
 	ctx, cancel := context.WithTimeout(ctx, holdPatience)
 	defer cancel()
 	for {
 		u, err := sh.server.store.Resume(id)
 		switch {
 		case err == nil:
-			note, err := noteFor(u, g)
-			if err != nil {
-				return nil, note, errors.Join(err, u.Close())
+			if err := checkNote(u, g); err != nil {
+				return nil, errors.Join(err, u.Close())
 			}
 			sh.mu.Lock()
 			sh.holders[id] = interrupt
 			sh.mu.Unlock()
-			return u, note, nil
+			return u, nil
 		case !errors.Is(err, blob.ErrBusy):
-			return nil, shareNote{}, err
+			return nil, err
 		}
 		sh.mu.Lock()
 		other := sh.holders[id]
@@ -202,22 +201,22 @@ func (sh *shares) take(
 		}
 		select {
 		case <-ctx.Done():
-			return nil, shareNote{}, err
+			return nil, err
 		case <-time.After(holdPoll):
 		}
 	}
 }
 
-// noteFor checks that an upload is that of a grant; it looks absent to others.
-func noteFor(u *blob.Upload, g share.Grant) (shareNote, error) {
+// checkNote checks that an upload is that of a grant; it looks absent to others.
+func checkNote(u *blob.Upload, g share.Grant) error {
 	var note shareNote
 	if err := json.Unmarshal(u.Note(), &note); err != nil {
-		return note, fmt.Errorf("note of upload: %w", err)
+		return fmt.Errorf("note of upload: %w", err)
 	}
 	if note.Of != catalog.Shared || note.Info.From != uint32(g.User) || note.Info.conv() != g.Conv {
-		return note, blob.ErrNotFound
+		return blob.ErrNotFound
 	}
-	return note, nil
+	return nil
 }
 
 // letGo ends the hold of a request on an upload.

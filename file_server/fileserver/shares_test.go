@@ -222,7 +222,7 @@ func TestShareRights(t *testing.T) {
 		carols := w.token(share.Upload, carol, im.SingleOf(carol, bob), id)
 		bobs := w.token(share.Upload, bob, toBob(), id)
 		for who, other := range map[string]string{"carol": carols, "bob": bobs, "alice elsewhere": w.token(share.Upload, alice, im.GroupOf(bob), id)} {
-			if r := w.patch(id, other, 500, data[500:]); r.StatusCode != 404 {
+			if r := w.patch(id, other, 500, data[500:]); r.StatusCode != http.StatusNotFound {
 				t.Errorf("%s goes on: %s", who, r.Status)
 			}
 			w.want(w.do("DELETE", "/files/"+id, other, nil, tusHeader), 404)
@@ -241,7 +241,7 @@ func TestShareRights(t *testing.T) {
 			"of another file": w.token(share.Download, bob, toBob(), other),
 			"expired":         w.tokenAt(longAgo, share.Download, bob, toBob(), id),
 		} {
-			if r := w.do("GET", "/files/"+id, token, nil); r.StatusCode != 401 {
+			if r := w.do("GET", "/files/"+id, token, nil); r.StatusCode != http.StatusUnauthorized {
 				t.Errorf("token %s: %s", what, r.Status)
 			}
 		}
@@ -389,7 +389,7 @@ func TestShareRestart(t *testing.T) {
 		}
 		// A file whose message was refused is gone.
 		eventually(t, "refused file removed", func() bool {
-			return w.do("GET", "/files/"+second, w.token(share.Download, alice, toBob(), second), nil).StatusCode == 404
+			return w.do("GET", "/files/"+second, w.token(share.Download, alice, toBob(), second), nil).StatusCode == http.StatusNotFound
 		})
 		w.want(w.do("GET", "/files/"+first, w.token(share.Download, bob, toBob(), first), nil), 200)
 		eventually(t, "quota of the refused file given back", func() bool { return w.catalog.Used(alice) == 5000 })

@@ -203,7 +203,7 @@ func parseMetadata(text string) (map[string]string, error) {
 // tusHead says how much has come.
 func (sh *shares) tusHead(w http.ResponseWriter, r *http.Request, g share.Grant) error {
 	h := w.Header()
-	u, _, err := sh.take(r.Context(), g.File, g, nil)
+	u, err := sh.take(r.Context(), g.File, g, nil)
 	if err == nil && u.Offset() == u.Size() {
 		// Whole, but something kept it from being completed.
 		size := u.Size()
@@ -249,7 +249,7 @@ func (sh *shares) tusPatch(w http.ResponseWriter, r *http.Request, g share.Grant
 	}
 	body := newBody(w, r)
 	r.Body = body
-	u, _, err := sh.take(r.Context(), g.File, g, body.interrupt)
+	u, err := sh.take(r.Context(), g.File, g, body.interrupt)
 	if errors.Is(err, blob.ErrNotFound) {
 		if e, info, err := sh.find(r.Context(), g, g.File); err == nil {
 			size := info.sent(e)
@@ -364,7 +364,7 @@ func parseChecksum(header string) (sum hash.Hash, want string, err error) {
 
 // tusDelete gives an upload up.
 func (sh *shares) tusDelete(w http.ResponseWriter, r *http.Request, g share.Grant) error {
-	u, _, err := sh.take(r.Context(), g.File, g, nil)
+	u, err := sh.take(r.Context(), g.File, g, nil)
 	if err != nil {
 		return err // also for one that is complete: its message is sent
 	}

@@ -121,6 +121,9 @@ func (l *Local) List(ctx context.Context, prefix string, f func(Object) error) e
 	return err
 }
 
+// Abandoned is Backend's: files are linked or moved at once.
+func (l *Local) Abandoned(context.Context, time.Time, bool) (int, error) { return 0, nil }
+
 // writeFile puts content at path, all or nothing, and syncs it.
 func writeFile(path string, content []byte) error {
 	temp := strings.TrimSuffix(path, filepath.Ext(path)) + ".tmp"

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
@@ -117,6 +118,28 @@ func (s *S3) List(ctx context.Context, prefix string, f func(Object) error) erro
 		}
 	}
 	return nil
+}
+
+// Abandoned is Backend's: large objects are sent in parts, which take space
+// until they are put together or given up.
+func (s *S3) Abandoned(ctx context.Context, before time.Time, dryRun bool) (n int, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // ends the listing
+	for u := range s.client.ListIncompleteUploads(ctx, s.bucket, s.prefix+"blob/", true) {
+		switch {
+		case u.Err != nil:
+			return n, fmt.Errorf("list uploads in parts: %w", u.Err)
+		case !u.Initiated.Before(before):
+			continue
+		}
+		if !dryRun {
+			if err := (minio.Core{Client: s.client}).AbortMultipartUpload(ctx, s.bucket, u.Key, u.UploadID); err != nil {
+				return n, fmt.Errorf("give up upload in parts: %w", err)
+			}
+		}
+		n++
+	}
+	return n, nil
 }
 
 func absentS3(err error) error {

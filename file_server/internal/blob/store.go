@@ -80,6 +80,9 @@ type Backend interface {
 	// List calls f for every object whose key begins with prefix, in no order,
 	// and stops at its first error.
 	List(ctx context.Context, prefix string, f func(Object) error) error
+	// Abandoned counts what was begun before a time and never became an object,
+	// since the process ended in the middle of Put, and unless dryRun removes it.
+	Abandoned(ctx context.Context, before time.Time, dryRun bool) (n int, err error)
 }
 
 // Config of a Store.
@@ -179,7 +182,7 @@ func (s *Store) Blobs(ctx context.Context, f func(Blob) error) error {
 	return s.backend.List(ctx, "blob/", func(o Object) error {
 		h, err := ParseHash(filepath.Base(filepath.FromSlash(o.Key)))
 		if err != nil {
-			return nil // not ours
+			return nil //nolint:nilerr // not ours
 		}
 		return f(Blob{Hash: h, Size: o.Size, Modified: o.Modified})
 	})
@@ -199,6 +202,12 @@ func (s *Store) Remove(ctx context.Context, h Hash, before time.Time) (removed b
 		return false, nil
 	}
 	return true, s.backend.Delete(ctx, blobKey(h))
+}
+
+// Abandoned counts, and unless dryRun removes, what a Commit before a time left
+// half done in the backend.
+func (s *Store) Abandoned(ctx context.Context, before time.Time, dryRun bool) (n int, err error) {
+	return s.backend.Abandoned(ctx, before, dryRun)
 }
 
 func (s *Store) lock(h Hash) (unlock func()) {

@@ -12,7 +12,7 @@ type Collected struct {
 	Expired int   // entries whose time is over
 	Blobs   int   // blobs that no entry names
 	Bytes   int64 // of these
-	Uploads int   // uploads that nobody goes on with
+	Uploads int   // uploads that nobody goes on with, here and on their way to the backend
 }
 
 // Collect removes what is over: entries past their time, blobs that no entry
@@ -27,7 +27,12 @@ func (c *Catalog) Collect(ctx context.Context, dryRun bool) (done Collected, err
 	if err := c.collectBlobs(ctx, dryRun, named, &done); err != nil {
 		return done, err
 	}
-	return done, c.collectUploads(dryRun, &done)
+	if err := c.collectUploads(dryRun, &done); err != nil {
+		return done, err
+	}
+	n, err := c.store.Abandoned(ctx, c.clock().Add(-c.cfg.Uploads), dryRun)
+	done.Uploads += n
+	return done, err
 }
 
 // collectEntries removes entries past their time and returns what the others

@@ -94,39 +94,27 @@ const maxScans = 100
 // coefficients of four bytes until it is whole, beside its samples.
 func memoryJPEG(r *bufio.Reader, pixels, limit int64) (need int64, err error) {
 	scans, adobe := 0, false
-	buf := make([]byte, 64<<10)
-	marker, err := nextMarker(r)
-	for err == nil && marker != jpegEOI {
-		if marker < jpegFirstReal || marker >= jpegRST0 && marker <= jpegSOI {
-			marker, err = nextMarker(r)
-			continue
-		}
-		var segment []byte
-		if segment, err = readSegment(r, buf); err != nil {
-			break
-		}
+	err = walkJPEG(r, io.Discard, func(marker byte, segment []byte) (err error) {
 		switch marker {
 		case jpegAPP14:
-			adobe = adobe || bytes.HasPrefix(segment, []byte("Adobe")) && len(segment) >= 12 && segment[11] == 0
+			adobe = adobe || isAdobeRGB(segment)
 		case jpegSOF0, jpegSOF1, jpegSOF2:
 			if need, err = bytesFrame(segment, marker == jpegSOF2); err != nil {
-				return 0, err
+				return err
 			}
-			if colours := segment[5]; colours == 4 || colours == 3 && (adobe || isRGB(segment)) {
+			if turnedRGB(segment, adobe) {
 				need += 4 * pixels // what the samples are turned into
 			}
 			if need > limit {
-				return 0, fmt.Errorf("%w: %d bytes", ErrMemory, need)
+				return fmt.Errorf("%w: %d bytes", ErrMemory, need)
 			}
 		case jpegSOS:
 			if scans++; scans > maxScans {
-				return 0, fmt.Errorf("%w: more than %d scans", ErrMemory, maxScans)
+				return fmt.Errorf("%w: more than %d scans", ErrMemory, maxScans)
 			}
-			marker, err = copyScan(io.Discard, r)
-			continue
 		}
-		marker, err = nextMarker(r)
-	}
+		return nil
+	})
 	switch {
 	case err != nil && !cutOff(err):
 		return 0, err
@@ -160,7 +148,20 @@ func bytesFrame(segment []byte, progressive bool) (need int64, err error) {
 	return need, nil
 }
 
-// isRGB reports whether the components of a frame are called so.
-func isRGB(segment []byte) bool {
-	return segment[6] == 'R' && segment[9] == 'G' && segment[12] == 'B'
+// isAdobeRGB reports whether an APP14 segment says that colours are as they
+// are shown.
+func isAdobeRGB(segment []byte) bool {
+	return bytes.HasPrefix(segment, []byte("Adobe")) && len(segment) >= 12 && segment[11] == 0
+}
+
+// turnedRGB reports whether the decoder makes another image of the samples of
+// a frame: of four colours, and of three that are called, or said to be, RGB.
+func turnedRGB(frame []byte, adobe bool) bool {
+	switch frame[5] {
+	case 3:
+		return adobe || frame[6] == 'R' && frame[9] == 'G' && frame[12] == 'B'
+	case 4:
+		return true
+	}
+	return false
 }

@@ -13,7 +13,7 @@ import (
 // not.
 func TestMemory(t *testing.T) {
 	t.Parallel()
-	real := photos(t)
+	files := photos(t)
 	gray := image.NewGray(image.Rect(0, 0, 64, 48))
 	deep := image.NewNRGBA64(gray.Rect)
 	deep.Set(1, 1, color.NRGBA{A: 9}) // it is transparent
@@ -23,17 +23,17 @@ func TestMemory(t *testing.T) {
 		data []byte
 		need int64
 	}{
-		"jpeg, colours at a quarter":             {real["photo.jpg"], pixels * 3 / 2},
-		"jpeg, progressive":                      {real["progressive.jpg"], pixels * 3 / 2 * 5},
+		"jpeg, colours at a quarter":             {files["photo.jpg"], pixels * 3 / 2},
+		"jpeg, progressive":                      {files["progressive.jpg"], pixels * 3 / 2 * 5},
 		"jpeg, gray":                             {encoded(t, "jpeg", gray), pixels},
 		"jpeg, blocks beyond the edge":           {encoded(t, "jpeg", image.NewGray(image.Rect(0, 0, 57, 41))), pixels},
 		"png":                                    {encoded(t, "png", picture(64, 48, 255)), pixels * 4},
 		"png, gray":                              {encoded(t, "png", gray), pixels},
 		"png, palette":                           {encoded(t, "png", few), pixels},
-		"png, 16 bits":                           {real["photo.png"], pixels * 8},
+		"png, 16 bits":                           {files["photo.png"], pixels * 8},
 		"png, 16 bits and transparent":           {encoded(t, "png", deep), pixels * 8},
-		"gif":                                    {real["photo.gif"], pixels * 2},
-		"webp, its head says nothing of the way": {real["photo.webp"], pixels * 7},
+		"gif":                                    {files["photo.gif"], pixels * 2},
+		"webp, its head says nothing of the way": {files["photo.webp"], pixels * 7},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -67,14 +67,13 @@ func keepOnly(turned int) []byte {
 
 // Markers of JPEG segments. Source: ITU-T T.81, table B.1.
 const (
-	jpegSOF0, jpegSOF1     = 0xc0, 0xc1
-	jpegSOF2               = 0xc2 // progressive
-	jpegRST0, jpegRST7     = 0xd0, 0xd7
-	jpegSOI, jpegEOI       = 0xd8, 0xd9
-	jpegSOS, jpegEXP       = 0xda, 0xdf
-	jpegAPP0, jpegAPP1     = 0xe0, 0xe1
-	jpegAPP2, jpegAPP14    = 0xe2, 0xee
-	jpegTEM, jpegFirstReal = 0x01, 0xc0
+	jpegSOF0, jpegSOF1  = 0xc0, 0xc1
+	jpegSOF2            = 0xc2 // progressive
+	jpegRST0, jpegRST7  = 0xd0, 0xd7
+	jpegSOI, jpegEOI    = 0xd8, 0xd9
+	jpegSOS, jpegEXP    = 0xda, 0xdf
+	jpegAPP0, jpegAPP1  = 0xe0, 0xe1
+	jpegAPP2, jpegAPP14 = 0xe2, 0xee
 )
 
 const exifMark = "Exif\x00\x00"
@@ -88,38 +87,49 @@ func stripJPEG(w *bufio.Writer, r *bufio.Reader) error {
 		return err
 	}
 	seen := false // EXIF data; only the first counts
+	err := walkJPEG(r, w, func(marker byte, segment []byte) error {
+		if exif, ok := bytes.CutPrefix(segment, []byte(exifMark)); ok && marker == jpegAPP1 && !seen {
+			seen = true
+			if turned := tiffOrientation(exif); turned != 1 {
+				return writeSegment(w, marker, append([]byte(exifMark), keepOnly(turned)...))
+			}
+			return nil
+		}
+		if !drawsJPEG(marker, segment) {
+			return nil
+		}
+		return writeSegment(w, marker, segment)
+	})
+	if err == nil {
+		_, err = w.Write([]byte{0xff, jpegEOI})
+	}
+	return err
+}
+
+// walkJPEG calls f for every segment from the next marker to the end of the
+// image, and copies what scans hold.
+func walkJPEG(r *bufio.Reader, scans io.Writer, f func(marker byte, segment []byte) error) error {
 	buf := make([]byte, math.MaxUint16)
 	marker, err := nextMarker(r)
-	for err == nil {
-		switch {
-		case marker == jpegEOI:
-			_, err = w.Write([]byte{0xff, jpegEOI})
-			return err
-		case marker < jpegFirstReal, marker >= jpegRST0 && marker <= jpegSOI:
+	for err == nil && marker != jpegEOI {
+		if marker < jpegSOF0 || marker >= jpegRST0 && marker <= jpegSOI {
 			marker, err = nextMarker(r) // stands alone and says nothing here
 			continue
 		}
-		var segment []byte
-		if segment, err = readSegment(r, buf); err != nil {
+		segment, err := readSegment(r, buf)
+		if err == nil {
+			err = f(marker, segment)
+		}
+		if err != nil {
 			return err
 		}
-		if exif, ok := bytes.CutPrefix(segment, []byte(exifMark)); ok && marker == jpegAPP1 && !seen {
-			seen, segment = true, nil
-			if turned := tiffOrientation(exif); turned != 1 {
-				segment = append([]byte(exifMark), keepOnly(turned)...)
-			}
-		} else if !drawsJPEG(marker, segment) {
-			segment = nil
-		}
-		if segment != nil {
-			if err = writeSegment(w, marker, segment); err != nil {
-				return err
-			}
-		}
 		if marker == jpegSOS {
-			marker, err = copyScan(w, r)
+			marker, err = copyScan(scans, r)
 		} else {
 			marker, err = nextMarker(r)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return err

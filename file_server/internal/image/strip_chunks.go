@@ -31,35 +31,38 @@ func stripPNG(w *bufio.Writer, r *bufio.Reader) error {
 		if _, err := io.ReadFull(r, head[:]); err != nil {
 			return err
 		}
-		size, kind := int64(binary.BigEndian.Uint32(head[:])), string(head[4:])
-		const sum = 4
-		switch {
-		case drawsPNG[kind]:
-			if _, err := w.Write(head[:]); err != nil {
-				return err
-			}
-			if _, err := io.CopyN(w, r, size+sum); err != nil || kind == "IEND" {
-				return err
-			}
-		case kind == "eXIf":
-			turned, err := exifTurned(io.LimitReader(r, size))
-			if err != nil {
-				return err
-			}
-			if _, err := io.CopyN(io.Discard, r, sum); err != nil {
-				return err
-			}
-			if turned != 1 {
-				if err := writeChunkPNG(w, kind, keepOnly(turned)); err != nil {
-					return err
-				}
-			}
-		default:
-			if _, err := io.CopyN(io.Discard, r, size+sum); err != nil {
-				return err
-			}
+		if err := stripChunkPNG(w, r, head); err != nil {
+			return err
+		}
+		if string(head[4:]) == "IEND" {
+			return nil
 		}
 	}
+}
+
+// stripChunkPNG copies the rest of a chunk, if it draws something.
+func stripChunkPNG(w *bufio.Writer, r *bufio.Reader, head [8]byte) error {
+	size, kind := int64(binary.BigEndian.Uint32(head[:])), string(head[4:])
+	const sum = 4
+	if drawsPNG[kind] {
+		if _, err := w.Write(head[:]); err != nil {
+			return err
+		}
+		_, err := io.CopyN(w, r, size+sum)
+		return err
+	}
+	turned := 1
+	if kind == "eXIf" {
+		var err error
+		if turned, err = exifTurned(io.LimitReader(r, size)); err != nil {
+			return err
+		}
+		size = 0
+	}
+	if _, err := io.CopyN(io.Discard, r, size+sum); err != nil || turned == 1 {
+		return err
+	}
+	return writeChunkPNG(w, kind, keepOnly(turned))
 }
 
 // exifTurned reads all of r and returns the orientation it tells of.

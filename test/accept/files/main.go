@@ -71,7 +71,8 @@ func (r *run) all(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	for _, step := range []func(context.Context, *os.File, string) error{r.cuts, r.kills, r.memory, r.compare, r.memoryS3} {
+	steps := []func(context.Context, *os.File, string) error{r.cuts, r.kills, r.memory, r.compare, r.memoryS3}
+	for _, step := range steps {
 		if err := step(ctx, file, sum); err != nil {
 			return err
 		}

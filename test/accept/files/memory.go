@@ -41,8 +41,8 @@ func (r *run) memoryS3(ctx context.Context, _ *os.File, _ string) error {
 		return err
 	}
 	server := &http.Server{Handler: gofakes3.New(store).Server(), ReadHeaderTimeout: time.Minute}
-	go server.Serve(l)   //nolint:errcheck // until it is closed
-	defer server.Close() //nolint:errcheck // nobody is left
+	go server.Serve(l) //nolint:errcheck // until it is closed
+	defer server.Close()
 	conf, err := os.OpenFile(filepath.Join(r.dir, "conf", "file_server_1", "fileserver.conf"), os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
 		return err
