@@ -218,6 +218,9 @@ func killed[T any](t *testing.T, v *victim, size int, ready func(), moment <-cha
 	if got.StatusCode != http.StatusConflict { // it is coming
 		equal(t, v.want(got, 200).body, data)
 	}
+	linktest.Eventually(t, "the server to let go of it", func() bool {
+		return v.do("HEAD", "/files/"+id, token, nil, tusHeader).StatusCode != http.StatusLocked
+	})
 	if v.offset(id, token) != strconv.Itoa(size) { // the last byte was not kept
 		v.want(v.patch(id, token, size-1, data[size-1:]), 204)
 	}

@@ -127,6 +127,8 @@ func (s *S3) Abandoned(ctx context.Context, before time.Time, dryRun bool) (n in
 	defer cancel() // ends the listing
 	for u := range s.client.ListIncompleteUploads(ctx, s.bucket, s.prefix+"blob/", true) {
 		switch {
+		case minio.ToErrorResponse(u.Err).Code == minio.NoSuchUpload:
+			continue // some stores say so when there is none
 		case u.Err != nil:
 			return n, fmt.Errorf("list uploads in parts: %w", u.Err)
 		case !u.Initiated.Before(before):

@@ -28,6 +28,9 @@ func TestAbandoned(t *testing.T) {
 	client := must2(minio.NewCore(strings.TrimPrefix(server.URL, "http://"), &minio.Options{
 		Creds: credentials.NewStaticV4("key", "secret", ""), Region: "us-east-1",
 	}))
+	if n, err := b.Abandoned(t.Context(), time.Now(), false); n != 0 || err != nil {
+		t.Errorf("of an empty bucket: %d, %v", n, err)
+	}
 	for _, key := range []string{"tt/blob/ab/abcd", "tt/blob/ef/efgh", "others/blob/x"} {
 		must2(client.NewMultipartUpload(t.Context(), "files", key, minio.PutObjectOptions{}))
 	}
