@@ -231,9 +231,14 @@ RouteServerPort1=%d
 
 func openPush(t *testing.T, reg *recorder) {
 	t.Helper()
-	cfg := parse(t, pushserver.ParseConfig, "ListenIP=127.0.0.1\nListenPort=%d\n")
-	s, err := pushserver.New(cfg, pushserver.Deps{Log: discard, Reg: reg, Clock: time.Now})
+	s, err := newPush(t, reg)
 	runOnce(t, s, err)
+}
+
+func newPush(t *testing.T, reg *recorder) (*pushserver.Server, error) {
+	t.Helper()
+	cfg := parse(t, pushserver.ParseConfig, "ListenIP=127.0.0.1\nListenPort=%d\n")
+	return pushserver.New(cfg, pushserver.Deps{Log: discard, Reg: reg, Clock: time.Now})
 }
 
 func openRoute(t *testing.T, reg *recorder) {

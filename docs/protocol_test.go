@@ -128,5 +128,7 @@ func registered(t *testing.T) map[string][]wire.Command {
 	ask("db_proxy", db, err)
 	files, err := newFile(t, reg())
 	ask("file_server", files, err)
+	push, err := newPush(t, reg())
+	ask("push_server", push, err)
 	return all
 }

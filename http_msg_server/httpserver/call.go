@@ -74,7 +74,7 @@ func (c *call) run() (any, error) {
 		if err := c.decode(in.Interface()); err != nil {
 			return nil, err
 		}
-		if checked, ok := in.Interface().(interface{ check() error }); ok {
+		if checked, ok := reflect.TypeAssert[interface{ check() error }](in); ok {
 			if err := checked.check(); err != nil {
 				return nil, err
 			}
@@ -164,8 +164,8 @@ func (c *call) decode(in any) error {
 // tag has no omitempty.
 func required(t reflect.Type) map[string]bool {
 	names := map[string]bool{}
-	for i := range t.NumField() {
-		name, options, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+	for f := range t.Fields() {
+		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if options != "omitempty" {
 			names[name] = true
 		}

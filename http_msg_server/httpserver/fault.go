@@ -60,5 +60,7 @@ func faultOf(err error) *fault {
 		}
 	case im.OK, im.Internal:
 	}
-	return &fault{Status: http.StatusInternalServerError, Code: "internal", Message: "a fault of the server; repeat the request"}
+	return &fault{
+		Status: http.StatusInternalServerError, Code: "internal", Message: "a fault of the server; repeat the request",
+	}
 }

@@ -45,7 +45,8 @@ func operationID(apiKey, key string, from im.UserID, conv im.Conversation, now t
 	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%d\x00%s", apiKey, key, from, conv))
 	copy(id[:], sum[:])
-	if raw, err := hex.DecodeString(strings.ReplaceAll(key, "-", "")); err == nil && len(raw) == len(id) && raw[6]>>4 == 7 {
+	raw, err := hex.DecodeString(strings.ReplaceAll(key, "-", ""))
+	if err == nil && len(raw) == len(id) && raw[6]>>4 == 7 {
 		copy(id[:6], raw)
 	}
 	return id

@@ -53,8 +53,7 @@ func (s schemas) structure(t reflect.Type) object {
 	properties, required := object{}, []any{}
 	var add func(t reflect.Type)
 	add = func(t reflect.Type) {
-		for i := range t.NumField() {
-			f := t.Field(i)
+		for f := range t.Fields() {
 			if f.Anonymous {
 				add(f.Type)
 				continue

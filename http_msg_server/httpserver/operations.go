@@ -54,7 +54,9 @@ var (
 	userInPath  = param{Name: "user_id", In: "path", Integer: true, Required: true, Help: "Id of the user."}
 	groupInPath = param{Name: "group_id", In: "path", Integer: true, Required: true, Help: "Id of the group."}
 	cursorParam = param{Name: "cursor", In: "query", Help: "next_cursor of the page before; without it, the first page."}
-	limitParam  = param{Name: "limit", In: "query", Integer: true, Help: "Most entries of the page; 1 to 100, 50 without it."}
+	limitParam  = param{
+		Name: "limit", In: "query", Integer: true, Help: "Most entries of the page; 1 to 100, 50 without it.",
+	}
 )
 
 // operations is the table.
@@ -66,7 +68,7 @@ func operations() []*operation {
 	return append(all, handle(operation{
 		ID: "getOpenAPI", Method: http.MethodGet, Path: "/openapi.json", Status: http.StatusOK,
 		Summary: "This description of the API.",
-	}, func(c *call, _ *none) (*description, error) { return &description{}, nil }))
+	}, func(*call, *none) (*description, error) { return &description{}, nil }))
 }
 
 //go:embed openapi.json

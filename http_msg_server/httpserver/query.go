@@ -179,7 +179,8 @@ func (s *Server) changeMembers(
 	ctx context.Context, req *group.IMGroupChangeMemberReq,
 ) (*group.IMGroupChangeMemberRsp, error) {
 	res := new(group.IMGroupChangeMemberRsp)
-	err := s.backend.Group(ctx, im.GroupID(req.GetGroupId()), req, wire.GroupChangeMemberReq, wire.GroupChangeMemberRes, res)
+	owner := im.GroupID(req.GetGroupId())
+	err := s.backend.Group(ctx, owner, req, wire.GroupChangeMemberReq, wire.GroupChangeMemberRes, res)
 	if err == nil && res.GetResultCode() == 0 {
 		s.backend.TellMembers(res)
 	}

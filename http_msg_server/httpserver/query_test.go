@@ -81,7 +81,9 @@ func TestQuery(t *testing.T) {
 		}
 	}
 	for _, try := range [][2]string{
-		{"/query/CreateGroup", "no json"}, {"/query/Nothing", create}, {"/query/CreateGroup/x", create},
+		{"/query/CreateGroup", "no json"},
+		{"/query/Nothing", create},
+		{"/query/CreateGroup/x", create},
 		{"/query/CreateGroup", "[1]"},
 	} {
 		if got := w.post(try[0], try[1]); got != "" {

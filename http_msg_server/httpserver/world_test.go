@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -269,7 +270,7 @@ func (w *world) checkAnswer(method, path string, a answer) {
 	if described == nil {
 		return
 	}
-	response, ok := described["responses"].(object)[fmt.Sprint(a.status)].(object)
+	response, ok := described["responses"].(object)[strconv.Itoa(a.status)].(object)
 	if !ok {
 		if response, ok = described["responses"].(object)["default"].(object); !ok || a.status < 400 {
 			w.t.Errorf("%s %s: status %d is not described", method, path, a.status)

@@ -267,15 +267,7 @@ func (n *Notifier) presence(ctx context.Context, tokens []*basedefine.UserTokenI
 	if l != nil && l.Has(link.CapPresence) {
 		res := new(extension.IMApiPresenceRsp)
 		if n.ask(ctx, l, &extension.IMApiPresenceReq{UserIds: ids}, wire.APIPresenceReq, wire.APIPresenceRes, res) == nil {
-			for _, u := range res.GetUsers() {
-				for _, t := range u.GetClientTypes() {
-					if im.ClientType(t).Mobile() {
-						phone[u.GetUserId()] = true
-					} else {
-						pc[u.GetUserId()] = true
-					}
-				}
-			}
+			sortTerminals(res.GetUsers(), phone, pc)
 		}
 		return phone, pc
 	}
@@ -287,6 +279,19 @@ func (n *Notifier) presence(ctx context.Context, tokens []*basedefine.UserTokenI
 		}
 	}
 	return phone, pc
+}
+
+// sortTerminals notes who is on a phone and who is at a PC.
+func sortTerminals(users []*extension.ApiPresence, phone, pc map[uint32]bool) {
+	for _, u := range users {
+		for _, t := range u.GetClientTypes() {
+			if im.ClientType(t).Mobile() {
+				phone[u.GetUserId()] = true
+			} else {
+				pc[u.GetUserId()] = true
+			}
+		}
+	}
 }
 
 // nick looks the sender's name up. Source: defects.md E5.

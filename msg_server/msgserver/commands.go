@@ -83,6 +83,7 @@ func (s *Server) Commands() map[string][]wire.Command {
 		"db_proxy":     append(slices.Collect(maps.Keys(s.answers)), wire.StopReceive), // which package dblink takes
 		"route_server": slices.Collect(maps.Keys(s.relayed)),
 		"file_server":  slices.Collect(maps.Keys(s.ofFiles)),
+		"push_server":  {wire.PushToUserRes}, // which package notify takes
 	}
 }
 

@@ -29,6 +29,12 @@ func (s *Server) LinkUp(*link.Link) {}
 // LinkDown is link.Handler's.
 func (s *Server) LinkDown(*link.Link) {}
 
+// Commands returns what this server handles, by who sends it, for
+// docs/protocol.md.
+func (s *Server) Commands() map[string][]wire.Command {
+	return map[string][]wire.Command{"msg_server": {wire.PushToUserReq}}
+}
+
 // LinkPDU is link.Handler's.
 func (s *Server) LinkPDU(l *link.Link, pdu wire.PDU) {
 	if pdu.Command != wire.PushToUserReq {

@@ -2,7 +2,6 @@ package pushserver
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"maps"
 	"net"
@@ -27,11 +26,7 @@ func start(t *testing.T, keys map[string]string) (addr string, stop func()) {
 	t.Helper()
 	addr = linktest.FreeAddr(t)
 	_, port, _ := net.SplitHostPort(addr)
-	text := "ListenIP=127.0.0.1\nListenPort=" + port + "\n"
-	for key, value := range keys {
-		text += key + "=" + value + "\n"
-	}
-	cfg, err := ParseConfig(strings.NewReader(text), "test.conf")
+	cfg, err := ParseConfig(strings.NewReader(configText(port, keys)), "test.conf")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,6 +51,14 @@ func start(t *testing.T, keys map[string]string) (addr string, stop func()) {
 	t.Cleanup(stop)
 	linktest.Eventually(t, "readiness", func() bool { return s.Ready() == nil })
 	return addr, stop
+}
+
+func configText(port string, keys map[string]string) string {
+	lines := []string{"ListenIP=127.0.0.1", "ListenPort=" + port}
+	for key, value := range keys {
+		lines = append(lines, key+"="+value)
+	}
+	return strings.Join(lines, "\n")
 }
 
 // request asks for a push to each of the tokens.
@@ -189,11 +192,7 @@ func TestBadCredentials(t *testing.T) {
 				keys = services.ByKey()
 			}
 			maps.Copy(keys, change)
-			text := fmt.Sprintf("ListenIP=127.0.0.1\nListenPort=%d\n", 1)
-			for key, value := range keys {
-				text += key + "=" + value + "\n"
-			}
-			cfg, err := ParseConfig(strings.NewReader(text), "test.conf")
+			cfg, err := ParseConfig(strings.NewReader(configText("1", keys)), "test.conf")
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -182,7 +183,7 @@ func TestBounded(t *testing.T) {
 	for i := range maxRemembered + 10 {
 		addr := netip.AddrFrom4([4]byte{11, byte(i >> 16), byte(i >> 8), byte(i)})
 		k.check(t, fmt.Sprintf("tt_%d_x", i), addr)
-		k.Allow(Key{ID: fmt.Sprint(i), Rate: 1})
+		k.Allow(Key{ID: strconv.Itoa(i), Rate: 1})
 	}
 	if len(k.known) > maxRemembered || len(k.limiters) > maxRemembered || len(k.wrong) > maxRemembered {
 		t.Errorf("%d, %d and %d are remembered", len(k.known), len(k.limiters), len(k.wrong))

@@ -36,22 +36,22 @@ func (t *table) write(_ context.Context, entries []Entry) error {
 }
 
 // stored compares the rows with the numbers 0 to n-1 in order.
-func (t *table) stored(tt *testing.T, n int) {
-	tt.Helper()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.rows) != n {
-		tt.Fatalf("%d rows, want %d", len(t.rows), n)
+func stored(t *testing.T, rows *table, n int) {
+	t.Helper()
+	rows.mu.Lock()
+	defer rows.mu.Unlock()
+	if len(rows.rows) != n {
+		t.Fatalf("%d rows, want %d", len(rows.rows), n)
 	}
-	for i, e := range t.rows {
+	for i, e := range rows.rows {
 		if e.Subject != strconv.Itoa(i) {
-			tt.Fatalf("row %d is of %s", i, e.Subject)
+			t.Fatalf("row %d is of %s", i, e.Subject)
 		}
 	}
 }
 
 func dropped() prometheus.Counter {
-	return prometheus.NewCounter(prometheus.CounterOpts{Name: "dropped"})
+	return prometheus.NewCounter(prometheus.CounterOpts{Name: "dropped_total", Help: "Of the test."})
 }
 
 // TestWrites: every change is one row, in order, however often the database is
@@ -77,7 +77,7 @@ func TestWrites(t *testing.T) {
 		}
 		<-time.After((1 + 2 + 4) * pause) // on the clock of the bubble
 		synctest.Wait()
-		rows.stored(t, 2500)
+		stored(t, rows, 2500)
 		if l.Waiting() != 0 || rows.writes != 3+3 {
 			t.Errorf("%d wait, %d writes", l.Waiting(), rows.writes)
 		}
@@ -88,7 +88,7 @@ func TestWrites(t *testing.T) {
 		synctest.Wait()
 		cancel()
 		running.Wait()
-		rows.stored(t, 2510)
+		stored(t, rows, 2510)
 		if got := strings.Count(lines.String(), "changed through the API"); got != 2510 {
 			t.Errorf("%d lines in the log", got)
 		}
