@@ -90,16 +90,19 @@ func TestStates(t *testing.T) {
 			nil, nil, nil, "received=unknown committed=yes acknowledged=unknown relayed=unknown bob: unknown unknown no",
 		},
 		"over the API": {
-			nil, nil, append([]Source{source("http_msg_server_1", "http_msg_server", all,
+			nil, nil,
+			append([]Source{source("http_msg_server_1", "http_msg_server", all,
 				entry(1, trace.Received, 1, 0), entry(3, trace.Relayed, 0, 2), entry(4, trace.Acknowledged, 1, 0))}, quiet...),
 			"received=yes committed=yes acknowledged=yes relayed=yes bob: no no no",
 		},
 		"the API forgot": {
-			nil, nil, append([]Source{source("http_msg_server_1", "http_msg_server", at(1))}, quiet...),
+			nil, nil,
+			append([]Source{source("http_msg_server_1", "http_msg_server", at(1))}, quiet...),
 			"received=unknown committed=yes acknowledged=unknown relayed=unknown bob: no no no",
 		},
 		"only the API was asked": {
-			nil, nil, []Source{source("http_msg_server_1", "http_msg_server", all)},
+			nil, nil,
+			[]Source{source("http_msg_server_1", "http_msg_server", all)},
 			"received=unknown committed=yes acknowledged=unknown relayed=unknown bob: unknown unknown no",
 		},
 		"cursors say it": {

@@ -278,7 +278,7 @@ var plants = []struct {
 		e := *s.received("2.pc-6")
 		s.drop(func(o *event.Event) bool { return o.Name == event.Received && o.C == e.C && o.Key == e.Key })
 		s.history(10*second, &e)
-		s.again(20 * second)
+		s.again()
 		s.add(21*second, event.Event{Name: event.Received, C: e.C, N: 2, Conv: pair, ID: 3, Key: "2.pc-3"})
 	}},
 	{"what is there is marked as a gap", Undelivered, false, func(s *story) {
@@ -290,7 +290,7 @@ var plants = []struct {
 	{"a push leaves one out that comes later", PushGap, false, func(s *story) {
 		e := *s.received("2.pc-3")
 		s.drop(func(o *event.Event) bool { return o.Name == event.Received && o.C == e.C && o.Key == e.Key })
-		s.again(20 * second)
+		s.again()
 		e.N = 2
 		s.add(21*second, e)
 	}},
@@ -299,7 +299,7 @@ var plants = []struct {
 		s.drop(func(o *event.Event) bool {
 			return o.Name == event.Received && o.C == e.C && (o.Key == "2.pc-3" || o.Key == e.Key)
 		})
-		s.again(20 * second)
+		s.again()
 		e.N = 2
 		s.add(21*second, e)
 	}},

@@ -12,10 +12,10 @@ import (
 func TestTerminalsThatAcknowledge(t *testing.T) {
 	t.Parallel()
 	stories := map[string]func(s *story){
-		"sent again":  func(s *story) { s.again(20 * second); s.resend(2, 4) },
-		"only later":  func(s *story) { s.silence(3, 4); s.again(20 * second); s.resend(3, 4) },
-		"all of it":   func(s *story) { s.silence(1, 4); s.again(20 * second); s.resend(1, 4) },
-		"not granted": func(s *story) { s.ungranted(3, 4); s.again(20 * second); s.resend(3, 4) },
+		"sent again":  func(s *story) { s.again(); s.resend(2, 4) },
+		"only later":  func(s *story) { s.silence(3, 4); s.again(); s.resend(3, 4) },
+		"all of it":   func(s *story) { s.silence(1, 4); s.again(); s.resend(1, 4) },
+		"not granted": func(s *story) { s.ungranted(3, 4); s.again(); s.resend(3, 4) },
 		"stored before its first log-in": func(s *story) {
 			find(s.log, func(e *event.Event) bool { return e.Name == event.Connected && e.C == "1.phone" }).T = second + 1
 			e := *s.received("1.pc-1")
@@ -28,7 +28,7 @@ func TestTerminalsThatAcknowledge(t *testing.T) {
 				s.message(10*second+int64(id), "2.pc", pair, id)
 			}
 			s.silence(5, 1004)
-			s.again(20 * second)
+			s.again()
 			s.add(20*second+10, event.Event{Name: event.Marked, C: "1.phone", N: 2, Conv: pair, ID: 3, Last: 4})
 			s.resend(5, 1004)
 			for id := im.MsgID(3); id <= 4; id++ {
@@ -120,7 +120,8 @@ func (s *story) history(at int64, e *event.Event) {
 }
 
 // again lets 1.phone log in once more.
-func (s *story) again(at int64) {
+func (s *story) again() {
+	const at = 20 * second
 	s.add(at, event.Event{Name: event.Closed, C: "1.phone", N: 1})
 	s.add(at+1, event.Event{Name: event.Connected, C: "1.phone", N: 2, Delivers: true})
 }

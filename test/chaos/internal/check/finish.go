@@ -113,13 +113,7 @@ func (c *Checker) finishTerminals() {
 	for _, name := range slices.Sorted(maps.Keys(c.clients)) {
 		t := c.clients[name]
 		byUser[t.user] = append(byUser[t.user], t)
-		if !t.final && c.result.Final > 0 {
-			c.violate(Violation{Rule: NotRecovered, T: t.since, Client: t.name}, "%s was not there at the end", t.name)
-		}
-		if t.delivers && t.final && !t.capable {
-			c.violate(Violation{Rule: NotRecovered, T: t.since, Client: t.name},
-				"%s cannot acknowledge what arrives on its last connection", t.name)
-		}
+		c.recovered(t)
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.convs)) {
 		v := c.convs[name]
@@ -134,6 +128,17 @@ func (c *Checker) finishTerminals() {
 			}
 		}
 		v.ids = nil
+	}
+}
+
+// recovered looks whether a terminal was there at rest, as what it is.
+func (c *Checker) recovered(t *terminal) {
+	v := Violation{Rule: NotRecovered, T: t.since, Client: t.name}
+	switch {
+	case !t.final && c.result.Final > 0:
+		c.violate(v, "%s was not there at the end", t.name)
+	case t.final && t.delivers && !t.capable:
+		c.violate(v, "%s cannot acknowledge what arrives on its last connection", t.name)
 	}
 }
 
