@@ -158,7 +158,9 @@ func TestPage(t *testing.T) {
 	put(8, "/../../x", 5, "")
 	page := []store.Message{
 		of("1"), of("2"), of("3"), of("4"), of("5"), of("6"), of("7"), of("8"), of("99"), of("0"), of(""), of("no number"),
-		of("4294967297"), {Type: im.SingleText, Content: "1"}, of("1"),
+		of("4294967297"),
+		{Type: im.SingleText, Content: "1"},
+		of("1"),
 	}
 	want := make([]string, len(page))
 	for i := range page {
@@ -190,15 +192,15 @@ func TestPageBounds(t *testing.T) {
 		page[i] = of("1")
 	}
 	w.Fill(t.Context(), page)
-	filled, bytes := 0, 0
+	filled, total := 0, 0
 	for i := range page {
 		if len(page[i].Content) > 1 {
 			filled++
-			bytes += len(page[i].Content)
+			total += len(page[i].Content)
 		}
 	}
-	if filled != maxPage/(large+header) || bytes > maxPage || w.site.asked != filled {
-		t.Errorf("%d sounds of %d bytes, %d asked for", filled, bytes, w.site.asked)
+	if filled != maxPage/(large+header) || total > maxPage || w.site.asked != filled {
+		t.Errorf("%d sounds of %d bytes, %d asked for", filled, total, w.site.asked)
 	}
 	unfilled := func(what string, ctx context.Context, w *world) {
 		t.Helper()

@@ -161,7 +161,7 @@ func (l *Link) file(ctx context.Context, e DoFile) Event {
 	o := transfer.Options{Access: l.access(e), Progress: l.progress(&answer)}
 	if e.Path != "" {
 		var sent files.Sent
-		sent, answer.Err = files.Send(ctx, l.user, files.Conversation{Kind: e.Kind, Session: e.Key.ID}, atHome(e.Path), o)
+		sent, answer.Err = files.Send(ctx, l.user, files.Conversation{Kind: e.Kind, Session: e.ID}, atHome(e.Path), o)
 		answer.ID = sent.ID
 	} else {
 		var id string
@@ -186,9 +186,9 @@ func (l *Link) access(e DoFile) transfer.Access {
 		case c == nil:
 			return client.FileAccess{}, client.ErrOffline
 		case e.Path == "":
-			return c.FileDownload(ctx, e.Kind, e.Key.ID, id)
+			return c.FileDownload(ctx, e.Kind, e.ID, id)
 		}
-		return c.FileUpload(ctx, e.Kind, e.Key.ID, id)
+		return c.FileUpload(ctx, e.Kind, e.ID, id)
 	}
 }
 

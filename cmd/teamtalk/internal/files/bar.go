@@ -35,7 +35,7 @@ func newBar(out io.Writer, quiet bool, name string) *bar {
 	file, ok := out.(*os.File)
 	b := &bar{
 		out: out, name: name, quiet: quiet, tty: ok && term.IsTerminal(int(file.Fd())),
-		clock: time.Now, //nolint:forbidigo // the clock of a command
+		clock: time.Now,
 	}
 	b.said = b.clock()
 	return b

@@ -52,8 +52,9 @@ on with. With --dry-run it only counts them.`,
 			if dryRun {
 				what = "to be removed"
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s whose time is over, %s that no file has (%s), %s given up\n", what,
-				count(done.Entries, "file"), count(done.Blobs, "content"), share.Bytes(uint64(done.Bytes)), count(done.Uploads, "upload"))
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s whose time is over, %s that no file has (%s), %s given up\n",
+				what, count(done.Entries, "file"), count(done.Blobs, "content"), share.Bytes(uint64(done.Bytes)),
+				count(done.Uploads, "upload"))
 			return err
 		},
 	}

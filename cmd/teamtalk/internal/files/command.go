@@ -139,8 +139,8 @@ func GetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "get [ID|NAME] --user NAME --from USER|--group GROUP [--out PATH]",
 		Short: "Fetch a file from a user or a group",
-		Long: "Get fetches a file of a conversation; without an id or a name, the last one among its newest hundred messages. " +
-			"Nothing is overwritten." + about,
+		Long: "Get fetches a file of a conversation; without an id or a name, the last one among its newest hundred " +
+			"messages. Nothing is overwritten." + about,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			what := ""

@@ -146,7 +146,7 @@ func TestLines(t *testing.T) {
 }
 
 // Bad arguments are told apart from what failed.
-func TestArguments(t *testing.T) { //nolint:paralleltest // sets the environment
+func TestArguments(t *testing.T) {
 	path := newFile(t, 8)
 	t.Setenv("TEAMTALK_PASSWORD", "secret")
 	for what, c := range map[string]struct {
