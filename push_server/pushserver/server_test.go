@@ -93,7 +93,7 @@ func answers(t *testing.T, peer *linktest.Original, want map[string]uint32) {
 		got[r.GetUserToken()] = r.GetResultCode()
 	}
 	if !maps.Equal(got, want) || len(res.GetPushResultList()) != len(want) {
-		t.Errorf("results %v, want %v", got, want)
+		t.Fatalf("results %v, want %v", got, want)
 	}
 }
 
