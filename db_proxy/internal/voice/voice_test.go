@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -264,7 +265,8 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// Only so many are kept at a time; those who go on free their turns.
+// Only so many are kept at a time; those who go on free their turns. Nobody
+// waits for the site, neither who has a turn nor who has none. Source: defects.md I2.
 func TestBusy(t *testing.T) {
 	t.Parallel()
 	held := make(chan struct{})
@@ -272,10 +274,13 @@ func TestBusy(t *testing.T) {
 	defer slow.Close()
 	k := New(slow.URL+"/", &table{rows: map[uint32]store.Audio{}}, slog.New(slog.DiscardHandler))
 	var ended sync.WaitGroup
+	var early atomic.Bool
 	for range maxKeeping {
 		ended.Add(1)
-		if err := k.Keep(t.Context(), 1, 2, spoken("hello"), func(string, error) { ended.Done() }); err != nil {
-			t.Fatal(err)
+		err := k.Keep(t.Context(), 1, 2, spoken("hello"), func(string, error) { early.Store(true); ended.Done() })
+		if err != nil || early.Load() {
+			close(held)
+			t.Fatalf("Keep waits for the site, or does not begin: %v", err)
 		}
 	}
 	if err := k.Keep(t.Context(), 1, 2, spoken("hello"), nil); im.CodeOf(err) != im.Busy {
