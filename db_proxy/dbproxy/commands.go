@@ -28,7 +28,7 @@ func (s *Server) table(deps Deps) error {
 	}
 	sounds := voice.New(s.cfg.MsfsSite, s.store, s.log)
 	rows := command.Operations(command.OperationDeps{
-		Store: s.store, Groups: s.directory, Mirror: s.cache, Lanes: s.lanes, Voice: sounds, Behind: s.behind, Log: s.log,
+		Store: s.store, Groups: s.directory, Mirror: s.behind, Lanes: s.lanes, Voice: sounds, Behind: s.behind, Log: s.log,
 	})
 	rows = append(rows, command.Queries(command.QueryDeps{
 		Store: s.store, Cache: s.cache, Directory: s.directory, Lanes: s.lanes, Behind: s.behind,

@@ -1,5 +1,5 @@
 // Package behind writes what may follow a commit a little later: the counters
-// in Redis, as soon as the last write is done, and the times of the last
+// and mirrors in Redis, as soon as the last write is done, and the times of the last
 // activity and what has arrived at terminals in SQL, once a second. Values are absolute and coalesced by key;
 // what cannot be written waits and is written when its server is back.
 package behind
@@ -17,8 +17,9 @@ import (
 	"teamtalk/internal/im"
 )
 
-// Counters is where the unread counts go.
-type Counters interface {
+// Redis is where the unread counts and the mirrors go.
+type Redis interface {
+	Mirrors
 	SetUnread(ctx context.Context, values []cache.UnreadValue) error
 }
 
@@ -41,6 +42,8 @@ type Behind struct {
 	counts    *flusher[countKey, count]
 	activity  *flusher[im.Conversation, uint32]
 	delivered *flusher[deliveryKey, uint32]
+	mirrors   Mirrors
+	mirrored  *flusher[string, func(context.Context) error]
 }
 
 // deliveryKey names one delivery cursor.
@@ -72,15 +75,15 @@ const (
 )
 
 // New returns a Behind that Run sets going.
-func New(counters Counters, s Store, log *slog.Logger, reg prometheus.Registerer) *Behind {
-	b := &Behind{log: log, dropped: prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "im_written_behind_dropped_total", Help: "Counters, times and cursors dropped because too many waited.",
+func New(redis Redis, s Store, log *slog.Logger, reg prometheus.Registerer) *Behind {
+	b := &Behind{log: log, mirrors: redis, dropped: prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "im_written_behind_dropped_total", Help: "Counters, times, cursors and mirrors dropped because too many waited.",
 	})}
 	reg.MustRegister(b.dropped)
 	newest := func(_, value count) count { return value }
 	highest := func(old, value uint32) uint32 { return max(old, value) }
 	b.counts = newFlusher(0, maxPending, newest, func(ctx context.Context, m map[countKey]count) error {
-		err := counters.SetUnread(ctx, unreadValues(m))
+		err := redis.SetUnread(ctx, unreadValues(m))
 		if err != nil {
 			log.Debug("counters not written", "error", err)
 		}
@@ -102,6 +105,8 @@ func New(counters Counters, s Store, log *slog.Logger, reg prometheus.Registerer
 		return err
 	}
 	b.delivered = newFlusher(activityEvery, maxPending, highest, writeDelivered)
+	last := func(_, write func(context.Context) error) func(context.Context) error { return write }
+	b.mirrored = newFlusher(0, maxMirrored, last, writeMirrors)
 	return b
 }
 
@@ -111,6 +116,7 @@ func (b *Behind) Run(ctx context.Context) error {
 	all.Go(func() { b.counts.run(ctx) })
 	all.Go(func() { b.activity.run(ctx) })
 	all.Go(func() { b.delivered.run(ctx) })
+	all.Go(func() { b.mirrored.run(ctx) })
 	all.Wait()
 	return nil
 }
@@ -128,6 +134,10 @@ func (b *Behind) SettleCounts(ctx context.Context) { b.counts.settle(ctx) }
 // WriteCounts writes the counts noted before once, and reports whether that
 // succeeded; what fails goes on waiting. For whoever does not call Run.
 func (b *Behind) WriteCounts(ctx context.Context) bool { return b.counts.flush(ctx) }
+
+// SettleMirrors returns when the mirrors noted before are in Redis, or after a
+// moment when Redis is away.
+func (b *Behind) SettleMirrors(ctx context.Context) { b.mirrored.settle(ctx) }
 
 // Touch notes the activity of a conversation.
 func (b *Behind) Touch(conv im.Conversation, at uint32) {

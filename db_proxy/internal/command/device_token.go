@@ -17,7 +17,8 @@ type deviceTokenStore interface {
 	// SetDeviceToken takes the token from whoever had it; "" means that the
 	// user gets no pushes.
 	SetDeviceToken(ctx context.Context, user im.UserID, client im.ClientType, token string) error
-	// RemoveDeviceTokens forgets tokens and returns those that were there.
+	// RemoveDeviceTokens forgets tokens and returns those that were there;
+	// with an error, those that may be forgotten.
 	RemoveDeviceTokens(ctx context.Context, tokens []string) ([]store.DeviceToken, error)
 }
 
@@ -47,13 +48,10 @@ func (d *deviceToken) gone(ctx context.Context, r *Request) (proto.Message, erro
 		return nil, err
 	}
 	removed, err := d.store.RemoveDeviceTokens(ctx, req.GetTokens())
-	if err != nil {
-		return nil, err
-	}
-	for _, t := range removed {
+	for _, t := range removed { // also those of which it is not known: they are of no use
 		_ = d.mirror.SetToken(ctx, t.User, t.ClientType, "") // SQL has it; the mirror counts its own failures
 	}
-	return nil, nil //nolint:nilnil // nobody waits for an answer
+	return nil, err // nobody waits for an answer
 }
 
 // set registers the push token of a user's phone, 0108 to 0109. An empty one,

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"teamtalk/db_proxy/internal/cache"
 	"teamtalk/db_proxy/internal/lane"
 	"teamtalk/db_proxy/internal/store"
 	"teamtalk/internal/im"
@@ -41,6 +42,7 @@ type groupOps struct {
 	groups Groups
 	mirror MemberMirror
 	lanes  Lanes
+	behind countForgetter
 	log    *slog.Logger
 }
 
@@ -102,14 +104,19 @@ func (g *groupOps) change(
 	}
 	changed, now, err := g.store.ChangeMembers(ctx, id, add, remove)
 	g.groups.ForgetGroup(id)
+	for _, m := range asked { // who comes back begins anew
+		g.behind.ForgetUnread(cache.Stamp{}, store.SessionKey{User: m, Kind: im.Group, Peer: uint32(id)})
+	}
 	if err != nil {
 		return nil, store.GroupInfo{}, err
 	}
-	if len(changed) == 0 {
-		return nil, store.GroupInfo{}, im.Errorf(im.Invalid, "nobody to change in group %d", id)
-	}
+	// Also where nothing was changed: this may be the repeat of a change whose
+	// answer was lost.
 	if err := g.mirror.SetMembers(ctx, id, now.Members); err != nil {
 		g.log.Debug("member list not mirrored", "group_id", id, "error", err)
+	}
+	if len(changed) == 0 {
+		return nil, store.GroupInfo{}, im.Errorf(im.Invalid, "nobody to change in group %d", id)
 	}
 	return changed, now, nil
 }
@@ -213,10 +220,15 @@ func (g *groupOps) createGroup(ctx context.Context, r *Request) (proto.Message, 
 	}
 	g.groups.ForgetGroup(id)
 	res.ResultCode, res.GroupId, res.UserIdList = proto.Uint32(0), proto.Uint32(uint32(id)), wireIDs(members)
-	if info, err := g.groups.Group(ctx, id); err == nil {
-		if err := g.mirror.SetMembers(ctx, id, info.Members); err != nil {
-			g.log.Debug("member list not mirrored", "group_id", id, "error", err)
-		}
+	info, err := g.groups.Group(ctx, id)
+	if err != nil { // the group is made, and who repeats this makes another one: ask again
+		info, err = g.groups.Group(ctx, id)
+	}
+	if err == nil {
+		err = g.mirror.SetMembers(ctx, id, info.Members)
+	}
+	if err != nil {
+		g.log.Debug("member list not mirrored", "group_id", id, "error", err)
 	}
 	return res, nil
 }

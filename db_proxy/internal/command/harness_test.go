@@ -35,9 +35,16 @@ type env struct {
 	lanes     *lane.Lanes
 	redis     *miniredis.Miniredis
 	rows      map[wire.Command]Command
-	behind    *behind.Behind
+	// operations are the rows of Operations, rows those of Queries.
+	operations map[wire.Command]Command
+	behind     *behind.Behind
+	cache      *cache.Cache
+	faults     *faults // of the calls that reach SQL and Redis
 
+	path    string
+	sent    atomic.Int64 // messages
 	seconds atomic.Int64 // the clock
+	late    atomic.Int64 // seconds by which that of the cache is ahead
 	broken  atomic.Bool  // SQL answers nothing
 	slow    atomic.Bool  // the slow queue takes tasks
 
@@ -49,16 +56,17 @@ var noon = time.Date(2024, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func newEnv(t *testing.T) *env {
 	t.Helper()
-	e := &env{t: t, redis: miniredis.RunT(t), rows: map[wire.Command]Command{}}
+	e := &env{t: t, redis: miniredis.RunT(t), rows: map[wire.Command]Command{}, faults: &faults{}}
 	e.seconds.Store(noon.Unix())
 	e.slow.Store(true)
 	clock := func() time.Time { return time.Unix(e.seconds.Load(), 0).UTC() }
 	log, reg := slog.New(slog.DiscardHandler), prometheus.NewRegistry()
 
 	var err error
+	e.path = filepath.Join(t.TempDir(), "tt.db")
 	e.store, err = store.Open(t.Context(), store.Config{
-		Driver: store.SQLite, Path: filepath.Join(t.TempDir(), "tt.db"),
-	}, store.Deps{Log: log, Clock: clock, Fault: func(context.Context, string) error {
+		Driver: store.SQLite, Path: e.path,
+	}, store.Deps{Log: log, Clock: clock, Connector: e.faults.connector, Fault: func(context.Context, string) error {
 		if e.broken.Load() {
 			return im.Errorf(im.Unavailable, "broken for the test")
 		}
@@ -71,7 +79,10 @@ func newEnv(t *testing.T) *env {
 	for _, name := range []string{cache.PoolUnread, cache.PoolGroupSet, cache.PoolToken, cache.PoolGroupMember} {
 		pools[name] = cache.PoolConfig{Addrs: []string{e.redis.Addr()}}
 	}
-	redis, err := cache.New(cache.Config{Pools: pools}, cache.Deps{Log: log, Clock: clock, Reg: reg})
+	redis, err := cache.New(cache.Config{Pools: pools}, cache.Deps{
+		Log: log, Reg: reg, Fault: e.faults.redis,
+		Clock: func() time.Time { return clock().Add(time.Duration(e.late.Load()) * time.Second) },
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,14 +98,21 @@ func newEnv(t *testing.T) *env {
 	if err != nil {
 		t.Fatal(err)
 	}
+	keeper := voice.New("", nil, log)
 	for _, row := range Queries(QueryDeps{
-		Voice: voice.New("", nil, slog.New(slog.DiscardHandler)),
+		Voice: keeper,
 		Store: e.store, Cache: redis, Directory: e.directory, Lanes: e.lanes, Behind: written,
 		Auth: verifier, Slow: slowly, Clock: clock, Night: Night{Begins: 22, Ends: 8},
 	}) {
 		e.rows[row.ID] = row
 	}
-	e.behind = written
+	e.operations = map[wire.Command]Command{}
+	for _, row := range Operations(OperationDeps{
+		Store: e.store, Groups: e.directory, Mirror: written, Lanes: e.lanes, Voice: keeper, Behind: written, Log: log,
+	}) {
+		e.operations[row.ID] = row
+	}
+	e.behind, e.cache = written, redis
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = written.Run(ctx) })
@@ -151,6 +169,7 @@ func (e *env) sendAs(t im.MsgType, from im.UserID, to uint32, content string) {
 	done := make(chan error, 1)
 	err := e.lanes.Submit(&lane.Send{
 		Conv: im.ConversationOf(from, t.Kind(), to), From: from, Type: t, Content: content,
+		Op:   im.OperationID{1, byte(e.sent.Add(1) >> 8), byte(e.sent.Load())},
 		Done: func(_ lane.Sent, err error) { done <- err },
 	})
 	if err != nil {

@@ -6,6 +6,12 @@ import (
 	"teamtalk/internal/wire"
 )
 
+// OperationBehind is what is written after the commits.
+type OperationBehind interface {
+	DeliveryWriter
+	countForgetter
+}
+
 // OperationDeps is what the operations need. All are needed.
 type OperationDeps struct {
 	Store  GroupStore
@@ -13,14 +19,14 @@ type OperationDeps struct {
 	Mirror MemberMirror
 	Lanes  Lanes
 	Voice  VoiceKeeper
-	Behind DeliveryWriter
+	Behind OperationBehind
 	Log    *slog.Logger
 }
 
 // Operations returns the rows of the commands that change a conversation,
 // ascending by id.
 func Operations(d OperationDeps) []Command {
-	g := &groupOps{store: d.Store, groups: d.Groups, mirror: d.Mirror, lanes: d.Lanes, log: d.Log}
+	g := &groupOps{store: d.Store, groups: d.Groups, mirror: d.Mirror, lanes: d.Lanes, behind: d.Behind, log: d.Log}
 	return []Command{
 		{ID: wire.MsgData, Reply: wire.MsgData, Operation: sendMessage(d.Lanes, d.Voice, d.Log)},
 		{ID: wire.MsgReadAck, Operation: readAck(d.Lanes)},

@@ -41,8 +41,6 @@ type QueryStore interface { //nolint:interfacebloat // each query asks for its o
 // QueryCache is Redis as the queries see it.
 type QueryCache interface {
 	unreadCache
-	tokenMirror
-	shieldMirror
 }
 
 // QueryLanes is where a query takes its turn that changes a conversation
@@ -57,6 +55,8 @@ type QueryBehind interface {
 	activitySettler
 	countSettler
 	countForgetter
+	tokenMirror
+	shieldMirror
 	deliverySettler
 }
 
@@ -102,8 +102,8 @@ func Queries(d QueryDeps) []Command {
 		unreadCommands(&unread{store: d.Store, counts: counts, access: a, reads: d.Lanes, voice: d.VoiceText}),
 		groupListCommands(&groupList{store: d.Store}),
 		groupInfoCommands(&groupInfo{store: d.Store, groups: d.Directory}),
-		groupShieldCommands(&groupShield{store: d.Store, groups: d.Directory, mirror: d.Cache}),
-		deviceTokenCommands(&deviceToken{store: d.Store, mirror: d.Cache}),
+		groupShieldCommands(&groupShield{store: d.Store, groups: d.Directory, mirror: d.Behind}),
+		deviceTokenCommands(&deviceToken{store: d.Store, mirror: d.Behind}),
 		apiCommands(&api{store: d.Store, users: d.Directory, relations: d.Directory, slow: d.Slow}),
 		pushTargetCommands(&pushTargets{store: d.Store, counts: counts, night: d.Night, clock: d.Clock}),
 		offlineFileCommands(&offlineFiles{store: d.Store}),

@@ -343,8 +343,10 @@ func fewer(t *testing.T, stories int) {
 func TestAnyStory(t *testing.T) {
 	t.Parallel()
 	fewer(t, 20)
-	points := []string{"commit", "commit:done", "last_messages", "find_operations", "reserve_ids", "reserve_ids:done", "return_ids", "unread_of",
-		"redis", "redis:done"}
+	points := []string{
+		"commit", "commit:done", "last_messages", "find_operations", "reserve_ids", "reserve_ids:done", "return_ids",
+		"unread_of", "redis", "redis:done",
+	}
 	rapid.Check(t, func(rt *rapid.T) {
 		s := newStory(t, rt)
 		var sent []*Send

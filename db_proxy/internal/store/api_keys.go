@@ -127,13 +127,18 @@ type APIChange struct {
 	Status                                    uint32 // of the HTTP answer
 }
 
-// AddAPIChanges writes lines of the audit table, all or none.
+// AddAPIChanges writes lines of the audit table, all or none. A line that is
+// there already is not written again.
 func (s *Store) AddAPIChanges(ctx context.Context, changes []APIChange) error {
 	if len(changes) == 0 {
 		return nil
 	}
 	return s.update(ctx, "add_api_changes", func(q querier) error {
-		for part := range slices.Chunk(changes, insertRows) {
+		fresh, err := freshChanges(ctx, q, changes)
+		if err != nil {
+			return err
+		}
+		for part := range slices.Chunk(fresh, insertRows) {
 			st := q.stmt("INSERT INTO IMApiAudit (atMs, status, keyId, action, subject, requestId, remote) VALUES ")
 			for _, c := range part {
 				st.row(c.AtMs).col(uint64(c.Status))
@@ -160,4 +165,20 @@ func cut(v string, limit int) string {
 		return string(runes[:limit])
 	}
 	return v
+}
+
+// freshChanges leaves out what an attempt has written whose answer was lost.
+func freshChanges(ctx context.Context, q querier, changes []APIChange) (fresh []APIChange, err error) {
+	const same = `SELECT COUNT(*) FROM IMApiAudit
+		WHERE keyId = ? AND atMs = ? AND action = ? AND subject = ? AND requestId = ?`
+	for _, c := range changes {
+		n, err := number(ctx, q, same, cut(c.KeyID, 32), c.AtMs, cut(c.Action, 32), cut(c.Subject, 255), cut(c.RequestID, 64))
+		if err != nil {
+			return nil, err
+		}
+		if n == 0 {
+			fresh = append(fresh, c)
+		}
+	}
+	return fresh, nil
 }

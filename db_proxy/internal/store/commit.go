@@ -231,8 +231,7 @@ func commitTx(ctx context.Context, c *sql.Conn, all []*stmt) error {
 			return err
 		}
 	}
-	err = tx.Commit()
-	if ctx.Err() != nil && err != nil {
+	if err = tx.Commit(); err != nil && !errors.Is(err, sql.ErrTxDone) {
 		return im.Wrap(im.Unavailable, "commit", fmt.Errorf("%w: %w", ErrOutcomeUnknown, err))
 	}
 	return err

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"log/slog"
 	"time"
@@ -89,6 +90,9 @@ type Deps struct {
 	Log   *slog.Logger
 	Clock func() time.Time
 	Fault Fault // nil: none
+	// Connector, if set, stands between database/sql and the driver of every
+	// connection.
+	Connector func(driver.Connector) driver.Connector
 }
 
 func (d Deps) validate() error {

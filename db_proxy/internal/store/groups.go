@@ -87,7 +87,7 @@ func (s *Store) CreateGroup(ctx context.Context, g NewGroup) (id im.GroupID, err
 			return 0, err
 		}
 	}
-	members := distinct(g.Members)
+	members, created := distinct(g.Members), uint32(0)
 	err = s.update(ctx, "create_group", func(q querier) error {
 		if _, err := lockLog(ctx, q); err != nil {
 			return err
@@ -98,13 +98,28 @@ func (s *Store) CreateGroup(ctx context.Context, g NewGroup) (id im.GroupID, err
 		if err != nil {
 			return err
 		}
-		id = im.GroupID(n)
+		id, created = im.GroupID(n), now
 		if err := s.addMembers(ctx, q, id, 0, members); err != nil {
 			return err
 		}
 		return s.logChanges(ctx, q, GroupChanged, n)
 	})
+	if err != nil && id != 0 && IsTransient(err) && s.groupMade(ctx, id, g, created) {
+		return id, nil // only the answer was lost
+	}
 	return id, err
+}
+
+// groupMade reports whether a group was made, whose commit was perhaps not
+// answered.
+func (s *Store) groupMade(ctx context.Context, id im.GroupID, g NewGroup, created uint32) bool {
+	const same = "SELECT COUNT(*) FROM IMGroup WHERE id = ? AND name = ? AND creator = ? AND created = ?"
+	var n uint64
+	err := s.read(ctx, "group_made", s.exact, func(q querier) (err error) {
+		n, err = number(ctx, q, same, id, g.Name, g.Creator, created)
+		return err
+	})
+	return err == nil && n == 1
 }
 
 // distinct returns the real users of a list, ascending and each once.

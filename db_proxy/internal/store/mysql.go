@@ -58,6 +58,9 @@ func (s *Store) newPool(p Pool) (*pool, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.deps.Connector != nil {
+		c = s.deps.Connector(c)
+	}
 	db := sql.OpenDB(c)
 	db.SetMaxOpenConns(p.MaxConns)
 	db.SetMaxIdleConns(p.MaxConns)

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -34,7 +35,7 @@ func (s *Store) openSQLite(ctx context.Context, cfg Config) error {
 	if s.lock, err = lockFile(path + ".lock"); err != nil {
 		return err
 	}
-	if s.write, err = sqlitePool(path, 1, url.Values{
+	if s.write, err = s.sqlitePool(path, 1, url.Values{
 		"_txlock":       {"immediate"},
 		"_journal_mode": {"WAL"},
 		"_synchronous":  {"FULL"},
@@ -48,11 +49,11 @@ func (s *Store) openSQLite(ctx context.Context, cfg Config) error {
 	if err := s.migrateSQLite(ctx); err != nil {
 		return err
 	}
-	s.exact, err = sqlitePool(path, max(4, 2*runtime.NumCPU()), url.Values{"_query_only": {"1"}})
+	s.exact, err = s.sqlitePool(path, max(4, 2*runtime.NumCPU()), url.Values{"_query_only": {"1"}})
 	return err
 }
 
-func sqlitePool(path string, conns int, params url.Values) (*pool, error) {
+func (s *Store) sqlitePool(path string, conns int, params url.Values) (*pool, error) {
 	params.Set("_busy_timeout", "5000")
 	params.Set("_dqs", "0")
 	name := url.URL{Scheme: "file", Path: path, RawQuery: params.Encode()}
@@ -60,7 +61,19 @@ func sqlitePool(path string, conns int, params url.Values) (*pool, error) {
 	if err != nil {
 		return nil, im.Wrap(im.Invalid, "store: data file", err)
 	}
+	if s.deps.Connector != nil {
+		db = sql.OpenDB(s.deps.Connector(connector{db.Driver(), name.String()}))
+	}
 	db.SetMaxOpenConns(conns)
 	db.SetMaxIdleConns(conns)
 	return &pool{db: db, wait: 5 * time.Second}, nil
 }
+
+// connector makes connections of a driver that takes names.
+type connector struct {
+	driver driver.Driver
+	name   string
+}
+
+func (c connector) Connect(context.Context) (driver.Conn, error) { return c.driver.Open(c.name) }
+func (c connector) Driver() driver.Driver                        { return c.driver }

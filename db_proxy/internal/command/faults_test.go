@@ -1,0 +1,418 @@
+package command
+
+import (
+	"database/sql"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"teamtalk/db_proxy/internal/cache"
+	"teamtalk/db_proxy/internal/store"
+	"teamtalk/internal/im"
+	"teamtalk/internal/wire"
+	"teamtalk/pb/basedefine"
+	"teamtalk/pb/buddy"
+	"teamtalk/pb/extension"
+	"teamtalk/pb/file"
+	"teamtalk/pb/group"
+	"teamtalk/pb/login"
+	"teamtalk/pb/message"
+	"teamtalk/pb/server"
+)
+
+// requests returns one or more requests of every command, in the world that
+// populate makes: group 1 is that of all three, group 2 of alice and bob.
+func (e *env) requests() map[string]faultCase {
+	alice, bob, carol := proto.Uint32(uint32(e.alice)), proto.Uint32(uint32(e.bob)), proto.Uint32(uint32(e.carol))
+	n, s := proto.Uint32, proto.String
+	single, inGroup := basedefine.SessionType_SESSION_TYPE_SINGLE.Enum(), basedefine.SessionType_SESSION_TYPE_GROUP.Enum()
+	op := []byte("operation-id-016")
+	text := func(kind basedefine.MsgType, to *uint32) proto.Message {
+		return &message.IMMsgData{
+			FromUserId: alice, ToSessionId: to, MsgId: n(0), CreateTime: n(0), MsgType: kind.Enum(), MsgData: []byte("x"),
+			OperationId: op,
+		}
+	}
+	return map[string]faultCase{
+		"message":            {wire.MsgData, text(basedefine.MsgType_MSG_TYPE_SINGLE_TEXT, bob)},
+		"first message":      {wire.MsgData, text(basedefine.MsgType_MSG_TYPE_SINGLE_TEXT, carol)},
+		"group message":      {wire.MsgData, text(basedefine.MsgType_MSG_TYPE_GROUP_TEXT, n(1))},
+		"read":               {wire.MsgReadAck, &message.IMMsgDataReadAck{UserId: bob, SessionId: alice, MsgId: n(2), SessionType: single}},
+		"all read":           {wire.MsgReadAck, &message.IMMsgDataReadAck{UserId: bob, SessionId: alice, MsgId: n(3), SessionType: single}},
+		"read in group":      {wire.MsgReadAck, &message.IMMsgDataReadAck{UserId: bob, SessionId: n(1), MsgId: n(2), SessionType: inGroup}},
+		"line removed":       {wire.RemoveSessionReq, &buddy.IMRemoveSessionReq{UserId: bob, SessionType: single, SessionId: alice}},
+		"group line removed": {wire.RemoveSessionReq, &buddy.IMRemoveSessionReq{UserId: bob, SessionType: inGroup, SessionId: n(1)}},
+		"group created": {wire.GroupCreateReq, &group.IMGroupCreateReq{
+			UserId: alice, GroupType: basedefine.GroupType_GROUP_TYPE_TMP.Enum(), GroupName: s("new"), GroupAvatar: s(""),
+			MemberIdList: []uint32{*alice, *bob},
+		}},
+		"member added": {wire.GroupChangeMemberReq, &group.IMGroupChangeMemberReq{
+			UserId: alice, ChangeType: basedefine.GroupModifyType_GROUP_MODIFY_TYPE_ADD.Enum(), GroupId: n(2),
+			MemberIdList: []uint32{*carol},
+		}},
+		"member removed": {wire.GroupChangeMemberReq, &group.IMGroupChangeMemberReq{
+			UserId: bob, ChangeType: basedefine.GroupModifyType_GROUP_MODIFY_TYPE_DEL.Enum(), GroupId: n(1),
+			MemberIdList: []uint32{*bob},
+		}},
+		"group muted":   {wire.GroupShieldReq, &group.IMGroupShieldReq{UserId: bob, GroupId: n(1), ShieldStatus: n(1)}},
+		"sign info":     {wire.ChangeSignInfoReq, &buddy.IMChangeSignInfoReq{UserId: bob, SignInfo: s("away")}},
+		"avatar":        {wire.ChangeAvatarReq, &buddy.IMChangeAvatarReq{UserId: bob, AvatarUrl: s("g0/2.png")}},
+		"push shield":   {wire.PushShieldReq, &login.IMPushShieldReq{UserId: bob, ShieldStatus: n(1)}},
+		"token":         {wire.DeviceTokenReq, &login.IMDeviceTokenReq{UserId: bob, DeviceToken: s("t1"), ClientType: basedefine.ClientType_CLIENT_TYPE_IOS.Enum()}},
+		"token gone":    {wire.PushTokensGone, &extension.IMPushTokensGone{Tokens: []string{"t0"}}},
+		"file waits":    {wire.FileAddOfflineReq, &file.IMFileAddOfflineReq{FromUserId: alice, ToUserId: bob, TaskId: s("f1"), FileName: s("x"), FileSize: n(5), FileServer: s("10.0.0.1:8600")}},
+		"file received": {wire.FileDelOfflineReq, &file.IMFileDelOfflineReq{FromUserId: alice, ToUserId: bob, TaskId: s("f0")}},
+		"terminal":      {wire.TerminalReq, &extension.IMTerminalReq{UserId: bob, Terminal: s("device:2")}},
+		"delivered": {wire.DeliveryCursors, &extension.IMDeliveryCursors{Cursors: []*extension.DeliveryCursor{
+			{UserId: bob, Terminal: s("device:1"), SessionType: single, SessionId: alice, MsgId: n(3)},
+		}}},
+		"log-in": {wire.ValidateReq, &server.IMValidateReq{UserName: s("alice"), Password: s(clientMD5("12345"))}},
+
+		"account saved": {wire.APIUserSaveReq, &extension.IMApiUserSaveReq{Name: s("dave"), Nick: s("Dave")}},
+		"audit": {wire.APIAuditReq, &extension.IMApiAuditReq{Changes: []*extension.ApiChange{{
+			AtMs: proto.Uint64(1), KeyId: s("k"), Action: s("a"), Subject: s("s"), RequestId: s("r"), Remote: s("::1"), Status: n(200),
+		}}}},
+
+		"api users":           {wire.APIUsersReq, &extension.IMApiUsersReq{}},
+		"api groups":          {wire.APIGroupsReq, &extension.IMApiGroupsReq{}},
+		"api history":         {wire.APIHistoryReq, &extension.IMApiHistoryReq{SessionType: inGroup, First: n(1), Limit: n(10)}},
+		"api key":             {wire.APIKeyReq, &extension.IMApiKeyReq{KeyId: s("k"), SecretHash: make([]byte, 32)}},
+		"unread":              {wire.UnreadCountReq, &message.IMUnreadMsgCntReq{UserId: bob}},
+		"unread, asked first": {wire.UnreadCountReq, &message.IMUnreadMsgCntReq{UserId: carol}},
+		"sessions":            {wire.RecentSessionsReq, &buddy.IMRecentContactSessionReq{UserId: bob, LatestUpdateTime: n(0)}},
+		"history":             {wire.MsgListReq, &message.IMGetMsgListReq{UserId: bob, SessionType: single, SessionId: alice, MsgIdBegin: n(3), MsgCnt: n(3)}},
+		"by id":               {wire.MsgByIDReq, &message.IMGetMsgByIdReq{UserId: bob, SessionType: inGroup, SessionId: n(1), MsgIdList: []uint32{1}}},
+		"newest id":           {wire.LatestMsgIDReq, &message.IMGetLatestMsgIdReq{UserId: bob, SessionType: single, SessionId: alice}},
+		"backlog": {wire.BacklogReq, &extension.IMBacklogReq{UserId: bob, SessionType: single, SessionId: alice, Terminal: s("device:1"),
+			After: n(1), Newest: n(3), Limit: n(10)}},
+		"groups":         {wire.GroupListReq, &group.IMNormalGroupListReq{UserId: bob}},
+		"group":          {wire.GroupInfoReq, &group.IMGroupInfoListReq{UserId: bob, GroupVersionList: []*basedefine.GroupVersionInfo{{GroupId: n(1), Version: n(0)}}}},
+		"who muted":      {wire.GroupShieldsReq, &server.IMGroupGetShieldReq{GroupId: n(1), UserId: []uint32{*bob}}},
+		"tokens":         {wire.DeviceTokensReq, &server.IMGetDeviceTokenReq{UserId: []uint32{*bob}}},
+		"waiting files":  {wire.FileHasOfflineReq, &file.IMFileHasOfflineReq{UserId: bob}},
+		"all users":      {wire.AllUsersReq, &buddy.IMAllUserReq{UserId: bob, LatestUpdateTime: n(0)}},
+		"user":           {wire.UserInfoReq, &buddy.IMUsersInfoReq{UserId: bob, UserIdList: []uint32{*alice}}},
+		"departments":    {wire.DepartmentsReq, &buddy.IMDepartmentReq{UserId: bob, LatestUpdateTime: n(0)}},
+		"is push shield": {wire.QueryPushShieldReq, &login.IMQueryPushShieldReq{UserId: bob}},
+	}
+}
+
+// faultCase is a command and a request of it.
+type faultCase struct {
+	command wire.Command
+	request proto.Message
+}
+
+// reading are the commands that change nothing, also not in Redis.
+var reading = []wire.Command{ //nolint:gochecknoglobals // a table
+	wire.APIUsersReq, wire.APIGroupsReq, wire.APIHistoryReq, wire.APIKeyReq, wire.RecentSessionsReq, wire.MsgListReq,
+	wire.MsgByIDReq, wire.LatestMsgIDReq, wire.BacklogReq, wire.GroupListReq, wire.GroupInfoReq, wire.GroupShieldsReq,
+	wire.DeviceTokensReq, wire.FileHasOfflineReq, wire.AllUsersReq, wire.UserInfoReq, wire.DepartmentsReq,
+	wire.QueryPushShieldReq,
+}
+
+// populate makes what the requests are about.
+func (e *env) populate() {
+	e.t.Helper()
+	all := e.group(groupTemporary, e.alice, e.bob, e.carol)
+	e.group(groupTemporary, e.alice, e.bob)
+	for range 3 {
+		e.send(e.alice, im.Single, uint32(e.bob), "x")
+		e.send(e.alice, im.Group, uint32(all), "x")
+	}
+	for _, c := range []faultCase{
+		{wire.DeviceTokenReq, &login.IMDeviceTokenReq{
+			UserId: proto.Uint32(uint32(e.alice)), DeviceToken: proto.String("t0"),
+			ClientType: basedefine.ClientType_CLIENT_TYPE_IOS.Enum(),
+		}},
+		{wire.FileAddOfflineReq, &file.IMFileAddOfflineReq{
+			FromUserId: proto.Uint32(uint32(e.alice)), ToUserId: proto.Uint32(uint32(e.bob)), TaskId: proto.String("f0"),
+			FileName: proto.String("x"), FileSize: proto.Uint32(5), FileServer: proto.String("10.0.0.1:8600"),
+		}},
+		{wire.TerminalReq, &extension.IMTerminalReq{UserId: proto.Uint32(uint32(e.bob)), Terminal: proto.String("device:1")}},
+		{wire.UnreadCountReq, &message.IMUnreadMsgCntReq{UserId: proto.Uint32(uint32(e.bob))}},
+	} {
+		if _, err := e.try(c); err != nil {
+			e.t.Fatalf("%v: %v", c.command, err)
+		}
+	}
+	e.settle()
+}
+
+// settle waits until everything that was left to be written is in its place.
+func (e *env) settle() {
+	e.t.Helper()
+	e.lanes.Wait()
+	for range 3 { // what fails is written again
+		e.late.Add(60)
+		e.behind.SettleCounts(e.t.Context())
+		e.behind.SettleActivity(e.t.Context())
+		e.behind.SettleMirrors(e.t.Context())
+		e.behind.SettleDeliveries(e.t.Context())
+	}
+}
+
+// try runs a command once; an answer that says no is an error, too.
+func (e *env) try(c faultCase) (proto.Message, error) {
+	e.t.Helper()
+	row, ok := e.rows[c.command]
+	if !ok {
+		row = e.operations[c.command]
+	}
+	replies := make(chan proto.Message, 1)
+	r := &Request{
+		Command: c.command, Seq: 7, Body: e.encode(c.request), Capable: true, API: true,
+		Reply: func(_ wire.Command, m proto.Message) { replies <- m },
+	}
+	var m proto.Message
+	var err error
+	if row.Operation != nil {
+		if err = row.Operation(r); err == nil && row.Reply != 0 {
+			m = <-replies
+		}
+		e.lanes.Wait()
+	} else if m, err = row.Query(e.t.Context(), r); m == nil && err == nil && row.Reply != 0 {
+		select {
+		case m = <-replies:
+		case <-time.After(5 * time.Second):
+			return nil, fmt.Errorf("no answer")
+		}
+	}
+	return m, cmpErr(err, refusal(m))
+}
+
+func cmpErr(a, b error) error {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+// refusal finds the code of an answer that says no.
+func refusal(m proto.Message) error {
+	if sent, ok := m.(*message.IMMsgData); ok && sent.GetMsgId() == 0 {
+		return fmt.Errorf("not stored")
+	}
+	if m == nil {
+		return nil
+	}
+	fields := m.ProtoReflect().Descriptor().Fields()
+	for _, name := range []string{"result_code", "code"} {
+		if f := fields.ByTextName(name); f != nil && f.Kind().String() == "uint32" && m.ProtoReflect().Get(f).Uint() != 0 {
+			return fmt.Errorf("%s %d", name, m.ProtoReflect().Get(f).Uint())
+		}
+	}
+	return nil
+}
+
+// dump returns every row of SQL, and every key of Redis but the counts.
+func (e *env) dump() map[string]string {
+	e.t.Helper()
+	db, err := sql.Open("sqlite", "file:"+e.path+"?_query_only=1")
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	defer db.Close()
+	state := map[string]string{}
+	for _, table := range e.column(db, "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name NOT IN ('IMClock', 'IMChange') AND name NOT LIKE 'goose%'") {
+		var columns []string
+		for _, c := range e.column(db, "SELECT name FROM pragma_table_info('"+table+"')") {
+			// Hashes are salted at random; a change of a user that is made
+			// twice is two changes.
+			if c != "password_hash" && c != "password" && (table != "IMUser" || c != "updated") {
+				columns = append(columns, "QUOTE("+c+")")
+			}
+		}
+		all := e.column(db, "SELECT "+strings.Join(columns, " || ',' || ")+" FROM "+table)
+		slices.Sort(all)
+		state[table] = strings.Join(all, "\n")
+	}
+	for _, key := range e.redis.Keys() {
+		if !strings.HasPrefix(key, "unread_") && !strings.Contains(key, "_im_") {
+			state[key] = e.redis.Dump()[strings.Index(e.redis.Dump(), "- "+key+"\n"):]
+			state[key], _, _ = strings.Cut(state[key][2:], "\n- ")
+		}
+	}
+	return state
+}
+
+func (e *env) column(db *sql.DB, text string) (all []string) {
+	e.t.Helper()
+	rows, err := db.QueryContext(e.t.Context(), text)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var s string
+		if err := rows.Scan(&s); err != nil {
+			e.t.Fatal(err)
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+// checkCounts compares what Redis holds and what is answered with a recount.
+func (e *env) checkCounts() {
+	e.t.Helper()
+	for _, user := range []im.UserID{e.alice, e.bob, e.carol} {
+		want := map[store.SessionKey]uint32{}
+		rows, err := e.store.UnreadAll(e.t.Context(), user)
+		if err != nil {
+			e.t.Fatal(err)
+		}
+		for _, row := range rows {
+			want[row.SessionKey] = row.Count
+		}
+		member, err := e.store.Memberships(e.t.Context(), []im.UserID{user})
+		if err != nil {
+			e.t.Fatal(err)
+		}
+		held, err := e.cache.Held(e.t.Context(), []cache.Holder{{User: user, Groups: member[user]}})
+		if err != nil {
+			e.t.Fatal(err)
+		}
+		for key, count := range held[0].Counts {
+			if count != want[key] {
+				e.t.Errorf("%+v: Redis holds %d, a recount says %d", key, count, want[key])
+			}
+		}
+		counts, err := unreadCounts{store: e.store, cache: e.cache, behind: e.behind}.of(e.t.Context(), user)
+		got := map[store.SessionKey]uint32{}
+		for _, c := range counts {
+			got[c.SessionKey] = c.Count
+		}
+		if err != nil || !maps.Equal(got, want) {
+			e.t.Errorf("user %d is shown %v, %v; a recount says %v", user, got, err, want)
+		}
+	}
+}
+
+// disturbed runs a command with its nth call done and reported as timed out,
+// repeats it as clients and servers do, and returns how many calls there were
+// and what is then stored.
+func disturbed(t *testing.T, name string, nth int) (calls int, state map[string]string) {
+	t.Helper()
+	e := newEnv(t)
+	e.populate()
+	c := e.requests()[name]
+	e.faults.arm(nth)
+	for range 3 {
+		_, err := e.try(c)
+		e.late.Add(60)
+		if err == nil {
+			break
+		}
+	}
+	e.settle()
+	calls = e.faults.disarm()
+	e.settle()
+	state = e.dump()
+	e.checkCounts()
+	return calls, state
+}
+
+// TestAnyCallOfAReadingCommandTimesOut is the same for commands that change
+// nothing: the repeat has the answer that would have been given.
+func TestAnyCallOfAReadingCommandTimesOut(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.populate()
+	before := e.dump()
+	for name, c := range e.requests() {
+		if !slices.Contains(reading, c.command) {
+			continue
+		}
+		e.faults.arm(0)
+		want, refused := e.try(c)
+		calls := e.faults.disarm()
+		if (want == nil && c.command != wire.APIKeyReq) || calls == 0 {
+			t.Errorf("%s: %v, %v after %d calls", name, want, refused, calls)
+		}
+		for nth := 1; nth <= calls; nth++ {
+			e.faults.arm(nth)
+			if got, err := e.try(c); err == nil && !proto.Equal(got, want) {
+				t.Errorf("%s, call %d: the answer is %v, and %v without a fault", name, nth, got, want)
+			}
+			e.faults.disarm()
+			e.late.Add(60)
+			if got, _ := e.try(c); !proto.Equal(got, want) {
+				t.Errorf("%s after call %d: the answer is %v, and %v without a fault", name, nth, got, want)
+			}
+		}
+	}
+	e.settle()
+	if after := e.dump(); !maps.Equal(after, before) {
+		t.Errorf("something is changed: %v, and was %v", after, before)
+	}
+	e.checkCounts()
+}
+
+// TestCountsOfWhoComesBack: who left a group and joined it again has read what
+// was said before, and what Redis knew of him does not count.
+func TestCountsOfWhoComesBack(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.populate()
+	e.checkCounts()
+	change := func(kind basedefine.GroupModifyType) {
+		t.Helper()
+		if _, err := e.try(faultCase{wire.GroupChangeMemberReq, &group.IMGroupChangeMemberReq{
+			UserId: proto.Uint32(uint32(e.alice)), ChangeType: kind.Enum(), GroupId: proto.Uint32(1),
+			MemberIdList: []uint32{uint32(e.bob)},
+		}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	change(basedefine.GroupModifyType_GROUP_MODIFY_TYPE_DEL)
+	e.send(e.alice, im.Group, 1, "x")
+	change(basedefine.GroupModifyType_GROUP_MODIFY_TYPE_ADD)
+	e.send(e.alice, im.Group, 1, "x")
+	e.settle()
+	e.checkCounts()
+}
+
+// Every command of the table is run once to count its calls that reach SQL or
+// Redis; then each of these in turn is done and reported as timed out. After
+// the usual repeat everything stands as if nothing had happened.
+func TestAnyCallOfAnyCommandTimesOut(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	cases := e.requests()
+	for _, rows := range []map[wire.Command]Command{e.rows, e.operations} {
+		for id := range rows {
+			if !slices.ContainsFunc(slices.Collect(maps.Values(cases)), func(c faultCase) bool { return c.command == id }) {
+				t.Errorf("%v is not tried", id)
+			}
+		}
+	}
+	for name, c := range cases {
+		if slices.Contains(reading, c.command) {
+			continue
+		}
+		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
+			t.Parallel()
+			calls, want := disturbed(t, name, 0)
+			t.Logf("%d calls", calls)
+			for nth := 1; nth <= calls; nth++ {
+				_, got := disturbed(t, name, nth)
+				for what := range maps.All(want) {
+					if got[what] != want[what] {
+						t.Errorf("call %d: %s is\n%s\nwithout a fault\n%s", nth, what, got[what], want[what])
+					}
+				}
+				for what := range got {
+					if _, ok := want[what]; !ok {
+						t.Errorf("call %d: there is %s: %s", nth, what, got[what])
+					}
+				}
+			}
+		})
+	}
+}
