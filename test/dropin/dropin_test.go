@@ -238,7 +238,7 @@ func (h *house) killed(first time.Duration, args ...string) (kills int) {
 			return kills
 		case <-timer.C:
 			check(h.t, cmd.Process.Kill())
-			<-ended
+			_ = <-ended // it was killed
 			kills++
 		}
 	}
