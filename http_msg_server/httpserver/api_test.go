@@ -35,7 +35,7 @@ func TestUsers(t *testing.T) {
 	if got := w.do(200, "PATCH", path, `{"nick":"D","disabled":true}`); got["disabled"] != true || got["nick"] != "D" {
 		t.Errorf("changed %v", got)
 	}
-	d.hears("kicked")
+	linktest.Eventually(t, "being logged off", func() bool { return d.Err() != nil })
 	if got := w.do(200, "PATCH", path, `{"password":"new","disabled":false}`); got["nick"] != "D" {
 		t.Errorf("changed %v", got)
 	}

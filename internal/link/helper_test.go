@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/protobuf/proto"
 
+	"teamtalk/internal/testenv"
 	"teamtalk/internal/transport"
 	"teamtalk/internal/wire"
 )
@@ -145,22 +147,17 @@ func (h *host) links(role string) float64 { return testutil.ToFloat64(h.node.up.
 
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(testenv.FreePorts(t, 1)[0]))
 }
 
-// waitFor fails the test when nothing comes for ten seconds.
+// waitFor fails the test when nothing comes for a minute.
 func waitFor[T any](t *testing.T, ch <-chan T, what string) T {
 	t.Helper()
 	var v T
 	select {
 	case v = <-ch:
-	case <-time.After(10 * time.Second):
-		t.Fatalf("waited 10 s for %s", what)
+	case <-time.After(time.Minute):
+		t.Fatalf("waited a minute for %s", what)
 	}
 	return v
 }
@@ -170,11 +167,11 @@ func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
 	again := time.NewTicker(5 * time.Millisecond)
 	defer again.Stop()
-	for late := time.After(10 * time.Second); !cond(); {
+	for late := time.After(time.Minute); !cond(); {
 		select {
 		case <-again.C:
 		case <-late:
-			t.Fatalf("waited 10 s for %s", what)
+			t.Fatalf("waited a minute for %s", what)
 		}
 	}
 }
@@ -197,7 +194,7 @@ func dialRaw(t *testing.T, addr string) *raw {
 func newRaw(t *testing.T, socket net.Conn) *raw {
 	t.Helper()
 	t.Cleanup(func() { socket.Close() })
-	if err := socket.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := socket.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	return &raw{t: t, Conn: socket}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"teamtalk/internal/testenv"
 	"teamtalk/internal/wire"
 )
 
@@ -131,7 +133,7 @@ func serve(t *testing.T, cfg Config, clock func() time.Time) *server {
 			if err != nil {
 				t.Errorf("Run = %v", err)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			t.Error("Run does not end")
 		}
 	})
@@ -143,12 +145,7 @@ func serve(t *testing.T, cfg Config, clock func() time.Time) *server {
 // freeAddr returns a loopback address that nobody listens on.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(testenv.FreePorts(t, 1)[0]))
 }
 
 func (s *server) dial(t *testing.T) *net.TCPConn {
@@ -158,20 +155,20 @@ func (s *server) dial(t *testing.T) *net.TCPConn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { socket.Close() })
-	if err := socket.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := socket.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	return socket.(*net.TCPConn)
 }
 
-// waitFor fails the test when nothing comes for ten seconds.
+// waitFor fails the test when nothing comes for a minute.
 func waitFor[T any](t *testing.T, ch <-chan T, what string) T {
 	t.Helper()
 	select {
 	case v := <-ch:
 		return v
-	case <-time.After(10 * time.Second):
-		t.Fatalf("waited 10 s for %s", what)
+	case <-time.After(time.Minute):
+		t.Fatalf("waited a minute for %s", what)
 		panic("unreachable")
 	}
 }

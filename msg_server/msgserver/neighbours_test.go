@@ -290,4 +290,4 @@ func (n *neighbour) serve(s *socket) {
 }
 
 // patience is how long a test waits for what must come.
-const patience = 10 * time.Second
+const patience = time.Minute

@@ -172,25 +172,18 @@ func (d *Directory) ForgetGroup(id im.GroupID) { d.groups.remove(id) }
 func (d *Directory) Run(ctx context.Context) error {
 	ticker := time.NewTicker(pollEvery)
 	defer ticker.Stop()
-	last, known := uint64(0), false
+	last, begun, known := uint64(0), false, false
 	for {
 		if !known {
-			// Whatever changed while the log could not be read is unknown.
-			at, err := d.store.LastChange(ctx)
-			if err == nil {
-				last, known = at, true
-				clear(d.heard)
-				for id := at - min(at, overlap); id <= at; id++ {
-					d.heard[id] = struct{}{}
-				}
-				d.users.clear()
-				d.groups.clear()
+			last, known = d.begin(ctx, last, begun)
+			begun = begun || known
+		}
+		if known {
+			at, err := d.follow(ctx, last)
+			if err != nil {
+				d.log.Warn("change log not readable", "error", err)
 			}
-		} else if at, err := d.follow(ctx, last); err != nil {
-			d.log.Warn("change log not readable", "error", err)
-			known = false
-		} else {
-			last = at
+			last, known = at, err == nil
 		}
 		select {
 		case <-ctx.Done():
@@ -198,6 +191,27 @@ func (d *Directory) Run(ctx context.Context) error {
 		case <-ticker.C:
 		}
 	}
+}
+
+// begin forgets everything, which may have changed while the log could not be
+// read, and returns where to go on: after the entry that was last, so that
+// every change is told, or at the end of a log that was never read or is
+// another one.
+func (d *Directory) begin(ctx context.Context, last uint64, begun bool) (from uint64, ok bool) {
+	newest, err := d.store.LastChange(ctx)
+	if err != nil {
+		return last, false
+	}
+	if !begun || newest < last {
+		last = newest
+		clear(d.heard)
+		for id := newest - min(newest, overlap); id <= newest; id++ {
+			d.heard[id] = struct{}{}
+		}
+	}
+	d.users.clear()
+	d.groups.clear()
+	return last, true
 }
 
 // follow hears what came after the entry that was last. Entries become

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -16,22 +17,19 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"teamtalk/internal/link"
+	"teamtalk/internal/testenv"
 	"teamtalk/internal/transport"
 	"teamtalk/internal/wire"
 )
 
-// patience is how long a test waits for what must come.
-const patience = 10 * time.Second
+// patience is how long a test waits for what must come: long, because it is
+// only for a broken program, not for a slow machine.
+const patience = time.Minute
 
 // FreeAddr returns a loopback address that nobody listens on.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(testenv.FreePorts(t, 1)[0]))
 }
 
 // Wait returns what comes out of ch, and fails the test when nothing does.
