@@ -77,7 +77,7 @@ const (
 // New returns a Behind that Run sets going.
 func New(redis Redis, s Store, log *slog.Logger, reg prometheus.Registerer) *Behind {
 	b := &Behind{log: log, mirrors: redis, dropped: prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "im_written_behind_dropped_total", Help: "Counters, times, cursors and mirrors dropped because too many waited.",
+		Name: "im_written_behind_dropped_total", Help: "Counters, times, cursors and mirrors dropped: too many waited.",
 	})}
 	reg.MustRegister(b.dropped)
 	newest := func(_, value count) count { return value }

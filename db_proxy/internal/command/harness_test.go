@@ -5,7 +5,6 @@ import (
 	"crypto/md5" // the protocol's
 	"encoding/hex"
 	"log/slog"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -21,6 +20,7 @@ import (
 	"teamtalk/db_proxy/internal/directory"
 	"teamtalk/db_proxy/internal/lane"
 	"teamtalk/db_proxy/internal/store"
+	"teamtalk/db_proxy/internal/store/storetest"
 	"teamtalk/db_proxy/internal/voice"
 	"teamtalk/internal/im"
 	"teamtalk/internal/wire"
@@ -43,6 +43,7 @@ type env struct {
 
 	path    string
 	sent    atomic.Int64 // messages
+	dumps   *dumps
 	seconds atomic.Int64 // the clock
 	late    atomic.Int64 // seconds by which that of the cache is ahead
 	broken  atomic.Bool  // SQL answers nothing
@@ -56,14 +57,14 @@ var noon = time.Date(2024, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func newEnv(t *testing.T) *env {
 	t.Helper()
-	e := &env{t: t, redis: miniredis.RunT(t), rows: map[wire.Command]Command{}, faults: &faults{}}
+	e := &env{t: t, redis: miniredis.RunT(t), rows: map[wire.Command]Command{}, faults: &faults{}, dumps: &dumps{}}
 	e.seconds.Store(noon.Unix())
 	e.slow.Store(true)
 	clock := func() time.Time { return time.Unix(e.seconds.Load(), 0).UTC() }
 	log, reg := slog.New(slog.DiscardHandler), prometheus.NewRegistry()
 
 	var err error
-	e.path = filepath.Join(t.TempDir(), "tt.db")
+	e.path = storetest.File(t)
 	e.store, err = store.Open(t.Context(), store.Config{
 		Driver: store.SQLite, Path: e.path,
 	}, store.Deps{Log: log, Clock: clock, Connector: e.faults.connector, Fault: func(context.Context, string) error {

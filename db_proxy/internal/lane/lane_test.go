@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -17,6 +16,7 @@ import (
 
 	"teamtalk/db_proxy/internal/cache"
 	"teamtalk/db_proxy/internal/store"
+	"teamtalk/db_proxy/internal/store/storetest"
 	"teamtalk/internal/im"
 )
 
@@ -117,7 +117,7 @@ func newFixture(t testing.TB) *fixture {
 	b := &fixture{faults: &faults{points: map[string][]error{}}}
 	ctx, log := t.Context(), slog.New(slog.DiscardHandler)
 	var err error
-	b.store, err = store.Open(ctx, store.Config{Driver: store.SQLite, Path: filepath.Join(t.TempDir(), "t.db")},
+	b.store, err = store.Open(ctx, store.Config{Driver: store.SQLite, Path: storetest.File(t)},
 		store.Deps{Log: log, Clock: time.Now, Fault: b.faults.hook})
 	if err != nil {
 		t.Fatal(err)
