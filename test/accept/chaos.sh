@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 MINUTES=${MINUTES:-30}
-RATE=${RATE:-3800}
+RATE=${RATE:-5000}
 SEED=${SEED:-0}
 BASE=${BASE:-12000}
 FAULTS=${FAULTS:-200}
