@@ -44,7 +44,10 @@ type Relay struct {
 // Scan opens an IMRelay. It does not look into body and order; Place does.
 func (r *Relay) Scan(b []byte) error {
 	r.Targets, r.Command, r.Body, r.order = r.Targets[:0], 0, nil, nil
-	var hasCommand, hasBody bool
+	var (
+		command             uint64 // as a parser does, the last one counts
+		hasCommand, hasBody bool
+	)
 	keep := segments{own: r.own[:0]}
 	for off := 0; off < len(b); {
 		number, kind, n := protowire.ConsumeTag(b[off:])
@@ -64,11 +67,8 @@ func (r *Relay) Scan(b []byte) error {
 			off = end
 			continue
 		case number == fieldCommand && kind == protowire.VarintType:
-			command, _ := protowire.ConsumeVarint(value)
-			if uint32(command) > math.MaxUint16 {
-				return errMalformed
-			}
-			r.Command, hasCommand = wire.Command(command), true
+			command, _ = protowire.ConsumeVarint(value)
+			hasCommand = true
 		case number == fieldBody && kind == protowire.BytesType:
 			r.Body, _ = protowire.ConsumeBytes(value)
 			hasBody = true
@@ -79,9 +79,10 @@ func (r *Relay) Scan(b []byte) error {
 		off = end
 	}
 	r.rest, r.own = keep.bytes(b), keep.own
-	if !hasCommand || !hasBody {
+	if !hasCommand || !hasBody || uint32(command) > math.MaxUint16 {
 		return errMalformed
 	}
+	r.Command = wire.Command(command)
 	return nil
 }
 

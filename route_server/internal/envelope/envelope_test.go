@@ -118,6 +118,7 @@ func TestOddEncodings(t *testing.T) {
 }
 
 func FuzzScan(f *testing.F) {
+	f.Add([]byte("\x10\x81\xac0\x100\x1a\x010")) // two commands, the first one too large
 	f.Add(marshal(f, &extension.IMRelay{Targets: []uint32{1, 300}, Command: proto.Uint32(0x0301), Body: []byte("x")}))
 	f.Add([]byte{0x08, 1, 0x10, 0x81, 6, 0x1a, 1, 'x', 0x08, 2})
 	f.Fuzz(func(t *testing.T, b []byte) {
