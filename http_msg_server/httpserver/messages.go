@@ -157,7 +157,7 @@ func (c *call) whyNotSent(m *backend.Message, err error) error {
 	switch {
 	case lookup != nil:
 		return lookup
-	case from.GetStatus() != statusActive:
+	case from.GetStatus() != im.StatusActive:
 		return conflict("from_user_id", "this user is disabled")
 	case m.Conv.Kind == im.Single:
 		return missing("an active user of this id", "to_user_id")

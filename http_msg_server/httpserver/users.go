@@ -127,15 +127,9 @@ func (u *userChange) check() error {
 	return nil
 }
 
-// Values of IMUser.status. Source: storage.md.
-const (
-	statusActive = 0
-	statusLeft   = 3
-)
-
 func userOf(u *basedefine.UserInfo) user {
 	return user{
-		ID: u.GetUserId(), Name: u.GetUserRealName(), Nick: u.GetUserNickName(), Disabled: u.GetStatus() != statusActive,
+		ID: u.GetUserId(), Name: u.GetUserRealName(), Nick: u.GetUserNickName(), Disabled: u.GetStatus() != im.StatusActive,
 		Avatar: u.GetAvatarUrl(), DepartmentID: u.GetDepartmentId(), Email: u.GetEmail(), Phone: u.GetUserTel(),
 		Signature: u.GetSignInfo(),
 	}
@@ -247,9 +241,9 @@ func changeUser(c *call, in *userChange) (*user, error) {
 		req.Password = clientMD5(*in.Password)
 	}
 	if in.Disabled != nil {
-		req.Status = proto.Uint32(statusActive)
+		req.Status = proto.Uint32(im.StatusActive)
 		if *in.Disabled {
-			req.Status = proto.Uint32(statusLeft)
+			req.Status = proto.Uint32(im.StatusLeft)
 		}
 	}
 	c.subject = fmt.Sprintf("user:%d", id)

@@ -151,6 +151,12 @@ func (t MsgType) Kind() Kind {
 // Audio reports whether the message is a voice message.
 func (t MsgType) Audio() bool { return t == SingleAudio || t == GroupAudio }
 
+// Values of IMUser.status. Source: storage.md.
+const (
+	StatusActive = 0 // may log in
+	StatusLeft   = 3 // disabled; gets no messages any more
+)
+
 // ClientType is the type of a client, with the numbers of the wire.
 type ClientType uint8
 

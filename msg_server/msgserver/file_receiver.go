@@ -10,10 +10,6 @@ import (
 	"teamtalk/pb/buddy"
 )
 
-// statusActive is the status of an account that may log in. Source:
-// storage.md.
-const statusActive = 0
-
 // askReceiver asks a db_proxy whether there is a user who can get a file,
 // 0204, and goes on with then or with refuse. Who is logged in here can.
 // Originals let a client name anybody: the files of nobody filled the disk.
@@ -54,7 +50,7 @@ func (s *Server) receiverKnown(body []byte) bool {
 	res := new(buddy.IMUsersInfoRsp)
 	if err := proto.Unmarshal(body, res); err == nil {
 		for _, u := range res.GetUserInfoList() {
-			if u.GetUserId() == user && u.GetStatus() == statusActive {
+			if u.GetUserId() == user && u.GetStatus() == im.StatusActive {
 				ask.then(ask)
 				return true
 			}

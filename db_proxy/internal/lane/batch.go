@@ -130,11 +130,11 @@ func (l *lane) resolve(ctx context.Context, b *batch) error {
 		return err
 	}
 	l.keep(b, func(s *Send) error {
-		if from := accounts[s.From]; from == nil || from.Status != statusActive {
+		if from := accounts[s.From]; from == nil || from.Status != im.StatusActive {
 			return im.Errorf(im.Denied, "sender %d is not active", s.From)
 		}
 		if s.Conv.Kind == im.Single {
-			if to := accounts[s.Conv.Pair.Peer(s.From)]; to == nil || to.Status == statusLeft {
+			if to := accounts[s.Conv.Pair.Peer(s.From)]; to == nil || to.Status == im.StatusLeft {
 				return im.Errorf(im.NotFound, "no receiver")
 			}
 			return nil
@@ -153,12 +153,6 @@ func (l *lane) resolve(ctx context.Context, b *batch) error {
 	}
 	return l.recall(ctx, b)
 }
-
-// Values of IMUser.status. Source: storage.md.
-const (
-	statusActive = 0
-	statusLeft   = 3
-)
 
 // relate finds the relation of every single conversation, and makes it for
 // the first message.
