@@ -22,7 +22,7 @@ import (
 	"teamtalk/db_proxy/dbproxy"
 	"teamtalk/file_server/fileserver"
 	"teamtalk/http_msg_server/httpserver"
-	"teamtalk/internal/link/linktest"
+	"teamtalk/internal/testenv"
 	"teamtalk/internal/trace"
 	"teamtalk/login_server/loginserver"
 	"teamtalk/msg_server/msgserver"
@@ -156,7 +156,7 @@ var discard = slog.New(slog.DiscardHandler)
 func parse[C any](t *testing.T, as func(r io.Reader, name string) (C, error), text string) C {
 	t.Helper()
 	for strings.Contains(text, "%d") {
-		_, port, err := net.SplitHostPort(linktest.FreeAddr(t))
+		_, port, err := net.SplitHostPort(testenv.FreeAddr(t))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -73,7 +73,7 @@ type running struct {
 
 func start(t testing.TB, conf string) *running {
 	t.Helper()
-	addr := linktest.FreeAddr(t)
+	addr := testenv.FreeAddr(t)
 	_, port, _ := net.SplitHostPort(addr)
 	conf += "ListenIP=127.0.0.1\nListenPort=" + port + "\n"
 	if !strings.Contains(conf, "aesKey") {

@@ -19,6 +19,7 @@ import (
 
 	"teamtalk/internal/link"
 	"teamtalk/internal/link/linktest"
+	"teamtalk/internal/testenv"
 	"teamtalk/internal/wire"
 	"teamtalk/pb/basedefine"
 	"teamtalk/pb/extension"
@@ -65,7 +66,7 @@ func configured(t *testing.T, lines ...string) *world {
 	t.Helper()
 	w := &world{t: t}
 	port := func() string {
-		_, p, err := net.SplitHostPort(linktest.FreeAddr(t))
+		_, p, err := net.SplitHostPort(testenv.FreeAddr(t))
 		if err != nil {
 			t.Fatal(err)
 		}

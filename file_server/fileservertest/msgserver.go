@@ -10,7 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"teamtalk/internal/link"
-	"teamtalk/internal/link/linktest"
+	"teamtalk/internal/testenv"
 	"teamtalk/internal/transport"
 	"teamtalk/internal/wire"
 	"teamtalk/pb/extension"
@@ -44,7 +44,7 @@ func (s *Server) linkMsgServer(t testing.TB, addr string) {
 	node := link.New(link.Config{Role: "msg_server", Capabilities: []string{link.CapFiles}}, deps)
 	// An engine wants a port; nobody connects to this one.
 	engine, err := transport.New(transport.Config{
-		Listeners: []transport.Listener{{Name: "none", Addr: linktest.FreeAddr(t), Handler: node.Accept(m)}}, Loops: 1,
+		Listeners: []transport.Listener{{Name: "none", Addr: testenv.FreeAddr(t), Handler: node.Accept(m)}}, Loops: 1,
 	}, transport.Deps{Log: deps.Log, Reg: deps.Reg})
 	if err != nil {
 		t.Fatal(err)

@@ -20,8 +20,8 @@ import (
 	"teamtalk/client/transfer"
 	"teamtalk/file_server/fileserver"
 	"teamtalk/internal/im"
-	"teamtalk/internal/link/linktest"
 	"teamtalk/internal/share"
+	"teamtalk/internal/testenv"
 )
 
 // Users of the only conversation.
@@ -47,7 +47,7 @@ type Server struct {
 func Start(t testing.TB, lines ...string) *Server {
 	t.Helper()
 	port := func() string {
-		_, p, err := net.SplitHostPort(linktest.FreeAddr(t))
+		_, p, err := net.SplitHostPort(testenv.FreeAddr(t))
 		if err != nil {
 			t.Fatal(err)
 		}

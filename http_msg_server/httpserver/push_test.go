@@ -12,6 +12,7 @@ import (
 	"teamtalk/client"
 	"teamtalk/internal/im"
 	"teamtalk/internal/link/linktest"
+	"teamtalk/internal/testenv"
 	"teamtalk/push_server/pushserver"
 	"teamtalk/test/phones"
 )
@@ -20,7 +21,7 @@ import (
 func TestPush(t *testing.T) {
 	t.Parallel()
 	services := phones.Start(t)
-	addr := linktest.FreeAddr(t)
+	addr := testenv.FreeAddr(t)
 	lines := []string{"ListenIP=127.0.0.1", "ListenPort=" + port(addr)}
 	for key, value := range services.ByKey() {
 		lines = append(lines, key+"="+value)

@@ -22,6 +22,7 @@ import (
 	"teamtalk/db_proxy/dbproxy"
 	"teamtalk/internal/im"
 	"teamtalk/internal/link/linktest"
+	"teamtalk/internal/testenv"
 	"teamtalk/internal/trace"
 	"teamtalk/login_server/loginserver"
 	"teamtalk/msg_server/msgserver"
@@ -110,8 +111,8 @@ func newWorld(t *testing.T, lines ...string) *world {
 	t.Helper()
 	w := &world{t: t, users: map[string]uint32{}}
 	reg := prometheus.NewRegistry
-	dbAddr, routeAddr, loginAddr := linktest.FreeAddr(t), linktest.FreeAddr(t), linktest.FreeAddr(t)
-	w.msg = linktest.FreeAddr(t)
+	dbAddr, routeAddr, loginAddr := testenv.FreeAddr(t), testenv.FreeAddr(t), testenv.FreeAddr(t)
+	w.msg = testenv.FreeAddr(t)
 	db, err := dbproxy.New(t.Context(), parsed(t, dbproxy.ParseConfig, "ListenIP=127.0.0.1", "ListenPort="+port(dbAddr),
 		"StoreDriver=sqlite", "StorePath="+filepath.Join(t.TempDir(), "tt.db"), "aesKey=12345678901234567890123456789012",
 	), dbproxy.Deps{Log: quiet, Reg: reg(), Clock: time.Now})
@@ -121,7 +122,7 @@ func newWorld(t *testing.T, lines ...string) *world {
 		routeserver.Deps{Log: quiet, Reg: reg()})
 	run(t, route, err)
 	login, err := loginserver.New(parsed(t, loginserver.ParseConfig, "HttpListenIP=127.0.0.1",
-		"HttpPort="+port(linktest.FreeAddr(t)), "MsgServerListenIP=127.0.0.1", "MsgServerPort="+port(loginAddr),
+		"HttpPort="+port(testenv.FreeAddr(t)), "MsgServerListenIP=127.0.0.1", "MsgServerPort="+port(loginAddr),
 		"msfs=http://127.0.0.1:8700/",
 	), loginserver.Deps{Log: quiet, Reg: reg(), Clock: time.Now})
 	run(t, login, err)
@@ -156,7 +157,7 @@ func newWorld(t *testing.T, lines ...string) *world {
 // startHTTP starts an http_msg_server, on a new port.
 func (w *world) startHTTP() {
 	w.t.Helper()
-	addr := linktest.FreeAddr(w.t)
+	addr := testenv.FreeAddr(w.t)
 	w.reg, w.trace = prometheus.NewRegistry(), trace.New(1000)
 	s, err := New(parsed(w.t, ParseConfig, "ListenIP=127.0.0.1", "ListenPort="+port(addr), w.conf),
 		Deps{

@@ -13,6 +13,7 @@ import (
 
 	"teamtalk/internal/link"
 	"teamtalk/internal/link/linktest"
+	"teamtalk/internal/testenv"
 	"teamtalk/internal/transport"
 	"teamtalk/internal/wire"
 	"teamtalk/pb/buddy"
@@ -48,7 +49,7 @@ func pair(t *testing.T) (*callers, *link.Link, *echo) {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	e, c := &echo{asked: make(chan asked, 100)}, &callers{up: make(chan *link.Link, 10), outcomes: make(chan Outcome, 100)}
-	addr := linktest.FreeAddr(t)
+	addr := testenv.FreeAddr(t)
 	there := link.New(link.Config{}, link.Deps{Log: log, Reg: prometheus.NewRegistry()})
 	here := link.New(link.Config{}, link.Deps{Log: log, Reg: prometheus.NewRegistry()})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -65,7 +66,7 @@ func pair(t *testing.T) (*callers, *link.Link, *echo) {
 		return engine
 	}
 	run(addr, there.Accept(e))
-	engine := run(linktest.FreeAddr(t), here.Accept(e))
+	engine := run(testenv.FreeAddr(t), here.Accept(e))
 	keepCtx, stopKeeping := context.WithCancel(ctx)
 	keeping.Go(func() { here.Keep(keepCtx, engine, addr, c) })
 	t.Cleanup(func() {

@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -68,7 +67,7 @@ type host struct {
 func run(t *testing.T, cfg Config, addr string, before ...func(*host)) *host {
 	t.Helper()
 	if addr == "" {
-		addr = freeAddr(t)
+		addr = testenv.FreeAddr(t)
 	}
 	h := &host{recorder: newRecorder(), addr: addr, reg: prometheus.NewRegistry()}
 	for _, f := range before {
@@ -144,11 +143,6 @@ func (h *host) closed(reason transport.CloseReason) float64 {
 }
 
 func (h *host) links(role string) float64 { return testutil.ToFloat64(h.node.up.WithLabelValues(role)) }
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(testenv.FreePorts(t, 1)[0]))
-}
 
 // waitFor fails the test when nothing comes for a minute.
 func waitFor[T any](t *testing.T, ch <-chan T, what string) T {

@@ -12,6 +12,7 @@ import (
 	"teamtalk/client/textcrypt"
 	"teamtalk/internal/im"
 	"teamtalk/internal/link/linktest"
+	"teamtalk/internal/testenv"
 	"teamtalk/internal/wire"
 	"teamtalk/pb/basedefine"
 	"teamtalk/pb/server"
@@ -169,7 +170,7 @@ func TestWithoutNeighbours(t *testing.T) {
 		return o.n.pushServer() == nil || len(o.push.up) > 0 // it is there again at once
 	})
 
-	n, err := New(Config{PushServers: []string{linktest.FreeAddr(t)}, AESKey: []byte(aesKey)}, Deps{
+	n, err := New(Config{PushServers: []string{testenv.FreeAddr(t)}, AESKey: []byte(aesKey)}, Deps{
 		Log: slog.New(slog.DiscardHandler), Reg: prometheus.NewRegistry(),
 	})
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"teamtalk/internal/im"
 	"teamtalk/internal/link"
 	"teamtalk/internal/link/linktest"
+	"teamtalk/internal/testenv"
 	"teamtalk/internal/transport"
 	"teamtalk/internal/wire"
 	"teamtalk/pb/basedefine"
@@ -178,7 +179,7 @@ func newOffice(t *testing.T, ours bool) *office {
 		},
 		push: &pushServer{up: make(chan *link.Link, 1), requests: make(chan *server.IMPushToUserReq, 10)},
 	}
-	backAddr, pushAddr := linktest.FreeAddr(t), linktest.FreeAddr(t)
+	backAddr, pushAddr := testenv.FreeAddr(t), testenv.FreeAddr(t)
 	var capabilities []string
 	if ours {
 		capabilities = []string{link.CapPresence, link.CapStore}
@@ -189,7 +190,7 @@ func newOffice(t *testing.T, ours bool) *office {
 		{Name: "push", Addr: pushAddr, Handler: there.AcceptPlain(o.push), Limits: transport.LinkLimits},
 	})
 	node := link.New(link.Config{Role: "msg_server"}, deps())
-	engine := o.run([]transport.Listener{{Name: "none", Addr: linktest.FreeAddr(t), Handler: node.Accept(o.back)}})
+	engine := o.run([]transport.Listener{{Name: "none", Addr: testenv.FreeAddr(t), Handler: node.Accept(o.back)}})
 	a := &asking{up: make(chan *link.Link, 10)}
 	var toBack *link.Link
 	var err error

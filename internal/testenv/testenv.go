@@ -224,6 +224,12 @@ func FreePorts(t testing.TB, n int) []int {
 	return ports
 }
 
+// FreeAddr returns the address of one such port, HOST:PORT.
+func FreeAddr(t testing.TB) string {
+	t.Helper()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(FreePorts(t, 1)[0]))
+}
+
 // freePorts runs under env.mu. It starts anywhere, so that test binaries that
 // run at the same time rarely meet.
 func freePorts(n int) ([]int, error) {

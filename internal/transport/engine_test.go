@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"teamtalk/internal/clock"
+	"teamtalk/internal/testenv"
 	"teamtalk/internal/wire"
 	"teamtalk/pb/message"
 )
@@ -107,7 +108,7 @@ func TestNewRefuses(t *testing.T) {
 
 func TestNewRefusesSharedPort(t *testing.T) {
 	t.Parallel()
-	addr := freeAddr(t)
+	addr := testenv.FreeAddr(t)
 	_, err := New(Config{Listeners: []Listener{
 		{Name: "client", Addr: addr, Handler: newRecorder()},
 		{Name: "link", Addr: addr, Handler: newRecorder()},
@@ -157,7 +158,7 @@ func TestDialFails(t *testing.T) {
 	t.Parallel()
 	s := start(t, newRecorder(), Limits{})
 	ctx, cancel := context.WithCancel(context.Background())
-	if c, err := s.Dial(ctx, freeAddr(t), newRecorder(), Limits{}); err == nil {
+	if c, err := s.Dial(ctx, testenv.FreeAddr(t), newRecorder(), Limits{}); err == nil {
 		t.Errorf("Dial = %v, nil for a port nobody listens on", c)
 	}
 	cancel()
@@ -272,7 +273,7 @@ func TestClockMoved(t *testing.T) {
 	idle := make(chan time.Duration, 64)
 	r.onTick = func(conn *Conn) { idle <- conn.engine.Now().Sub(conn.LastReceived()) }
 	now := c.Source()
-	s := serve(t, Config{Listeners: []Listener{{Name: "test", Addr: freeAddr(t), Handler: r}}, Loops: 1}, now)
+	s := serve(t, Config{Listeners: []Listener{{Name: "test", Addr: testenv.FreeAddr(t), Handler: r}}, Loops: 1}, now)
 	s.dial(t)
 	for _, by := range []time.Duration{48 * time.Hour, -48 * time.Hour} {
 		move(by.String())

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -105,7 +104,7 @@ type server struct {
 func start(t *testing.T, h Handler, limits Limits, more ...func(*Config)) *server {
 	t.Helper()
 	cfg := Config{
-		Listeners: []Listener{{Name: "test", Addr: freeAddr(t), Handler: h, Limits: limits}},
+		Listeners: []Listener{{Name: "test", Addr: testenv.FreeAddr(t), Handler: h, Limits: limits}},
 		Loops:     2,
 	}
 	for _, f := range more {
@@ -140,12 +139,6 @@ func serve(t *testing.T, cfg Config, clock func() time.Time) *server {
 	t.Cleanup(s.stop)
 	waitFor(t, s.Booted(), "boot")
 	return s
-}
-
-// freeAddr returns a loopback address that nobody listens on.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(testenv.FreePorts(t, 1)[0]))
 }
 
 func (s *server) dial(t *testing.T) *net.TCPConn {

@@ -21,6 +21,7 @@ import (
 
 	"teamtalk/internal/link"
 	"teamtalk/internal/link/linktest"
+	"teamtalk/internal/testenv"
 	"teamtalk/internal/wire"
 	"teamtalk/pb/basedefine"
 	"teamtalk/pb/login"
@@ -46,7 +47,7 @@ type running struct {
 
 func start(t *testing.T, more ...string) *running {
 	t.Helper()
-	r := &running{t: t, client: linktest.FreeAddr(t), http: linktest.FreeAddr(t), msgAddr: linktest.FreeAddr(t)}
+	r := &running{t: t, client: testenv.FreeAddr(t), http: testenv.FreeAddr(t), msgAddr: testenv.FreeAddr(t)}
 	port := func(addr string) string {
 		_, p, _ := net.SplitHostPort(addr)
 		return p
@@ -327,7 +328,7 @@ func TestNewRefuses(t *testing.T) {
 
 func freePort(t *testing.T) int {
 	t.Helper()
-	addr, err := net.ResolveTCPAddr("tcp", linktest.FreeAddr(t))
+	addr, err := net.ResolveTCPAddr("tcp", testenv.FreeAddr(t))
 	if err != nil {
 		t.Fatal(err)
 	}

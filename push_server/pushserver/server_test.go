@@ -15,6 +15,7 @@ import (
 
 	"teamtalk/internal/im"
 	"teamtalk/internal/link/linktest"
+	"teamtalk/internal/testenv"
 	"teamtalk/internal/wire"
 	"teamtalk/pb/basedefine"
 	"teamtalk/pb/server"
@@ -24,7 +25,7 @@ import (
 // start runs a push_server and returns its address and what ends it.
 func start(t *testing.T, keys map[string]string) (addr string, stop func()) {
 	t.Helper()
-	addr = linktest.FreeAddr(t)
+	addr = testenv.FreeAddr(t)
 	_, port, _ := net.SplitHostPort(addr)
 	cfg, err := ParseConfig(strings.NewReader(configText(port, keys)), "test.conf")
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 
 	"teamtalk/internal/link"
 	"teamtalk/internal/link/linktest"
+	"teamtalk/internal/testenv"
 	"teamtalk/internal/wire"
 	"teamtalk/pb/basedefine"
 	"teamtalk/pb/buddy"
@@ -43,7 +44,7 @@ type running struct {
 
 func start(t testing.TB) *running {
 	t.Helper()
-	addr := linktest.FreeAddr(t)
+	addr := testenv.FreeAddr(t)
 	_, port, _ := net.SplitHostPort(addr)
 	cfg, err := ParseConfig(strings.NewReader("ListenIP=127.0.0.1\nShutdownTimeout=5s\nListenMsgPort="+port), "test.conf")
 	if err != nil {

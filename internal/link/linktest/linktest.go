@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -25,12 +24,6 @@ import (
 // patience is how long a test waits for what must come: long, because it is
 // only for a broken program, not for a slow machine.
 const patience = time.Minute
-
-// FreeAddr returns a loopback address that nobody listens on.
-func FreeAddr(t testing.TB) string {
-	t.Helper()
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(testenv.FreePorts(t, 1)[0]))
-}
 
 // Wait returns what comes out of ch, and fails the test when nothing does.
 func Wait[T any](t testing.TB, ch <-chan T, what string) T {
@@ -101,7 +94,7 @@ func DialOurs(t testing.TB, addr string, cfg link.Config) *Ours {
 	node := link.New(cfg, link.Deps{Log: log, Reg: reg})
 	// An engine wants a port; nobody connects to this one.
 	engine, err := transport.New(transport.Config{
-		Listeners: []transport.Listener{{Name: "none", Addr: FreeAddr(t), Handler: node.Accept(o)}},
+		Listeners: []transport.Listener{{Name: "none", Addr: testenv.FreeAddr(t), Handler: node.Accept(o)}},
 		Loops:     1,
 	}, transport.Deps{Log: log, Reg: reg})
 	if err != nil {
