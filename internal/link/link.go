@@ -4,8 +4,12 @@
 // roles.
 //
 // The first PDU of our servers on every link is a heartbeat that carries
-// wire.Mark. Whoever sees it answers with HELLO; a peer whose first PDU is
-// anything else is an original TeamTalk server and never gets an extension.
+// wire.Mark. The side that accepted the connection answers the mark with HELLO,
+// and the side that dialled answers that HELLO with its own. A mark proves
+// nothing to the side that dialled: an original file_server returns heartbeats
+// byte for byte. So a dialled peer that has sent no HELLO within a second, and
+// every peer that begins with anything but a mark, is an original TeamTalk
+// server and never gets an extension.
 // Source: wire.md §2, flows.md §2, docs/protocol.md.
 package link
 
@@ -137,11 +141,7 @@ func (l *Link) onPDU(pdu wire.PDU) {
 	}
 	switch pdu.Command {
 	case wire.Heartbeat:
-		if pdu.Reserved == wire.Mark {
-			l.greet()
-		} else if !l.greets {
-			l.settleOriginal()
-		}
+		l.onHeartbeat(pdu.Reserved)
 	case wire.Hello:
 		l.onHello(pdu.Body)
 	case wire.HelloProof:
@@ -156,6 +156,17 @@ func (l *Link) onPDU(pdu wire.PDU) {
 		if l.up {
 			l.handler.LinkPDU(l, pdu)
 		}
+	}
+}
+
+// onHeartbeat looks for the mark. The side that dialled waits for a HELLO: the
+// mark may be its own, returned by an original that echoes heartbeats.
+func (l *Link) onHeartbeat(reserved uint16) {
+	switch {
+	case reserved != wire.Mark && !l.greets:
+		l.settleOriginal()
+	case reserved == wire.Mark && l.dialled == "":
+		l.greet()
 	}
 }
 

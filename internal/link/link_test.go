@@ -121,6 +121,37 @@ func TestWeDialOriginal(t *testing.T) {
 	peer.want(wire.RoleSet)
 }
 
+// An original file_server begins no heartbeat and returns those it gets byte
+// for byte, so our own mark comes back. It must never see a HELLO.
+func TestWeDialOriginalThatEchoes(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	h := run(t, Config{Role: "msg_server"}, "")
+	h.keep(t, listener.Addr().String())
+	socket, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer := newRaw(t, socket)
+	if pdu := peer.want(wire.Heartbeat); pdu.Reserved != wire.Mark {
+		t.Errorf("reserved = %x, want the mark", pdu.Reserved)
+	}
+	peer.sendHeartbeat(wire.Mark)
+	l := waitFor(t, h.up, "LinkUp")
+	if !l.Original() {
+		t.Error("a peer that only returns our mark counts as one of ours")
+	}
+	l.SendPDU(wire.FileServerAddrsReq, 0, nil)
+	peer.want(wire.FileServerAddrsReq) // and so no HELLO
+	if h.links("original") != 1 {
+		t.Errorf("im_links = %v, want 1", h.links("original"))
+	}
+}
+
 // What LinkUp found settled stays so: a HELLO after it ends the link, and a
 // peer that was taken for an original because it was slow connects again.
 func TestHelloComesOnceAndFirst(t *testing.T) {

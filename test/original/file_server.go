@@ -62,8 +62,9 @@ func runFileServer(c config) {
 	listen(c.addr("MsgServerListenIP", "MsgServerListenPort"), func(conn net.Conn) {
 		asked := false
 		l := &link{
-			what: "msg_server " + conn.RemoteAddr().String(), conn: conn, servers: true, accepts: []uint16{0x0731, 0x0733},
-			got: func(l *link, p pdu, m *message) { s.got(l, p, m, &asked) },
+			what: "msg_server " + conn.RemoteAddr().String(), conn: conn, servers: true, echoes: true,
+			accepts: []uint16{0x0731, 0x0733},
+			got:     func(l *link, p pdu, m *message) { s.got(l, p, m, &asked) },
 			gone: func(l *link) {
 				s.links = without(s.links, l)
 			},

@@ -91,7 +91,8 @@ type link struct {
 	out      chan []byte
 	accepts  []uint16 // what the other side may send; nil = anything
 	servers  bool     // between servers: heartbeats of ours are marked
-	echoes   bool     // this side is a push_server: never marked, and heartbeats go back
+	echoes   bool     // this side returns heartbeats byte for byte and begins none: file_server, push_server
+	unmarked bool     // this side is a push_server, to which no heartbeat is marked
 	lastSent time.Time
 
 	// Guarded by world.
@@ -163,10 +164,10 @@ func (l *link) receive(p pdu) {
 		if want := map[bool]uint16{true: mark}[l.ours]; p.reserved != want || p.seq != 0 || len(p.body) != 0 {
 			violate("%s: a heartbeat with %v", l.what, p)
 		}
+		if l.unmarked && p.reserved != 0 {
+			violate("%s: a mark for a push_server", l.what)
+		}
 		if l.echoes {
-			if p.reserved != 0 {
-				violate("%s: a mark for a push_server", l.what)
-			}
 			l.send(p)
 		}
 		return
@@ -213,7 +214,7 @@ const silence = 90
 
 // tick is the timer of a link between servers. It is called under world.
 func (l *link) tick() {
-	if time.Since(l.lastSent) >= 5*time.Second {
+	if !l.echoes && time.Since(l.lastSent) >= 5*time.Second {
 		l.send(newPDU(heartbeat, 0, nil))
 	}
 	if l.silent++; l.silent > silence {

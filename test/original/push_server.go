@@ -25,7 +25,7 @@ func runPushServer(c config) (pages http.Handler) {
 	s := &pushServer{pushed: []pushed{}}
 	listen(c.addr("ListenIP", "ListenPort"), func(conn net.Conn) {
 		l := &link{
-			what: "msg_server " + conn.RemoteAddr().String(), conn: conn, servers: true, echoes: true,
+			what: "msg_server " + conn.RemoteAddr().String(), conn: conn, servers: true, echoes: true, unmarked: true,
 			accepts: []uint16{0x070F}, got: s.got, gone: func(l *link) { s.links = without(s.links, l) },
 		}
 		s.links = append(s.links, l)
