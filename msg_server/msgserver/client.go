@@ -166,12 +166,12 @@ func (s *Server) OnPDU(conn *transport.Conn, pdu wire.PDU) {
 func (s *Server) OnTick(conn *transport.Conn, now time.Time) {
 	c := conn.State.(*client)
 	if !c.kicked.IsZero() && now.Sub(c.kicked) > kickGrace {
-		conn.Close(reasonKicked)
+		c.close(reasonKicked)
 		return
 	}
 	if !c.welcomed {
 		if now.Sub(c.opened) > loginDeadline {
-			conn.Close(reasonNoLogin)
+			c.close(reasonNoLogin)
 		}
 		c.tickTerminal(now)
 		return
@@ -181,7 +181,7 @@ func (s *Server) OnTick(conn *transport.Conn, now time.Time) {
 		limit = idleMobile
 	}
 	if now.Sub(conn.LastReceived()) > limit {
-		conn.Close(reasonIdle)
+		c.close(reasonIdle)
 		return
 	}
 	c.repeats.expire(now)
@@ -193,6 +193,21 @@ func (s *Server) OnClose(conn *transport.Conn, _ transport.CloseReason) {
 	c := conn.State.(*client)
 	s.clients.Delete(conn.ID())
 	c.closeTerminal()
+	c.endSession()
+}
+
+// close ends the connection after what is queued was written. The log-in is
+// over at once, and the other servers hear so: a client that keeps its socket
+// open is not there any more. Safe anywhere.
+func (c *client) close(reason transport.CloseReason) {
+	c.conn.Close(reason)
+	c.endSession()
+}
+
+// endSession ends the log-in of the connection, if it has one that has not
+// ended. Safe anywhere.
+func (c *client) endSession() {
+	s := c.server
 	s.announcing.RLock()
 	defer s.announcing.RUnlock()
 	if last := c.session.Load(); last != nil && s.sessions.Close(last) {

@@ -127,7 +127,7 @@ func (c *client) refuseLogin(result basedefine.ResultType, text string) {
 		ResultCode:   result.Enum(),
 		ResultString: proto.String(text),
 	})
-	c.conn.Close(reasonRefused)
+	c.close(reasonRefused)
 }
 
 // validated takes the answer of a db_proxy, 0704, to the event loop of the
@@ -278,7 +278,7 @@ func (s *Server) userClosed(_ *link.Link, pdu wire.PDU) {
 		return
 	}
 	for _, session := range s.sessions.Of(im.UserID(m.GetUserId())) {
-		session.Conn.conn.Close(reasonDisabled)
+		session.Conn.close(reasonDisabled)
 	}
 }
 
@@ -321,7 +321,7 @@ func (s *Server) logout(c *client, pdu wire.PDU) {
 		}
 	}
 	c.conn.SendMessage(wire.LogoutRes, pdu.Seq, &login.IMLogoutRsp{ResultCode: proto.Uint32(0)})
-	c.conn.Close(reasonLogout)
+	c.close(reasonLogout)
 }
 
 // heartbeat returns the PDU byte for byte, ahead of everything that is asked

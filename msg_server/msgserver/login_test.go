@@ -581,6 +581,46 @@ func TestPhoneKicksPC(t *testing.T) {
 	w.route1.quiet()
 }
 
+// The other servers hear that a log-in is over when its end begins, also of a
+// client that keeps its socket open. The clock stands still meanwhile, so
+// nothing ends by a time-out. Source: flows.md §5.
+func TestTheEndIsAnnouncedAtOnce(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(w *world, u *user){
+		"log-out": func(_ *world, u *user) { u.send(wire.LogoutReq, 9, &login.IMLogoutReq{}) },
+		"kick": func(w *world, u *user) {
+			w.route1.send(wire.ServerKickUser, 0, &server.IMServerKickUser{
+				UserId: proto.Uint32(7), ClientType: basedefine.ClientType(im.Mac).Enum(), Reason: proto.Uint32(2),
+			})
+			u.push(wire.KickUser, nil)
+			u.tick(kickGrace + time.Second)
+		},
+		"closed account": func(w *world, _ *user) {
+			w.db1.send(wire.UserClosed, 0, &extension.IMUserClosed{UserId: proto.Uint32(7)})
+		},
+		"idle": func(_ *world, u *user) { u.tick(idlePC + time.Minute) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			route := ourRoute(t)
+			route.does(nil)
+			w := newWorldOf(t, setup{routes: []*neighbour{route}})
+			route.want(wire.RoleSet)
+			route.want(wire.OnlineUserInfo)
+			u := w.login(7, im.Mac)
+			route.want(wire.ServerKickUser)
+			route.want(wire.UserStatusUpdate)
+			end(w, u)
+			m := decode(t, route.want(wire.UserStatusUpdate).Body, new(server.IMUserStatusUpdate))
+			if m.GetUserId() != 7 || m.GetUserStatus() != uint32(basedefine.UserStatType_USER_STATUS_OFFLINE) {
+				t.Errorf("070A: %v", m)
+			}
+			u.Close()
+			route.quiet()
+		})
+	}
+}
+
 // Logging out works at any time; only a phone takes its token along.
 // Source: flows.md §5, defect C8.
 func TestLogOut(t *testing.T) {

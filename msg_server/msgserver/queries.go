@@ -49,6 +49,6 @@ func (c *client) mayAsk() bool {
 		return true
 	}
 	s.metrics.dropped("too_many_queries")
-	c.conn.Close(reasonOverflow)
+	c.close(reasonOverflow)
 	return false
 }
