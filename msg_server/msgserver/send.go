@@ -30,11 +30,13 @@ func (s *Server) sendMessage(c *client, pdu wire.PDU) {
 	}
 	if int(c.inFlight.Load()) >= s.cfg.MaxInFlight {
 		s.metrics.sends.WithLabelValues("inbound_overflow").Inc()
-		c.conn.Close(reasonOverflow)
+		c.close(reasonOverflow)
 		return
 	}
 	p := &pending{client: c, connID: c.conn.ID(), user: c.user(), seq: pdu.Seq, created: s.clock()}
-	if !c.ownIDs.Load() {
+	// seq 0 is the seq of a client that does not number what it sends: two equal
+	// messages of it are two messages.
+	if !c.ownIDs.Load() && pdu.Seq != 0 {
 		if c.repeats == nil {
 			c.repeats = newRepeats()
 		}

@@ -191,6 +191,26 @@ func TestRefusedMessages(t *testing.T) {
 	}
 }
 
+// A client that sends seq 0 always means each of its messages, also equal ones.
+func TestSeqZeroIsNoRepeat(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	u := w.login(7, im.Windows)
+	ops := map[string]bool{}
+	for id := uint32(1); id <= 3; id++ {
+		u.send(wire.MsgData, 0, say(single, 9, "ok"))
+		r, stored := w.db1.stores()
+		ops[string(stored.GetOperationId())] = true
+		r.keep(t, id, nil)
+		if got := u.acked(0).GetMsgId(); got != id {
+			t.Errorf("acknowledged as %d, want %d", got, id)
+		}
+	}
+	if len(ops) != 3 {
+		t.Errorf("%d operations, want 3", len(ops))
+	}
+}
+
 // Old clients are believed to repeat a message when seq and body are the same.
 // Source: defect A7.
 func TestRepeats(t *testing.T) {
