@@ -1,11 +1,9 @@
 package msgserver
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
-	"slices"
 	"sync"
 	"time"
 
@@ -21,6 +19,7 @@ const (
 	sendPatience   = 4 * time.Second // until a send is given up
 	maxPending     = 200_000         // sends under way on one server
 	originalCredit = 4096            // unanswered requests an original db_proxy gets
+	maxStuck       = 1000            // lines that a sweep tries in vain
 )
 
 // pending is a message that a client sent and that is being stored.
@@ -38,26 +37,13 @@ type pending struct {
 	shared      *sharedFile // of a file_server, without a client; nil for all others
 
 	// Guarded by sends.mu until it is finished.
-	id    uint64
-	link  *link.Link // where it was sent; nil while it waits for one
-	due   time.Time  // when it may be sent
-	tries int
-}
-
-// turn is what one connection sends to one conversation: it keeps its order,
-// and waits for nobody else's.
-type turn struct {
-	connID uint64
-	conv   im.Conversation
-}
-
-// progress is where the sends of a turn are: all that are being stored are on
-// one link, so that none overtakes another when the conversation changes its
-// owner. Source: defect A6.
-type progress struct {
-	waiting int        // in sends.waiting
-	sent    int        // on link, unanswered
-	link    *link.Link // nil if sent is 0
+	id             uint64
+	link           *link.Link // where it was sent; nil while it waits for one
+	due            time.Time  // when it may be sent
+	tries          int
+	line           *line
+	behind         *pending // waits behind it in its line
+	older, younger *pending // its neighbours in sends
 }
 
 // done takes p off the account of its client.
@@ -79,9 +65,10 @@ type sends struct {
 	mu      sync.Mutex
 	lastID  uint64
 	pending map[uint64]*pending
-	// waiting have no link, or are not due yet; ascending by id.
-	waiting []*pending
-	turns   map[turn]progress // of those with a send under way
+	// The pending ones are linked in the order in which they were started,
+	// which is that in which their time is over.
+	oldest, youngest *pending
+	lines            lines
 	// unanswered counts the sends on each link.
 	unanswered map[*link.Link]int
 }
@@ -89,7 +76,7 @@ type sends struct {
 func newSends(s *Server) *sends {
 	return &sends{
 		server: s, pending: map[uint64]*pending{},
-		turns: map[turn]progress{}, unanswered: map[*link.Link]int{},
+		lines: lines{byTurn: map[turn]*line{}}, unanswered: map[*link.Link]int{},
 	}
 }
 
@@ -103,41 +90,28 @@ func (s *sends) start(p *pending, delay time.Duration) {
 		return
 	}
 	defer s.mu.Unlock()
+	s.add(p)
+	p.line = s.lines.of(p.turn())
+	if delay > 0 || p.line.first != nil || !s.dispatch(p) {
+		p.due = p.created.Add(delay)
+		p.line.append(p)
+		s.lines.settle(p.line, p.created)
+	}
+}
+
+// add is called with mu held.
+func (s *sends) add(p *pending) {
 	s.lastID++
 	p.id = s.lastID
 	s.pending[p.id] = p
+	p.older = s.youngest
+	if s.youngest == nil {
+		s.oldest = p
+	} else {
+		s.youngest.younger = p
+	}
+	s.youngest = p
 	s.server.metrics.inFlight.Inc()
-	if delay > 0 || s.turns[p.turn()].waiting > 0 || !s.dispatch(p) {
-		p.due = p.created.Add(delay)
-		s.hold(p)
-	}
-}
-
-// hold is called with mu held; p is younger than all that wait.
-func (s *sends) hold(p *pending) {
-	s.waiting = append(s.waiting, p)
-	at := s.turns[p.turn()]
-	at.waiting++
-	s.turns[p.turn()] = at
-}
-
-// unhold is called with mu held, when p leaves waiting.
-func (s *sends) unhold(p *pending) {
-	at := s.turns[p.turn()]
-	at.waiting--
-	s.put(p.turn(), at)
-}
-
-// put is called with mu held; a turn with nothing under way is forgotten.
-func (s *sends) put(t turn, at progress) {
-	if at.sent == 0 {
-		at.link = nil
-	}
-	if at == (progress{}) {
-		delete(s.turns, t)
-		return
-	}
-	s.turns[t] = at
 }
 
 // dispatch sends p on the link of its owner; false if there is none, its
@@ -145,7 +119,7 @@ func (s *sends) put(t turn, at progress) {
 // Called with mu held.
 func (s *sends) dispatch(p *pending) bool {
 	l := s.server.db.Owner(p.conv)
-	at := s.turns[p.turn()]
+	at := p.line
 	if l == nil || at.sent > 0 && at.link != l {
 		return false
 	}
@@ -159,7 +133,6 @@ func (s *sends) dispatch(p *pending) bool {
 	s.unanswered[l]++
 	at.link = l
 	at.sent++
-	s.turns[p.turn()] = at
 	p.link = l
 	p.tries++
 	m := p.msg
@@ -187,10 +160,25 @@ func (s *sends) finish(id uint64) *pending {
 	return p
 }
 
-// remove is called with mu held; p may still stand in waiting.
+// remove is called with mu held.
 func (s *sends) remove(p *pending) {
 	delete(s.pending, p.id)
+	if p.older == nil {
+		s.oldest = p.younger
+	} else {
+		p.older.younger = p.younger
+	}
+	if p.younger == nil {
+		s.youngest = p.older
+	} else {
+		p.younger.older = p.older
+	}
+	p.older, p.younger = nil, nil
+	if p.link == nil {
+		p.line.remove(p)
+	}
 	s.release(p)
+	s.lines.settle(p.line, p.created)
 	p.done()
 	s.server.metrics.inFlight.Dec()
 }
@@ -204,9 +192,9 @@ func (s *sends) release(p *pending) {
 		delete(s.unanswered, p.link)
 	}
 	p.link = nil
-	at := s.turns[p.turn()]
-	at.sent--
-	s.put(p.turn(), at)
+	if p.line.sent--; p.line.sent == 0 {
+		p.line.link = nil
+	}
 }
 
 // lost makes the sends of a link that ended wait for another one, before
@@ -214,9 +202,11 @@ func (s *sends) release(p *pending) {
 // original db_proxy stores no operation ids: what it may have stored is given
 // up, not stored twice. Source: defect A1.
 func (s *sends) lost(l *link.Link) {
+	now := s.server.clock()
 	s.mu.Lock()
 	var over []*pending
-	for _, p := range s.pending {
+	for p, older := s.youngest, (*pending)(nil); p != nil; p = older {
+		older = p.older
 		switch {
 		case p.link != l:
 		case l.Original():
@@ -224,40 +214,27 @@ func (s *sends) lost(l *link.Link) {
 			over = append(over, p)
 		default:
 			s.release(p)
-			s.hold(p)
+			p.line.prepend(p)
+			s.lines.settle(p.line, now)
 		}
 	}
-	slices.SortFunc(s.waiting, func(a, b *pending) int { return cmp.Compare(a.id, b.id) })
 	s.mu.Unlock()
 	for _, p := range over {
 		s.server.fail(p, im.Unavailable)
 	}
 }
 
-// sweep sends what waits, in the order in which it came, and gives up what
-// waited too long.
+// sweep gives up what waited too long, and sends what waits.
 func (s *sends) sweep() {
 	now := s.server.clock()
 	s.mu.Lock()
 	var over []*pending
-	for _, p := range s.pending {
-		if now.Sub(p.created) > sendPatience {
-			s.remove(p)
-			over = append(over, p)
-		}
+	for p := s.oldest; p != nil && now.Sub(p.created) > sendPatience; p = s.oldest {
+		s.remove(p)
+		over = append(over, p)
 	}
-	stuck := map[turn]bool{}
-	s.waiting = slices.DeleteFunc(s.waiting, func(p *pending) bool {
-		gone := s.pending[p.id] == nil
-		if !gone {
-			gone = !stuck[p.turn()] && !now.Before(p.due) && s.dispatch(p)
-			stuck[p.turn()] = !gone
-		}
-		if gone {
-			s.unhold(p)
-		}
-		return gone
-	})
+	s.lines.wake(now)
+	s.lines.send(now, maxStuck, s.dispatch)
 	s.mu.Unlock()
 	for _, p := range over {
 		s.server.fail(p, im.Unavailable)

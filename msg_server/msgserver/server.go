@@ -40,13 +40,14 @@ type Deps struct {
 }
 
 // How long a graceful stop waits for sends under way, at least for relays
-// under way, and for clients to take their last bytes; and how often held
-// messages and sends are looked at.
+// under way, and for clients to take their last bytes; how often held messages
+// and sends are looked at, and how often questions, which have seconds.
 const (
 	drainFor   = 3 * time.Second
 	settleFor  = 200 * time.Millisecond
 	closeFor   = 3 * time.Second
 	sweepEvery = 25 * time.Millisecond
+	asksEvery  = 250 * time.Millisecond
 	moveWithin = 1000 // milliseconds over which clients that move are spread
 )
 
@@ -210,6 +211,8 @@ func (s *Server) sweep(ctx context.Context) {
 	defer ticker.Stop()
 	tell := time.NewTicker(presenceEvery)
 	defer tell.Stop()
+	asks := time.NewTicker(asksEvery)
+	defer asks.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -220,6 +223,7 @@ func (s *Server) sweep(ctx context.Context) {
 			s.order.Expire()
 			s.sends.sweep()
 			s.joins.sweep()
+		case <-asks.C:
 			for range s.asks.sweep() {
 				s.metrics.dropped("members_unknown")
 			}
