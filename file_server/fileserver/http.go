@@ -2,16 +2,17 @@ package fileserver
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"strings"
-	"syscall"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"teamtalk/file_server/internal/image"
+	"teamtalk/internal/admit"
 )
 
 // Limits of the HTTP port.
@@ -33,7 +34,7 @@ type httpFront struct {
 }
 
 // listenHTTP takes the HTTP ports, which are served by run.
-func listenHTTP(ctx context.Context, s *Server) (*httpFront, error) {
+func listenHTTP(ctx context.Context, s *Server, reg prometheus.Registerer) (*httpFront, error) {
 	f := &httpFront{
 		server: s, shrinker: image.NewShrinker(s.cfg.MaxImagePixels, s.cfg.ImageMemory), sizes: map[image.Size]bool{},
 	}
@@ -44,17 +45,13 @@ func listenHTTP(ctx context.Context, s *Server) (*httpFront, error) {
 		Handler: f, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleHTTP, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
-	var config net.ListenConfig
 	for _, addr := range s.cfg.HTTPListen {
-		l, err := config.Listen(ctx, "tcp", addr)
+		l, err := admit.Listen(ctx, addr, admit.Config{Name: "http", Room: make(chan struct{}, maxHTTPConns)}, admit.Deps{Log: s.log, Reg: reg})
 		if err != nil {
 			f.close()
-			if errors.Is(err, syscall.EADDRINUSE) {
-				return nil, fmt.Errorf("http listener: address %s is taken", addr)
-			}
-			return nil, fmt.Errorf("http listener: %w", err)
+			return nil, err
 		}
-		f.listeners = append(f.listeners, limit(l, maxHTTPConns))
+		f.listeners = append(f.listeners, l)
 	}
 	return f, nil
 }

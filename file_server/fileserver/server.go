@@ -108,7 +108,8 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("file_server: %w", err)
 	}
-	if s.http, err = listenHTTP(ctx, s); err != nil {
+	if s.http, err = listenHTTP(ctx, s, deps.Reg); err != nil {
+		s.engine.Close()
 		return nil, fmt.Errorf("file_server: %w", err)
 	}
 	return s, nil

@@ -25,6 +25,7 @@ import (
 	"teamtalk/http_msg_server/internal/apikey"
 	"teamtalk/http_msg_server/internal/audit"
 	"teamtalk/http_msg_server/internal/backend"
+	"teamtalk/internal/admit"
 	"teamtalk/internal/link"
 	"teamtalk/internal/trace"
 	"teamtalk/internal/transport"
@@ -111,18 +112,15 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	}
 	room := make(chan struct{}, cfg.MaxHTTPConns)
 	for _, ip := range cfg.ListenIPs {
-		l, err := listen(ip, cfg.ListenPort)
+		l, err := admit.Listen(context.Background(), net.JoinHostPort(ip, strconv.Itoa(cfg.ListenPort)),
+			admit.Config{Name: "http", Room: room}, admit.Deps{Log: deps.Log, Reg: deps.Reg})
 		if err != nil {
 			s.closeListeners()
 			return nil, fmt.Errorf("http_msg_server: %w", err)
 		}
-		s.listeners = append(s.listeners, limited{Listener: l, room: room})
+		s.listeners = append(s.listeners, l)
 	}
 	return s, nil
-}
-
-func listen(ip string, port int) (net.Listener, error) {
-	return net.Listen("tcp", net.JoinHostPort(ip, strconv.Itoa(port))) //nolint:noctx // taken at once or not at all
 }
 
 func (s *Server) closeListeners() {
@@ -199,33 +197,4 @@ func (s *Server) writeAudit(ctx context.Context, entries []audit.Entry) error {
 		})
 	}
 	return s.backend.API(ctx, req, wire.APIAuditReq, new(extension.IMApiAuditRsp))
-}
-
-// limited is a listener that accepts only so many connections at a time.
-type limited struct {
-	net.Listener
-	room chan struct{}
-}
-
-// Accept implements net.Listener.
-func (l limited) Accept() (net.Conn, error) {
-	l.room <- struct{}{}
-	c, err := l.Listener.Accept()
-	if err != nil {
-		<-l.room
-		return nil, err
-	}
-	return &counted{Conn: c, leave: sync.OnceFunc(func() { <-l.room })}, nil
-}
-
-// counted gives its place back when it is closed.
-type counted struct {
-	net.Conn
-	leave func()
-}
-
-// Close implements net.Conn.
-func (c *counted) Close() error {
-	c.leave()
-	return c.Conn.Close()
 }

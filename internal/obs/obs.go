@@ -14,13 +14,13 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"teamtalk/internal/admit"
 	"teamtalk/internal/trace"
 )
 
@@ -88,12 +88,11 @@ func New(cfg Config) (*Obs, error) {
 	if cfg.Addr == "" {
 		return o, nil
 	}
-	listener, err := net.Listen("tcp", cfg.Addr) //nolint:noctx // a local port is taken at once or not at all
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("health port %s is taken", cfg.Addr)
-	case err != nil:
-		return nil, fmt.Errorf("open health port %s: %w", cfg.Addr, err)
+	listener, err := admit.Listen(context.Background(), cfg.Addr, admit.Config{
+		Name: "health", Class: admit.Operator, Room: make(chan struct{}, maxConns),
+	}, admit.Deps{Log: o.Log, Reg: o.Reg})
+	if err != nil {
+		return nil, err
 	}
 	o.listener = listener
 	return o, nil
@@ -164,7 +163,9 @@ func (o *Obs) Close() error {
 
 // Limits of the health port.
 const (
+	maxConns          = 64
 	readHeaderTimeout = 5 * time.Second
+	idleTimeout       = 30 * time.Second
 	shutdownTimeout   = time.Second
 )
 
@@ -174,7 +175,7 @@ func (o *Obs) Run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	server := &http.Server{Handler: o.mux, ReadHeaderTimeout: readHeaderTimeout}
+	server := &http.Server{Handler: o.mux, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(o.listener) }()
 	select {

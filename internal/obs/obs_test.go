@@ -121,11 +121,11 @@ func TestPortTaken(t *testing.T) {
 	}
 	defer taken.Close()
 	_, err = obs.New(obs.Config{Role: "r", Addr: taken.Addr().String(), Log: io.Discard})
-	if want := "health port " + taken.Addr().String() + " is taken"; err == nil || err.Error() != want {
+	if want := "health listener: address " + taken.Addr().String() + " is taken by another process"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 	_, err = obs.New(obs.Config{Role: "r", Addr: "192.0.2.1:1", Log: io.Discard})
-	if err == nil || !strings.HasPrefix(err.Error(), "open health port 192.0.2.1:1: ") {
+	if err == nil || !strings.HasPrefix(err.Error(), "health listener: listen tcp 192.0.2.1:1: ") {
 		t.Error(err)
 	}
 }

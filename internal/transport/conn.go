@@ -43,8 +43,7 @@ type Conn struct {
 	limits   Limits
 	metrics  *connMetrics
 	peer     netip.AddrPort
-	local    netip.AddrPort
-	accepted bool
+	listener *listener // nil if it was dialled
 
 	// State belongs to the handler: set in OnOpen, read anywhere afterwards.
 	State any
@@ -77,7 +76,6 @@ func (c *Conn) attach(e *Engine, gc gnet.Conn) {
 	now := e.elapsed(e.clock())
 	c.id = e.nextID.Add(1)
 	c.engine, c.gc, c.loop = e, gc, e.loopOf(gc.EventLoop())
-	c.peer, c.local = addrPort(gc.RemoteAddr()), addrPort(gc.LocalAddr())
 	c.lastRecv.Store(now)
 	c.lastSend.Store(now)
 }
@@ -199,8 +197,9 @@ func (c *Conn) detach(err error) {
 	delete(c.loop.draining, c)
 	delete(c.loop.feeding, c)
 	c.feed = nil
-	if c.accepted {
-		c.engine.accepted.Add(-1)
+	if c.listener != nil {
+		c.engine.count(c, -1)
+		c.listener.sockets.Leave()
 	}
 	c.mu.Lock()
 	c.closing = true
@@ -213,9 +212,6 @@ func (c *Conn) detach(err error) {
 	}
 	reason := c.reason
 	c.mu.Unlock()
-	if c.metrics == nil || c.handler == nil {
-		return // refused before it was opened
-	}
 	if err != nil && !errors.Is(err, io.EOF) && reason == ReasonPeer {
 		c.engine.log.Debug("connection broke", "conn_id", c.id, "error", err)
 	}

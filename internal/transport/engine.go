@@ -22,6 +22,7 @@ import (
 	"github.com/panjf2000/gnet/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"teamtalk/internal/admit"
 	"teamtalk/internal/wire"
 )
 
@@ -84,7 +85,8 @@ type Listener struct {
 	Addr    string // IP:port
 	Handler Handler
 	Limits  Limits
-	// Allow refuses peers by address; nil allows everybody.
+	// Allow refuses peers by address; nil allows everybody. A listener with
+	// it is one for servers: its connections do not count as public ones.
 	Allow func(netip.Addr) bool
 }
 
@@ -93,9 +95,14 @@ type Config struct {
 	Listeners []Listener // none: the engine only dials
 	// Loops is the number of event loops; 0 means one per core.
 	Loops int
-	// MaxConns caps accepted connections; 0 or more than 80 % of the file
-	// descriptors means 80 % of the file descriptors.
+	// MaxConns caps the accepted connections of listeners without Allow; 0 or
+	// more than 80 % of the file descriptors means 80 % of the file
+	// descriptors, which all listeners of the process share.
 	MaxConns int
+
+	// For tests; nil are the budget of the process, and no change.
+	budget *admit.Budget
+	wrap   func(net.Listener) net.Listener
 }
 
 // Deps of an Engine. Log and Reg are needed.
@@ -115,67 +122,68 @@ type Engine struct {
 	cfg       Config
 	log       *slog.Logger
 	metrics   *metrics
-	listeners map[uint16]*Listener // by local port
+	listeners []*listener
 	nextID    atomic.Uint64
 	clock     func() time.Time
 	start     time.Time
 	now       atomic.Int64 // nanoseconds since start, advanced by the ticks
 	accepted  atomic.Int64 // accepted connections now open
+	public    atomic.Int64 // those of listeners without Allow
 	refusing  atomic.Bool
-	stopping  atomic.Bool   // the loops end: nothing may be posted to them
-	booted    chan struct{} // closed when every loop runs
-	ended     chan struct{} // closed when Run returns
-	eng       gnet.Engine   // valid after booted is closed
+	// The loops end: they must not be woken, since the descriptors of one that
+	// has ended are closed and may be others'.
+	stopping atomic.Bool
+	booted   chan struct{} // closed when every loop runs
+	ended    chan struct{} // closed when Run returns
+	client   *gnet.Client  // valid after booted is closed
 
-	// Owned by the ticker's goroutine.
-	ticked bool
+	entering chan struct{} // an element for each connection that is handed to gnet
+	stopMu   sync.RWMutex  // held to read while one is; to write when stopping begins
 
 	mu    sync.Mutex // guards loops
 	loops map[gnet.EventLoop]*loop
 }
 
-// New checks the configuration and that every port is free. A port that is
-// taken is found here, by a plain bind, because the loops bind with
-// SO_REUSEPORT and would share it silently.
+// New checks the configuration and takes the ports. Connections wait until
+// Run, or Close.
 func New(cfg Config, deps Deps) (*Engine, error) {
 	if cfg.Loops == 0 {
 		cfg.Loops = runtime.GOMAXPROCS(0)
 	}
-	limit := connectionLimit()
-	if cfg.MaxConns <= 0 || cfg.MaxConns > limit {
+	if cfg.budget == nil {
+		cfg.budget = admit.Process()
+	}
+	if limit := cfg.budget.MaxPublic(); cfg.MaxConns <= 0 || cfg.MaxConns > limit {
 		cfg.MaxConns = limit
 	}
 	e := &Engine{
-		cfg:       cfg,
-		log:       deps.Log,
-		metrics:   newMetrics(deps.Reg),
-		clock:     deps.Clock,
-		listeners: map[uint16]*Listener{},
-		booted:    make(chan struct{}),
-		ended:     make(chan struct{}),
-		loops:     map[gnet.EventLoop]*loop{},
+		cfg:      cfg,
+		log:      deps.Log,
+		metrics:  newMetrics(deps.Reg),
+		clock:    deps.Clock,
+		booted:   make(chan struct{}),
+		ended:    make(chan struct{}),
+		entering: make(chan struct{}, maxEntering),
+		loops:    map[gnet.EventLoop]*loop{},
 	}
 	if e.clock == nil {
 		e.clock = time.Now
 	}
 	e.start = e.clock()
-	for i := range cfg.Listeners {
-		l := &cfg.Listeners[i]
-		l.Limits = l.Limits.withDefaults()
-		addr, err := netip.ParseAddrPort(l.Addr)
-		if err != nil {
-			return nil, fmt.Errorf("%s listener: address %q is not IP:port", l.Name, l.Addr)
+	for _, l := range cfg.Listeners {
+		if err := e.listen(l, deps); err != nil {
+			e.Close()
+			return nil, err
 		}
-		if err := probe(l.Addr); err != nil {
-			return nil, fmt.Errorf("%s listener: %w", l.Name, err)
-		}
-		// Connections are told apart by the port they came in at.
-		if other := e.listeners[addr.Port()]; other != nil && other.Name != l.Name {
-			return nil, fmt.Errorf("%s listener: port %d is that of the %s listener", l.Name, addr.Port(), other.Name)
-		}
-		e.listeners[addr.Port()] = l
 	}
 	return e, nil
+}
+
+// Close gives the ports back when Run will not be called.
+func (e *Engine) Close() {
+	for _, l := range e.listeners {
+		_ = l.sockets.Close() // served nobody
+	}
 }
 
 // MaxConns returns how many connections the engine accepts at a time.
@@ -201,48 +209,41 @@ func (e *Engine) Booted() <-chan struct{} { return e.booted }
 func (e *Engine) RefuseNew() { e.refusing.Store(true) }
 
 // Run accepts and serves until ctx ends, then closes what is open at once: a
-// graceful stop closes its connections before. An engine that stops on its
-// own, as gnet does when a listener fails, is an error. Whoever dials stops
-// before the engine does.
+// graceful stop closes its connections before. Whoever dials stops before the
+// engine does. Source: docs/guarantees.md §7: no error of accepting ends it.
 func (e *Engine) Run(ctx context.Context) error {
 	defer close(e.ended)
-	addrs := make([]string, len(e.cfg.Listeners))
-	for i, l := range e.cfg.Listeners {
-		addrs[i] = "tcp://" + l.Addr
+	defer e.Close()
+	// gnet's own listeners end the engine when a connection cannot be
+	// accepted. A gnet.Client has none: it serves what it is given.
+	client, err := gnet.NewClient(e,
+		gnet.WithNumEventLoop(e.cfg.Loops),
+		gnet.WithTicker(true),
+		gnet.WithTCPNoDelay(gnet.TCPDelay), // package net has set it
+		gnet.WithLogger(gnetLogger{e.log}),
+	)
+	if err == nil {
+		err = client.Start()
 	}
-	if len(addrs) == 0 {
-		// A role that only dials: gnet registers nothing without a listener.
-		// Whoever comes to this one is closed at once, as at any port that is
-		// not in the table.
-		addrs = []string{"tcp://127.0.0.1:0"}
+	if err != nil {
+		return fmt.Errorf("start event engine: %w", err)
 	}
+	e.client = client
+	close(e.booted)
+	var accepting sync.WaitGroup
+	for _, l := range e.listeners {
+		accepting.Go(func() { e.accept(l, &accepting) })
+	}
+	<-ctx.Done()
+	e.Close()
 	stopped := make(chan error, 1)
 	go func() {
-		stopped <- gnet.Rotate(e, addrs,
-			gnet.WithNumEventLoop(e.cfg.Loops),
-			gnet.WithReusePort(true),
-			gnet.WithReuseAddr(true),
-			gnet.WithLoadBalancing(gnet.LeastConnections),
-			gnet.WithTicker(true),
-			gnet.WithTCPKeepAlive(2*time.Minute),
-			gnet.WithLogger(gnetLogger{e.log}),
-		)
+		accepting.Wait()
+		e.stopMu.Lock()
+		e.stopping.Store(true)
+		e.stopMu.Unlock()
+		stopped <- client.Stop()
 	}()
-	select {
-	case err := <-stopped:
-		return fmt.Errorf("event engine stopped on its own: %w", errors.Join(err, errUnexpectedStop))
-	case <-ctx.Done():
-	}
-	select {
-	case <-e.booted:
-	case err := <-stopped:
-		return err
-	}
-	// With an ended context Stop asks and does not wait: it would poll every
-	// half second for what stopped tells at once.
-	if err := e.eng.Stop(ctx); err != nil && !errors.Is(err, ctx.Err()) {
-		return fmt.Errorf("stop event engine: %w", err)
-	}
 	select {
 	case err := <-stopped:
 		return err
@@ -256,92 +257,22 @@ func (e *Engine) Run(ctx context.Context) error {
 const stopTimeout = 5 * time.Second
 
 var (
-	errUnexpectedStop = errors.New("no stop was asked for")
-	errEnded          = errors.New("event engine has ended")
+	errNotServed = errors.New("the event loop does not take the connection")
+	errEnded     = errors.New("event engine has ended")
 )
 
-// Dial opens a connection to another server and serves it with h on one of
-// the event loops. It blocks until the connection is open or ctx ends and
-// must not be called on an event loop.
-func (e *Engine) Dial(ctx context.Context, addr string, h Handler, limits Limits) (*Conn, error) {
-	select {
-	case <-e.booted:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-e.ended:
-		return nil, errEnded
-	}
-	dialer := net.Dialer{Timeout: 5 * time.Second}
-	socket, err := dialer.DialContext(ctx, "tcp", addr)
-	if err != nil {
-		return nil, err
-	}
-	c := &Conn{handler: h, limits: limits.withDefaults(), name: "link"}
-	enroll := gnet.NewContext(gnet.NewNetConnContext(ctx, socket), c)
-	result, err := e.eng.Register(enroll)
-	if err != nil {
-		_ = socket.Close()
-		return nil, fmt.Errorf("register connection to %s: %w", addr, err)
-	}
-	select {
-	case registered := <-result:
-		if registered.Err != nil {
-			return nil, fmt.Errorf("register connection to %s: %w", addr, registered.Err)
-		}
-		return c, nil
-	case <-e.ended: // a loop that has ended registers nothing
-		return nil, errEnded
-	}
-}
-
-// OnBoot is gnet's. The loops do not exist yet.
-func (e *Engine) OnBoot(eng gnet.Engine) gnet.Action {
-	e.eng = eng
-	return gnet.None
-}
-
-// OnShutdown is gnet's, called before the loops end. A loop that has ended
-// must not be woken: its file descriptors are closed and may be others' now.
-func (e *Engine) OnShutdown(gnet.Engine) { e.stopping.Store(true) }
-
-// OnOpen is gnet's. A dialled connection arrives with its Conn as context.
+// OnOpen is gnet's. Every connection arrives with its Conn as context.
 func (e *Engine) OnOpen(gc gnet.Conn) ([]byte, gnet.Action) {
-	c, dialled := gc.Context().(*Conn)
-	if !dialled {
-		c = &Conn{accepted: true}
-		e.accepted.Add(1)
-	}
+	c := gc.Context().(*Conn)
 	c.attach(e, gc)
-	gc.SetContext(c)
 	c.loop.conns[c] = struct{}{}
-	if !dialled {
-		listener := e.listeners[c.local.Port()]
-		if listener == nil {
-			return nil, gnet.Close
-		}
-		c.handler, c.limits, c.name = listener.Handler, listener.Limits, listener.Name
-		if reason := e.refusal(c, listener); reason != "" {
-			e.metrics.refused.WithLabelValues(c.name, string(reason)).Inc()
-			c.handler = nil
-			return nil, gnet.Close
-		}
-	}
 	c.metrics = e.metrics.of(c.name)
 	c.metrics.opened.Inc()
+	if c.listener != nil && e.refusing.Load() {
+		c.Abort(ReasonStopping) // it came just before the others were closed
+	}
 	c.guard(func() { c.handler.OnOpen(c) })
 	return nil, gnet.None
-}
-
-func (e *Engine) refusal(c *Conn, l *Listener) CloseReason {
-	switch {
-	case e.refusing.Load():
-		return ReasonStopping
-	case e.accepted.Load() > int64(e.cfg.MaxConns):
-		return ReasonTooManyConns
-	case l.Allow != nil && !l.Allow(c.peer.Addr()):
-		return ReasonNotAllowed
-	}
-	return ""
 }
 
 // OnTraffic is gnet's.
@@ -371,13 +302,8 @@ const (
 	ticksPerSecond = 10
 )
 
-// OnTick is gnet's; it runs on a goroutine of its own, so it only posts. The
-// first tick comes when all loops run.
+// OnTick is gnet's; it runs on a goroutine of its own, so it only posts.
 func (e *Engine) OnTick() (time.Duration, gnet.Action) {
-	if !e.ticked {
-		e.ticked = true
-		close(e.booted)
-	}
 	now := e.clock()
 	e.now.Store(e.elapsed(now))
 	e.mu.Lock()
@@ -409,7 +335,7 @@ func (e *Engine) CloseAll(ctx context.Context, reason CloseReason) {
 	for _, l := range e.loops {
 		l.do(func() {
 			for c := range l.conns {
-				if c.accepted {
+				if c.listener != nil {
 					c.Close(reason)
 				}
 			}

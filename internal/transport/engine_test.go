@@ -106,16 +106,22 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
-func TestNewRefusesSharedPort(t *testing.T) {
+// An engine that could not take all its ports keeps none.
+func TestNewTakesAllPortsOrNone(t *testing.T) {
 	t.Parallel()
 	addr := testenv.FreeAddr(t)
 	_, err := New(Config{Listeners: []Listener{
 		{Name: "client", Addr: addr, Handler: newRecorder()},
 		{Name: "link", Addr: addr, Handler: newRecorder()},
 	}}, Deps{Log: slog.New(slog.DiscardHandler), Reg: prometheus.NewRegistry()})
-	if err == nil || !strings.HasSuffix(err.Error(), "is that of the client listener") {
-		t.Errorf("New = %v for two listeners on one port", err)
+	if err == nil || !strings.HasPrefix(err.Error(), "link listener: address "+addr+" is taken") {
+		t.Errorf("New = %v for two listeners on one address", err)
 	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Fatalf("the first port is still taken: %v", err)
+	}
+	l.Close()
 }
 
 func TestDial(t *testing.T) {

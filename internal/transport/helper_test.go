@@ -21,6 +21,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(fewDescriptors) != "" {
+		os.Exit(serveWithFewDescriptors())
+	}
 	goleak.VerifyTestMain(m,
 		// gnet opens a worker pool when it is imported and keeps it.
 		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),

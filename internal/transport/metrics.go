@@ -14,7 +14,6 @@ type metrics struct {
 	bytesIn  *prometheus.CounterVec
 	bytesOut *prometheus.CounterVec
 	closed   *prometheus.CounterVec
-	refused  *prometheus.CounterVec
 
 	mu     sync.Mutex // guards byName
 	byName map[string]*connMetrics
@@ -44,7 +43,6 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		bytesIn:  counter("im_received_bytes_total", "Bytes of whole PDUs received.", "listener"),
 		bytesOut: counter("im_sent_bytes_total", "Bytes queued for sending.", "listener"),
 		closed:   counter("im_connections_closed_total", "Connections closed, by reason.", "listener", "reason"),
-		refused:  counter("im_connections_refused_total", "Connections refused at once, by reason.", "listener", "reason"),
 		byName:   map[string]*connMetrics{},
 	}
 }

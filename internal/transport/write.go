@@ -241,7 +241,7 @@ func (c *Conn) progress(now time.Time) {
 
 // tick comes about once a second.
 func (c *Conn) tick(now time.Time) {
-	if c.detached || c.handler == nil {
+	if c.detached {
 		return
 	}
 	c.progress(now)

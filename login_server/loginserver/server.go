@@ -71,19 +71,20 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	for _, ip := range cfg.HTTPListenIPs {
 		addrs = append(addrs, net.JoinHostPort(ip, strconv.Itoa(cfg.HTTPPort)))
 	}
-	// The engine takes 80 % of the descriptors at most, HTTP another tenth.
 	s.http, err = locate.Listen(locate.Config{
 		Addrs:    addrs,
 		MaxConns: min(maxHTTPConns, max(1, s.engine.MaxConns()/8)),
 		Answer:   s.answerHTTP,
 	}, locate.Deps{Log: deps.Log, Reg: deps.Reg})
 	if err != nil {
+		s.engine.Close()
 		return nil, fmt.Errorf("login_server: %w", err)
 	}
 	return s, nil
 }
 
-// maxHTTPConns is how many HTTP clients are served at a time.
+// maxHTTPConns is how many HTTP clients are served at a time, and no more than
+// an eighth of the public connections.
 const maxHTTPConns = 4096
 
 // maxClientPDU is more than any request of a client is long, in bytes.

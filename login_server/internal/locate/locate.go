@@ -19,10 +19,11 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"teamtalk/internal/admit"
 )
 
 // Limits of one connection. Source: flows.md §1.1, wire.md §2.
@@ -85,13 +86,11 @@ func Listen(cfg Config, deps Deps) (*Server, error) {
 	}
 	deps.Reg.MustRegister(s.refused)
 	for _, addr := range cfg.Addrs {
-		l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", addr)
+		l, err := admit.Listen(context.Background(), addr, admit.Config{Name: "http"},
+			admit.Deps{Log: deps.Log, Reg: deps.Reg})
 		if err != nil {
 			s.closeListeners()
-			if errors.Is(err, syscall.EADDRINUSE) {
-				return nil, fmt.Errorf("http listener: address %s is taken by another process", addr)
-			}
-			return nil, fmt.Errorf("http listener: %w", err)
+			return nil, err
 		}
 		s.listeners = append(s.listeners, l)
 	}
@@ -103,7 +102,7 @@ func Listen(cfg Config, deps Deps) (*Server, error) {
 func (s *Server) Run(ctx context.Context, grace time.Duration) {
 	var accepting, serving sync.WaitGroup
 	for _, l := range s.listeners {
-		accepting.Go(func() { s.accept(ctx, l, &serving) })
+		accepting.Go(func() { s.accept(l, &serving) })
 	}
 	<-ctx.Done()
 	s.closeListeners()
@@ -118,21 +117,12 @@ func (s *Server) closeListeners() {
 	}
 }
 
-// accept runs until the listener is closed. A shortage of file descriptors
-// passes; waiting for it is better than to stop.
-func (s *Server) accept(ctx context.Context, l net.Listener, serving *sync.WaitGroup) {
+// accept runs until the listener is closed.
+func (s *Server) accept(l net.Listener, serving *sync.WaitGroup) {
 	for {
 		conn, err := l.Accept()
 		if err != nil {
-			if errors.Is(err, net.ErrClosed) {
-				return
-			}
-			s.log.Warn("http connection not accepted", "error", err)
-			select {
-			case <-ctx.Done():
-			case <-time.After(50 * time.Millisecond):
-			}
-			continue
+			return
 		}
 		select {
 		case s.places <- struct{}{}:

@@ -24,6 +24,7 @@ import (
 	"teamtalk/db_proxy/dbproxy"
 	"teamtalk/file_server/fileserver"
 	"teamtalk/http_msg_server/httpserver"
+	"teamtalk/internal/admit"
 	"teamtalk/internal/clock"
 	"teamtalk/internal/obs"
 	"teamtalk/internal/rolemain"
@@ -237,23 +238,48 @@ func (s *server) startCache(ctx context.Context, password string) error {
 	s.cache = miniredis.NewMiniRedis()
 	s.cache.RequireAuth(password)
 	s.cache.ClockTTL(true)
-	if err := s.cache.StartAddr(s.cfg.addr(redisPort)); err != nil {
+	first, err := s.cache.Dial() // starts it without a listener of its own, which an error of accepting would end
+	if err != nil {
 		return fmt.Errorf("open the cache: %w", err)
 	}
+	if err := first.Close(); err != nil {
+		return fmt.Errorf("open the cache: %w", err)
+	}
+	l, err := admit.Listen(ctx, s.cfg.addr(redisPort), admit.Config{
+		Name: "cache", Class: admit.Link, Room: make(chan struct{}, maxCacheConns),
+	}, admit.Deps{Log: s.own})
+	if err != nil {
+		return err
+	}
 	s.start(ctx, "cache", func(ctx context.Context) error {
-		<-ctx.Done()
-		s.cache.Close()
-		return nil
+		defer s.cache.Close()
+		defer context.AfterFunc(ctx, func() { _ = l.Close() })()
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return nil // it was closed
+			}
+			s.cache.Server().ServeConn(conn)
+		}
 	})
 	return nil
 }
 
+// Bounds of the connections to the cache and of operators.
+const (
+	maxCacheConns    = 1000
+	maxOperatorConns = 64
+)
+
 // startAdmin takes the requests of operators.
 func (s *server) startAdmin(ctx context.Context, db *dbproxy.Server) error {
-	l, err := admin.Listen(ctx, s.cfg.Data)
+	socket, err := admin.Listen(ctx, s.cfg.Data)
 	if err != nil {
 		return err
 	}
+	l := admit.Wrap(socket, admit.Config{
+		Name: "operator", Class: admit.Operator, Room: make(chan struct{}, maxOperatorConns),
+	}, admit.Deps{Log: s.own})
 	s.start(ctx, "operators' socket", func(ctx context.Context) error {
 		return admin.Serve(ctx, l, db.Admin(), s.own)
 	})
