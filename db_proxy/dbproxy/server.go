@@ -157,7 +157,7 @@ func (s *Server) assemble(deps Deps) error {
 		return err
 	}
 	s.node = link.New(link.Config{
-		Role: "db_proxy", Capabilities: []string{link.CapStore, link.CapDelivery, link.CapAPI}, Credit: credit,
+		Role: "db_proxy", Capabilities: []string{link.CapStore, link.CapDelivery, link.CapAPI, link.CapUserChanges}, Credit: credit,
 		Secret: []byte(s.cfg.LinkSecret.Reveal()), AllowOriginals: s.cfg.OriginalNeighbours,
 	}, link.Deps{Log: s.log, Reg: deps.Reg, Clock: deps.Clock})
 	listeners := make([]transport.Listener, 0, len(s.cfg.ListenIPs))

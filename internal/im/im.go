@@ -199,3 +199,12 @@ const (
 	MaxHistory  = 100       // messages in one page of history
 	MaxSessions = 100       // sessions in one answer to 0201
 )
+
+// clockError is how far the clock of a phone may be ahead, in seconds.
+const clockError = 24 * 60 * 60
+
+// SafeSince returns the time from which on changes of accounts are sent to a
+// client that says it knows those until a time, in Unix seconds, not 0. It is
+// a day earlier, at least 1: Android sends a time of its own clock, and all
+// clients merge what they know already. Source: defects.md B20.
+func SafeSince(known uint32) uint32 { return max(known, clockError+1) - clockError }

@@ -34,6 +34,8 @@ const (
 	// CapPresence: http_msg_server and msg_server to route_server: 07AC, 07AD.
 	CapPresence = "presence"
 
+	CapUserChanges = "user_changes" // db_proxy: changed_after in 0208
+
 	CapDelivery = "delivery" // db_proxy, msg_server: delivery cursors, 0790 to 0794
 )
 

@@ -1,12 +1,21 @@
 package msgserver
 
 import (
+	"bytes"
+	"cmp"
+	"maps"
+	"math/rand/v2"
+	"runtime"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	"teamtalk/internal/im"
+	"teamtalk/internal/link"
 	"teamtalk/internal/link/linktest"
 	"teamtalk/internal/wire"
 	"teamtalk/pb/basedefine"
@@ -125,24 +134,52 @@ func TestLongAnswers(t *testing.T) {
 	}
 }
 
-// pages answers a question for a page of users 1 to count, as db_proxy does.
-func (r received) page(t *testing.T, latest, count uint32) *buddy.IMAllUserReq {
+// directoryDB is a db_proxy that tells what changed in the list of users.
+func directoryDB(t testing.TB) *neighbour {
+	t.Helper()
+	n := ours(t, link.Config{Role: "db_proxy", Capabilities: []string{link.CapStore, link.CapUserChanges}})
+	n.does(letIn(t))
+	return n
+}
+
+// changes answers a question for changes as db_proxy does; rows are ascending
+// by time and id.
+func (r received) changes(t testing.TB, latest uint32, rows []row) *buddy.IMAllUserReq {
 	t.Helper()
 	req := decode(t, r.Body, new(buddy.IMAllUserReq))
-	if req.GetPageSize() == 0 {
+	if req.GetPageSize() == 0 || req.ChangedAfter == nil {
 		t.Errorf("0208: %v", req)
 	}
 	res := &buddy.IMAllUserRsp{UserId: req.UserId, LatestUpdateTime: n(latest), AttachData: req.GetAttachData()}
 	if req.GetLatestUpdateTime() != latest {
-		for id := req.GetAfterUserId() + 1; id <= count && len(res.GetUserList()) < int(req.GetPageSize()); id++ {
-			res.UserList = append(res.UserList, account(id))
-		}
-		if len(res.GetUserList()) == int(req.GetPageSize()) {
-			res.More = proto.Bool(true)
+		since, after := req.GetChangedAfter(), req.GetAfterUserId()
+		for _, u := range rows {
+			if u.time > since || u.time == since && u.info.GetUserId() > after {
+				res.UserList, res.ChangedAt = append(res.UserList, u.info), append(res.ChangedAt, u.time)
+			}
+			if res.More = proto.Bool(len(res.GetUserList()) == int(req.GetPageSize())); res.GetMore() {
+				break
+			}
 		}
 	}
 	r.answer(t, wire.AllUsersRes, res)
 	return req
+}
+
+// row is an account and when it was changed.
+type row struct {
+	time uint32
+	info *basedefine.UserInfo
+}
+
+// page is changes with users 1 to count, all of which changed at one time.
+func (r received) page(t *testing.T, latest, count uint32) *buddy.IMAllUserReq {
+	t.Helper()
+	var rows []row
+	for id := range count {
+		rows = append(rows, row{latest, account(id + 1)})
+	}
+	return r.changes(t, latest, rows)
 }
 
 // users waits for a list of all users and returns how many are in it.
@@ -179,7 +216,7 @@ func (u *user) users(seq uint16, latest, count uint32) {
 // moment it is asked whether it has changed. Source: flows.md §11.
 func TestListOfAllUsers(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newWorldOf(t, setup{dbs: []*neighbour{directoryDB(t)}})
 	all := &buddy.IMAllUserReq{UserId: n(0), LatestUpdateTime: n(0), PageSize: n(3), AfterUserId: n(4)}
 	mac, phone, ios := w.login(1, im.Mac), w.login(2, im.Android), w.login(3, im.IOS)
 	const many = 2*listPage + 10
@@ -211,19 +248,208 @@ func TestListOfAllUsers(t *testing.T) {
 		}
 		phone.users(uint16(i), change.latest, change.count)
 	}
-	// Who knows a time asks for himself.
-	mac.send(wire.AllUsersReq, 42, &buddy.IMAllUserReq{UserId: n(0), LatestUpdateTime: n(5), PageSize: n(3), AfterUserId: n(4)})
-	r := w.db1.want(wire.AllUsersReq)
-	if req := decode(t, r.Body, new(buddy.IMAllUserReq)); req.GetUserId() != 1 || req.GetLatestUpdateTime() != 5 || extensions(req) != nil {
+	// Beyond ten minutes everything is fetched again.
+	w.skip(listWhole)
+	mac.send(wire.AllUsersReq, 42, all)
+	if req := w.db1.want(wire.AllUsersReq).page(t, 80, 2); req.GetLatestUpdateTime() != 0 || req.GetChangedAfter() != 0 {
 		t.Errorf("0208: %v", req)
 	}
+	mac.users(42, 80, 2)
+	// The database is an older copy: what was known does not count.
+	w.skip(listFresh)
+	mac.send(wire.AllUsersReq, 43, all)
+	w.db1.want(wire.AllUsersReq).page(t, 60, 0)
+	if req := w.db1.want(wire.AllUsersReq).page(t, 60, 1); req.GetLatestUpdateTime() != 0 || req.GetChangedAfter() != 0 {
+		t.Errorf("0208: %v", req)
+	}
+	mac.users(43, 60, 1)
+}
+
+// changed asks for what changed since a time and returns the ids, with the
+// status of leavers, and the new time.
+func (u *user) changed(seq uint16, since uint32) (ids string, latest uint32) {
+	u.t.Helper()
+	u.send(wire.AllUsersReq, seq, &buddy.IMAllUserReq{UserId: n(0), LatestUpdateTime: n(since)})
+	res := new(buddy.IMAllUserRsp)
+	if pdu := u.want(wire.AllUsersRes, res); pdu.Seq != seq || extensions(res) != nil {
+		u.t.Fatalf("0209: seq %d, %v", pdu.Seq, res)
+	}
+	for _, info := range res.GetUserList() {
+		ids += strings.Repeat("-", min(int(info.GetStatus())/3, 1)) + strconv.Itoa(int(info.GetUserId())) + " "
+	}
+	return ids, res.GetLatestUpdateTime()
+}
+
+// Whoever knows a time gets what changed from a day before, leavers included,
+// out of the shared list; who is up to date gets nothing and their own time.
+// Source: flows.md §11, defect B20.
+func TestChangesOfUsers(t *testing.T) {
+	t.Parallel()
+	w := newWorldOf(t, setup{dbs: []*neighbour{directoryDB(t)}})
+	const day, noon = 24 * 60 * 60, 1_000_000_000
+	user := func(time, id, status uint32) row {
+		info := account(id)
+		info.Status = n(status)
+		return row{time, info}
+	}
+	rows := []row{
+		user(noon-2*day, 5, 0), user(noon-2*day, 6, 3), user(noon-day-10, 4, 0), user(noon-5, 3, 3), user(noon, 1, 0), user(noon, 2, 0),
+	}
+	steps := []struct {
+		change []row  // replaces rows
+		asked  uint32 // what the db_proxy is told is known
+		since  uint32
+		ids    string
+		latest uint32
+	}{
+		{rows, 0, 0, "5 4 1 2 ", noon},
+		{rows, noon, noon, "", noon},
+		{rows, noon, noon - 1, "1 2 -3 ", noon},
+		{rows, noon, noon - 10, "4 1 2 -3 ", noon},
+		{rows, noon, noon - 2*day, "5 4 1 2 -6 -3 ", noon},
+		{rows, noon, 1, "5 4 1 2 -6 -3 ", noon},
+		{rows, noon, noon + 5*day, "", noon + 5*day}, // a phone whose clock is fast
+		// 5 is changed, 1 has left, 3 is back, 2 is gone from the table.
+		{[]row{rows[1], rows[2], user(noon+1, 1, 3), user(noon+1, 5, 0), user(noon+2, 3, 0)}, noon, noon, "5 3 -1 ", noon + 2},
+		{[]row{rows[1], rows[2], user(noon+1, 1, 3), user(noon+1, 5, 0), user(noon+2, 3, 0)}, noon + 2, 0, "4 5 3 ", noon + 2},
+	}
+	u := w.login(1, im.Windows)
+	for i, s := range steps {
+		w.skip(listFresh)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			if req := w.db1.want(wire.AllUsersReq).changes(t, s.change[len(s.change)-1].time, s.change); req.GetLatestUpdateTime() != s.asked {
+				t.Errorf("step %d: asked for changes since %d", i, req.GetLatestUpdateTime())
+			}
+		}()
+		if ids, latest := u.changed(uint16(i), s.since); ids != s.ids || latest != s.latest {
+			t.Errorf("step %d: got %q and %d, want %q and %d", i, ids, latest, s.ids, s.latest)
+		}
+		<-done
+	}
 	w.db1.quiet()
+}
+
+// After an import of 120,000 users every PC asks for the changes, which are
+// more than may wait for one connection: each gets all, from one copy. Who
+// does not read is closed.
+func TestChangesAfterAnImport(t *testing.T) { //nolint:paralleltest // it measures the memory of the process
+	const users, pcs, noon = 120_000, 20, 1_000_000_000
+	w := newWorldOf(t, setup{dbs: []*neighbour{directoryDB(t)}})
+	rows := make([]row, users)
+	for i := range rows {
+		rows[i] = row{noon, account(uint32(i + 1))}
+		rows[i].info.SignInfo = proto.String(strings.Repeat("s", 120))
+	}
+	all := make([]*user, pcs)
+	for i := range all {
+		all[i] = w.login(uint32(i+1), im.Windows)
+	}
+	silent := w.login(pcs+1, im.Windows)
+	before := liveHeap()
+	for _, u := range append(all, silent) {
+		u.send(wire.AllUsersReq, 7, &buddy.IMAllUserReq{UserId: n(0), LatestUpdateTime: n(noon - 1000)})
+	}
+	for range users/listPage + 1 {
+		w.db1.want(wire.AllUsersReq).changes(t, noon, rows)
+	}
+	size := all[0].want(wire.AllUsersRes, nil).Length
+	if size <= 16<<20 {
+		t.Fatalf("a list of %d bytes tests nothing", size)
+	}
+	if grown := liveHeap() - before; grown > int(size)+pcs*(2<<20) {
+		t.Errorf("the lists of %d PCs, %d bytes each, take %d bytes", pcs, size, grown)
+	} else {
+		t.Logf("the lists of %d PCs, %d bytes each, take %d bytes", pcs, size, grown)
+	}
+	for _, u := range all[1 : pcs-1] {
+		if pdu := u.want(wire.AllUsersRes, nil); pdu.Length != size {
+			t.Errorf("user %d got %d bytes", u.id, pdu.Length)
+		}
+	}
+	res := new(buddy.IMAllUserRsp)
+	if all[pcs-1].want(wire.AllUsersRes, res); len(res.GetUserList()) != users || res.GetLatestUpdateTime() != noon {
+		t.Errorf("the last got %d users", len(res.GetUserList()))
+	}
+	linktest.Eventually(t, "the end of who does not read", func() bool {
+		w.skip(time.Second)
+		return w.engine.Accepted() == pcs
+	})
+	for _, u := range all {
+		u.quiet()
+	}
+}
+
+// liveHeap returns the bytes that are in use.
+func liveHeap() int {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
+}
+
+// A roll that changes again and again stays right, and of few chunks.
+func TestUserRoll(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(1, 2))
+	times := map[uint32]uint32{}
+	var roll userRoll
+	now := uint32(100)
+	for range 300 {
+		since := now - uint32(random.IntN(3))
+		now++
+		changed := map[uint32]uint32{}
+		for id, at := range times {
+			if at >= since {
+				changed[id] = at
+			}
+		}
+		for range 1 + random.IntN(30) {
+			changed[uint32(random.IntN(2000))] = now
+		}
+		ids := slices.SortedFunc(maps.Keys(changed), func(a, b uint32) int {
+			return cmp.Or(cmp.Compare(changed[a], changed[b]), cmp.Compare(a, b))
+		})
+		var news userRoll
+		gone := map[uint32]bool{}
+		for _, id := range ids {
+			news = news.add(id, changed[id], bytes.Repeat([]byte{byte(id)}, 1000))
+			times[id] = changed[id]
+		}
+		news.ids(gone)
+		roll = roll.without(gone, since).join(news)
+
+		from := now - uint32(random.IntN(100))
+		want := 0
+		for _, at := range times {
+			if at >= from {
+				want += 1003
+			}
+		}
+		got, size := 0, 0
+		for _, part := range roll.parts(from) {
+			got += len(part)
+		}
+		for i, c := range roll {
+			size += len(c.bytes)
+			if len(c.bytes) > listChunk || i > 0 && c.users[0].time < roll[i-1].users[len(roll[i-1].users)-1].time {
+				t.Fatalf("chunk %d has %d bytes, or is out of order", i, len(c.bytes))
+			}
+		}
+		if got != want || size != 1003*len(times) {
+			t.Fatalf("%d bytes since %d, want %d; %d of all, want %d", got, from, want, size, 1003*len(times))
+		}
+		if len(roll) > 2*size/listChunk+2 {
+			t.Fatalf("%d chunks of %d bytes", len(roll), size)
+		}
+	}
 }
 
 // The list while db_proxies go: another one is asked, or nobody is answered.
 func TestListOfAllUsersFailsOver(t *testing.T) {
 	t.Parallel()
-	dbs := []*neighbour{ourDB(t), ourDB(t)}
+	dbs := []*neighbour{directoryDB(t), directoryDB(t)}
 	w := newWorldOf(t, setup{dbs: dbs})
 	asked := make(chan received, 10)
 	for _, db := range dbs {
@@ -289,7 +515,7 @@ func TestListOfAllUsersOfAnOriginal(t *testing.T) {
 // Nothing that waits grows without bound, and nobody waits for ever.
 func TestUserListIsBounded(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newWorldOf(t, setup{dbs: []*neighbour{directoryDB(t)}})
 	l := w.db.General(0)
 	for range maxListAsk + 10 {
 		w.Server.users.answer(listAsker{client: &client{server: w.Server}}, l)

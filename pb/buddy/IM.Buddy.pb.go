@@ -470,7 +470,10 @@ type IMAllUserReq struct {
 	// Server links only: the page of users above this id.
 	AfterUserId *uint32 `protobuf:"varint,100,opt,name=after_user_id,json=afterUserId" json:"after_user_id,omitempty"`
 	// Server links only: most users in a page; without it there are no pages.
-	PageSize      *uint32 `protobuf:"varint,101,opt,name=page_size,json=pageSize" json:"page_size,omitempty"`
+	PageSize *uint32 `protobuf:"varint,101,opt,name=page_size,json=pageSize" json:"page_size,omitempty"`
+	// Server links only: the page is of changes after this time, and at this
+	// time of users above after_user_id, in this order, leavers included.
+	ChangedAfter  *uint32 `protobuf:"varint,102,opt,name=changed_after,json=changedAfter" json:"changed_after,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -540,6 +543,13 @@ func (x *IMAllUserReq) GetPageSize() uint32 {
 	return 0
 }
 
+func (x *IMAllUserReq) GetChangedAfter() uint32 {
+	if x != nil && x.ChangedAfter != nil {
+		return *x.ChangedAfter
+	}
+	return 0
+}
+
 // Command 0x0209.
 type IMAllUserRsp struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
@@ -548,7 +558,9 @@ type IMAllUserRsp struct {
 	UserList         []*basedefine.UserInfo `protobuf:"bytes,3,rep,name=user_list,json=userList" json:"user_list,omitempty"`
 	AttachData       []byte                 `protobuf:"bytes,20,opt,name=attach_data,json=attachData" json:"attach_data,omitempty"`
 	// Server links only: more pages follow.
-	More          *bool `protobuf:"varint,100,opt,name=more" json:"more,omitempty"`
+	More *bool `protobuf:"varint,100,opt,name=more" json:"more,omitempty"`
+	// Server links only: the times of the changes of user_list.
+	ChangedAt     []uint32 `protobuf:"varint,101,rep,packed,name=changed_at,json=changedAt" json:"changed_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -616,6 +628,13 @@ func (x *IMAllUserRsp) GetMore() bool {
 		return *x.More
 	}
 	return false
+}
+
+func (x *IMAllUserRsp) GetChangedAt() []uint32 {
+	if x != nil {
+		return x.ChangedAt
+	}
+	return nil
 }
 
 // Command 0x020A.
@@ -1385,21 +1404,24 @@ const file_IM_Buddy_proto_rawDesc = "" +
 	"\n" +
 	"session_id\x18\x04 \x02(\rR\tsessionId\x12\x1f\n" +
 	"\vattach_data\x18\x14 \x01(\fR\n" +
-	"attachData\"\xb7\x01\n" +
+	"attachData\"\xdc\x01\n" +
 	"\fIMAllUserReq\x12\x17\n" +
 	"\auser_id\x18\x01 \x02(\rR\x06userId\x12,\n" +
 	"\x12latest_update_time\x18\x02 \x02(\rR\x10latestUpdateTime\x12\x1f\n" +
 	"\vattach_data\x18\x14 \x01(\fR\n" +
 	"attachData\x12\"\n" +
 	"\rafter_user_id\x18d \x01(\rR\vafterUserId\x12\x1b\n" +
-	"\tpage_size\x18e \x01(\rR\bpageSize\"\xc0\x01\n" +
+	"\tpage_size\x18e \x01(\rR\bpageSize\x12#\n" +
+	"\rchanged_after\x18f \x01(\rR\fchangedAfter\"\xe3\x01\n" +
 	"\fIMAllUserRsp\x12\x17\n" +
 	"\auser_id\x18\x01 \x02(\rR\x06userId\x12,\n" +
 	"\x12latest_update_time\x18\x02 \x02(\rR\x10latestUpdateTime\x124\n" +
 	"\tuser_list\x18\x03 \x03(\v2\x17.IM.BaseDefine.UserInfoR\buserList\x12\x1f\n" +
 	"\vattach_data\x18\x14 \x01(\fR\n" +
 	"attachData\x12\x12\n" +
-	"\x04more\x18d \x01(\bR\x04more\"l\n" +
+	"\x04more\x18d \x01(\bR\x04more\x12!\n" +
+	"\n" +
+	"changed_at\x18e \x03(\rB\x02\x10\x01R\tchangedAt\"l\n" +
 	"\x0eIMUsersStatReq\x12\x17\n" +
 	"\auser_id\x18\x01 \x02(\rR\x06userId\x12 \n" +
 	"\fuser_id_list\x18\x02 \x03(\rR\n" +

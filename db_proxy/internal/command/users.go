@@ -22,6 +22,9 @@ type userStore interface {
 	UsersSince(ctx context.Context, t uint32) ([]store.User, uint32, error)
 	// UsersPage returns those above an id who have not left, ascending.
 	UsersPage(ctx context.Context, after im.UserID, limit int) ([]store.User, error)
+	// UsersChanged returns those of any status that changed after since, or at
+	// since and with a higher id, ascending by time and id.
+	UsersChanged(ctx context.Context, since uint32, after im.UserID, limit int) ([]store.User, error)
 	// LatestUserUpdate returns the time of the newest change, 0 for none.
 	LatestUserUpdate(ctx context.Context) (uint32, error)
 }
@@ -62,10 +65,6 @@ func (u *users) byID(ctx context.Context, r *Request) (proto.Message, error) {
 	return res, nil
 }
 
-// clockError is how far the clock of a phone may be ahead: Android sends a
-// time of its own clock for "what I know". Source: defects.md B20.
-const clockError = 24 * 60 * 60
-
 // all answers with the accounts changed since the time given, 0208 to 0209.
 //
 // Source: flows.md §11, with the fixes of defects B20 (a little more is sent
@@ -91,7 +90,7 @@ func (u *users) all(ctx context.Context, r *Request) (proto.Message, error) {
 		if err != nil {
 			return nil, err
 		}
-		since = max(known, clockError+1) - clockError
+		since = im.SafeSince(known)
 		if newest == known || newest < since {
 			return res, nil
 		}
@@ -136,12 +135,21 @@ func (u *users) page(ctx context.Context, req *buddy.IMAllUserReq) (proto.Messag
 		return res, nil
 	}
 	limit := int(min(req.GetPageSize(), maxUserPage))
-	found, err := u.store.UsersPage(ctx, im.UserID(req.GetAfterUserId()), limit)
+	after := im.UserID(req.GetAfterUserId())
+	var found []store.User
+	if req.ChangedAfter != nil {
+		found, err = u.store.UsersChanged(ctx, req.GetChangedAfter(), after, limit)
+	} else {
+		found, err = u.store.UsersPage(ctx, after, limit)
+	}
 	if err != nil {
 		return nil, err
 	}
 	for i := range found {
 		res.UserList = append(res.UserList, userInfo(&found[i]))
+		if req.ChangedAfter != nil {
+			res.ChangedAt = append(res.ChangedAt, found[i].Updated)
+		}
 	}
 	if len(found) == limit {
 		res.More = proto.Bool(true)

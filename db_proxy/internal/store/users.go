@@ -97,6 +97,18 @@ func (s *Store) UsersPage(ctx context.Context, after im.UserID, limit int) (all 
 	return all, err
 }
 
+// UsersChanged returns at most limit users, of any status, that changed after
+// since, or at since and with an id above after; ascending by the time of the
+// change, then by id.
+func (s *Store) UsersChanged(ctx context.Context, since uint32, after im.UserID, limit int) (all []User, err error) {
+	err = s.read(ctx, "users_changed", s.exact, func(q querier) error {
+		all, err = list(ctx, q, scanUser, "SELECT "+userColumns+" FROM IMUser"+
+			" WHERE updated >= ? AND (updated > ? OR id > ?) ORDER BY updated, id LIMIT ?", since, since, after, limit)
+		return err
+	})
+	return all, err
+}
+
 // LatestUserUpdate returns when the newest change of an account was, 0 when
 // there are none.
 func (s *Store) LatestUserUpdate(ctx context.Context) (t uint32, err error) {
