@@ -374,11 +374,11 @@ func TestChangesAfterAnImport(t *testing.T) { //nolint:paralleltest // it measur
 	}
 	linktest.Eventually(t, "the end of who does not read", func() bool {
 		w.skip(time.Second)
+		for _, u := range all { // they are there, or they would be closed for being idle
+			u.quiet()
+		}
 		return w.engine.Accepted() == pcs
 	})
-	for _, u := range all {
-		u.quiet()
-	}
 }
 
 // liveHeap returns the bytes that are in use.
