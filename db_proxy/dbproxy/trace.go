@@ -11,7 +11,8 @@ import (
 )
 
 // MessageRef names one message: Kind "single" with A, B and ID, "group" with
-// Group and ID, or "client" with ClientID. Users and groups are named by their
+// Group and ID, or "client" with ClientID and, as far as they are known, its
+// sender A and its receiver, B or Group. Users and groups are named by their
 // name or, where none has that name, by their number.
 type MessageRef struct {
 	Kind     string `json:"kind"`
@@ -26,7 +27,10 @@ type MessageRef struct {
 type MessageFacts struct {
 	Conversation string `json:"conversation,omitempty"` // single:1-2 or group:3; "" if no message was found
 	ID           uint32 `json:"msg_id,omitempty"`
-	OperationID  string `json:"operation_id,omitempty"` // hex
+	// Places are where messages of a client's id are stored, if there are
+	// several; the rest is then empty.
+	Places      []PlaceFact `json:"places,omitempty"`
+	OperationID string      `json:"operation_id,omitempty"` // hex
 
 	Stored  bool   `json:"stored"`
 	From    uint32 `json:"from,omitempty"`
@@ -40,6 +44,13 @@ type MessageFacts struct {
 	Names     map[uint32]string `json:"names"`
 	Read      []CursorFact      `json:"read"`
 	Delivered []CursorFact      `json:"delivered"`
+}
+
+// PlaceFact is where a message is stored.
+type PlaceFact struct {
+	Conversation string `json:"conversation"`
+	ID           uint32 `json:"msg_id"`
+	From         uint32 `json:"from"`
 }
 
 // CursorFact is how far a user has read, or a terminal has confirmed.
@@ -79,17 +90,7 @@ func (a *Admin) place(ctx context.Context, ref MessageRef, f *MessageFacts) (at 
 	at.ID = im.MsgID(ref.ID)
 	switch ref.Kind {
 	case "client":
-		op := im.OperationOf(ref.ClientID)
-		f.OperationID = hex.EncodeToString(op[:])
-		found, err := a.store.ByOperation(ctx, op)
-		if err != nil || len(found) == 0 {
-			return at, err
-		}
-		if len(found) > 1 {
-			return at, im.Errorf(im.Invalid, "%d senders used this client id: name the conversation, %v %d or %v %d",
-				len(found), found[0].Conv, found[0].ID, found[1].Conv, found[1].ID)
-		}
-		return found[0], nil
+		return a.placeClient(ctx, ref, f)
 	case "group":
 		group, err := a.groupOf(ctx, ref.Group)
 		at.Conv = im.GroupOf(group)

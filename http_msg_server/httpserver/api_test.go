@@ -248,7 +248,7 @@ func TestMessages(t *testing.T) {
 	}
 	w.wrong(409, "from_user_id", "POST", "/api/v1/messages",
 		fmt.Sprintf(`{"from_user_id":%d,"to_user_id":%d,"text":"x"}`, carol, alice), "Idempotency-Key", "k2")
-	op := operationID(w.all.ID, "k2", im.UserID(carol), im.SingleOf(im.UserID(carol), im.UserID(alice)), time.Now())
+	op, _ := operationIDs(w.all.ID, "k2", im.UserID(carol), im.SingleOf(im.UserID(carol), im.UserID(alice)), time.Now())
 	if got := w.trace.Find(trace.Query{Op: op}).Events; len(got) != 2 || got[0].Event != trace.Received ||
 		got[1].Event != trace.Failed || got[1].Detail != uint32(im.Denied) {
 		t.Errorf("remembered %v of a refused message", got)

@@ -1,9 +1,7 @@
 package httpserver
 
 import (
-	"crypto/rand"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -30,19 +28,19 @@ func (c *call) idempotencyKey() (string, error) {
 	return key, nil
 }
 
-// operationID makes the id under which a message is stored. That of a key is
-// always the same for the same back end, sender and conversation: by it, the
-// database finds the first message, whatever was restarted since. It begins
-// with the time where the key is a UUIDv7, because ids that rise are cheap to
-// store; the rest is a digest.
-func operationID(apiKey, key string, from im.UserID, conv im.Conversation, now time.Time) (id im.OperationID) {
+// operationIDs returns the id under which a message is stored, and the one an
+// earlier version would have given it. That of a key is always the same for
+// the same back end and conversation: by it, the database finds the first
+// message, whatever was restarted since.
+func operationIDs(apiKey, key string, from im.UserID, conv im.Conversation, now time.Time) (op, former im.OperationID) {
 	if key == "" {
-		_, _ = rand.Read(id[6:]) // never fails
-		var ms [8]byte
-		binary.BigEndian.PutUint64(ms[:], uint64(now.UnixMilli()))
-		copy(id[:6], ms[2:])
-		return id
+		return im.NewOperationID(now), former
 	}
+	return im.OperationOf(im.OfAPIKey(apiKey), conv, key), formerOperationID(apiKey, key, from, conv)
+}
+
+// formerOperationID begins with the time where the key is a UUIDv7.
+func formerOperationID(apiKey, key string, from im.UserID, conv im.Conversation) (id im.OperationID) {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%d\x00%s", apiKey, key, from, conv))
 	copy(id[:], sum[:])
 	raw, err := hex.DecodeString(strings.ReplaceAll(key, "-", ""))

@@ -116,7 +116,7 @@ func sendMessage(c *call, in *newMessage) (*sentMessage, error) {
 	if in.ToGroupID == 0 {
 		m.Conv = im.SingleOf(m.From, im.UserID(in.ToUserID))
 	}
-	m.Op = operationID(c.key.ID, key, m.From, m.Conv, c.server.clock())
+	m.Op, m.Former = operationIDs(c.key.ID, key, m.From, m.Conv, c.server.clock())
 	if key != "" && !c.server.recent.fits(c.key.ID, key, fingerprint(in)) {
 		return nil, reused()
 	}

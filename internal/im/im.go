@@ -3,10 +3,7 @@
 // a client. It does no I/O and imports nothing of ours.
 package im
 
-import (
-	"cmp"
-	"fmt"
-)
+import "fmt"
 
 // UserID identifies an account (IMUser.id). 0 is nobody: it never logs in,
 // never receives and is refused wherever a body names it.
@@ -174,23 +171,6 @@ func (t ClientType) Mobile() bool { return t&0x10 != 0 }
 
 // SameClass reports whether two clients of one user exclude each other.
 func (t ClientType) SameClass(other ClientType) bool { return t.Mobile() == other.Mobile() }
-
-// OperationID makes a message of one sender unique across retries, servers
-// and restarts: 16 bytes that rise with time. The zero value is none.
-type OperationID [16]byte
-
-// IsZero reports whether there is no operation id.
-func (id OperationID) IsZero() bool { return id == OperationID{} }
-
-// Compare orders operation ids by their bytes, and so by time.
-func (id OperationID) Compare(other OperationID) int {
-	for i := range id {
-		if c := cmp.Compare(id[i], other[i]); c != 0 {
-			return c
-		}
-	}
-	return 0
-}
 
 // Limits of content. Source: defects.md A10, flows.md §9.
 const (

@@ -3,6 +3,7 @@ package trace
 import (
 	"encoding/hex"
 	"fmt"
+	"net/url"
 	"strconv"
 	"strings"
 
@@ -10,12 +11,14 @@ import (
 )
 
 // Query names one message: by its conversation and number, by its operation
-// id, or by both, which finds most. At least one of Msg and Op is set; Msg
-// needs Conv. With Op alone every event is looked at.
+// id, or by both, which finds most; or by the client_msg_id of its sender, which
+// may stand for messages in several conversations. At least one of Msg, Op and
+// Client is set; Msg needs Conv. Without Msg every event is looked at.
 type Query struct {
-	Conv im.Conversation
-	Msg  im.MsgID
-	Op   im.OperationID
+	Conv   im.Conversation
+	Msg    im.MsgID
+	Op     im.OperationID
+	Client string
 }
 
 // Answer is what one role remembers of a message, oldest event first.
@@ -61,13 +64,29 @@ func (q *Query) matches(r *Record) bool {
 	return q.Msg != 0 && r.Conv == q.Conv && (r.Msg == q.Msg || r.upTo() && r.Msg > q.Msg)
 }
 
+// isClient reports whether an event concerns a message of the client_msg_id.
+func (f *finder) isClient(r *Record) bool {
+	if f.query.Client == "" || r.Op.IsZero() {
+		return false
+	}
+	op, known := f.ops[r.Conv]
+	if !known {
+		op = im.OperationOf(im.OfClient, r.Conv, f.query.Client)
+		f.ops[r.Conv] = op
+	}
+	return r.Op == op || r.Op == f.former
+}
+
 // Find returns what is remembered of a message. Of the events that speak of
 // all messages up to a later one, the first of each terminal is enough.
 func (r *Recorder) Find(q Query) Answer {
 	if r == nil {
 		return Answer{Events: []Entry{}}
 	}
-	f := finder{query: q, told: map[terminal]bool{}, events: []Entry{}}
+	f := finder{query: q, told: map[terminal]bool{}, ops: map[im.Conversation]im.OperationID{}, events: []Entry{}}
+	if q.Client != "" {
+		f.former = im.FormerOperationOf(q.Client)
+	}
 	a := Answer{Started: r.started, Since: r.started}
 	if q.Msg != 0 {
 		a.Since = max(a.Since, f.scan(&r.shards[q.Conv.Hash()%shardCount]))
@@ -91,6 +110,8 @@ type terminal struct {
 type finder struct {
 	query  Query
 	told   map[terminal]bool
+	ops    map[im.Conversation]im.OperationID // of the client_msg_id
+	former im.OperationID                     // what earlier versions made of it
 	events []Entry
 	more   bool
 }
@@ -111,7 +132,7 @@ func (f *finder) scan(s *shard) (since int64) {
 		}
 		for stop := min(at+scanChunk, end); at < stop; at++ {
 			r := &s.ring[at&(size-1)]
-			if f.query.matches(r) {
+			if f.query.matches(r) || f.isClient(r) {
 				f.add(r)
 			}
 		}
@@ -178,7 +199,7 @@ func ParseOperation(s string) (id im.OperationID, err error) {
 	return im.OperationID(raw), nil
 }
 
-// parse reads a Query from the parameters conv, msg and op.
+// parse reads a Query from the parameters conv, msg, op and client.
 func parse(get func(string) string) (q Query, err error) {
 	if s := get("conv"); s != "" {
 		if q.Conv, err = ParseConversation(s); err != nil {
@@ -197,8 +218,9 @@ func parse(get func(string) string) (q Query, err error) {
 			return q, err
 		}
 	}
-	if q.Msg == 0 && q.Op.IsZero() || q.Msg != 0 && q.Conv.Kind == 0 {
-		return q, im.Errorf(im.Invalid, "a message is named by conv and msg, or by op")
+	q.Client = get("client")
+	if q.Msg == 0 && q.Op.IsZero() && q.Client == "" || q.Msg != 0 && q.Conv.Kind == 0 {
+		return q, im.Errorf(im.Invalid, "a message is named by conv and msg, by op, or by client")
 	}
 	return q, nil
 }
@@ -211,6 +233,9 @@ func (q *Query) String() string {
 	}
 	if !q.Op.IsZero() {
 		parts = append(parts, "op="+hex.EncodeToString(q.Op[:]))
+	}
+	if q.Client != "" {
+		parts = append(parts, "client="+url.QueryEscape(q.Client))
 	}
 	return strings.Join(parts, "&")
 }

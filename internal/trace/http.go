@@ -21,7 +21,7 @@ import (
 )
 
 // Path is where a role answers on its health port: GET with the parameters
-// conv and msg, op, or all of them.
+// conv and msg, op, client, or several of them.
 const Path = "/trace"
 
 // Headers by which a caller from another machine proves that it knows the

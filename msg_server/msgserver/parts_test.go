@@ -99,39 +99,6 @@ func TestAllowance(t *testing.T) {
 	}
 }
 
-func TestOperationIDs(t *testing.T) {
-	t.Parallel()
-	const uuid = "01890A5D-ac96-774b-bcce-b302099a8057"
-	id := operationID(uuid, noon)
-	if id != operationID("01890a5dac96774bbcceb302099a8057", noon.Add(time.Hour)) || id[0] != 1 || id[15] != 0x57 {
-		t.Errorf("%x", id)
-	}
-	seen := map[im.OperationID]bool{id: true}
-	for _, other := range []string{"1", "2", uuid[:35], "not hexadecimal, thirty-two byte", "01890a5d-ac96-774b-bcce-b302099a8058"} {
-		id := operationID(other, noon)
-		if seen[id] || id != operationID(other, noon) || id.IsZero() {
-			t.Errorf("%s: %x", other, id)
-		}
-		seen[id] = true
-	}
-	var ids []im.OperationID
-	for i := range 100 {
-		at := noon.Add(time.Duration(i) * time.Millisecond)
-		id := operationID("", at)
-		if binary.BigEndian.Uint64(append([]byte{0, 0}, id[:6]...)) != uint64(at.UnixMilli()) || id[6]>>4 != 7 || id[8]>>6 != 2 {
-			t.Fatalf("%x is no UUID of version 7", id)
-		}
-		if seen[id] {
-			t.Fatal("twice")
-		}
-		seen[id] = true
-		ids = append(ids, id)
-	}
-	if !slices.IsSortedFunc(ids, im.OperationID.Compare) {
-		t.Error("they do not rise with time")
-	}
-}
-
 func TestAttachData(t *testing.T) {
 	t.Parallel()
 	b := attach(attachKindSend, 1<<40+3)

@@ -64,7 +64,7 @@ func (r *repeats) add(seq uint16, body []byte, now time.Time) *repeat {
 	if len(r.list) >= maxRepeats {
 		r.drop(1)
 	}
-	added := &repeat{key: r.keyOf(seq, body), at: now, op: operationID("", now)}
+	added := &repeat{key: r.keyOf(seq, body), at: now, op: im.NewOperationID(now)}
 	r.byID[added.key] = added
 	r.list = append(r.list, added)
 	return added

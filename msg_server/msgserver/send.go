@@ -51,12 +51,7 @@ func (s *Server) sendMessage(c *client, pdu wire.PDU) {
 		}
 	}
 	p.conv = im.ConversationOf(p.user, im.MsgType(m.GetMsgType()).Kind(), m.GetToSessionId())
-	if p.repeat != nil {
-		p.op = p.repeat.op
-	} else {
-		p.clientMsgID = m.GetClientMsgId()
-		p.op = operationID(p.clientMsgID, p.created)
-	}
+	p.identify(m.GetClientMsgId())
 	p.msg = &message.IMMsgData{
 		FromUserId:  proto.Uint32(uint32(p.user)),
 		ToSessionId: m.ToSessionId,
@@ -75,6 +70,20 @@ func (s *Server) sendMessage(c *client, pdu wire.PDU) {
 	}
 	s.traceSender(p, trace.Received, 0, p.created, 0)
 	s.sends.start(p, delay)
+}
+
+// identify gives a message its operation id: that of the first attempt, one of
+// its client_msg_id, or a new one.
+func (p *pending) identify(clientMsgID string) {
+	switch {
+	case p.repeat != nil:
+		p.op = p.repeat.op
+	case clientMsgID != "":
+		p.clientMsgID = clientMsgID
+		p.op, p.former = im.OperationOf(im.OfClient, p.conv, clientMsgID), im.FormerOperationOf(clientMsgID)
+	default:
+		p.op = im.NewOperationID(p.created)
+	}
 }
 
 // maxClientMsgID is the longest client_msg_id, in bytes: a UUID with dashes.

@@ -2,8 +2,6 @@ package msgserver
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/binary"
 	"sync"
 	"time"
 
@@ -32,6 +30,7 @@ type pending struct {
 	created     time.Time
 	clientMsgID string
 	op          im.OperationID
+	former      im.OperationID // what an earlier version made of the same id; zero: nothing
 	msg         *message.IMMsgData
 	repeat      *repeat
 	shared      *sharedFile // of a file_server, without a client; nil for all others
@@ -139,12 +138,15 @@ func (s *sends) dispatch(p *pending) bool {
 	m.AttachData = attach(attachKindSend, p.id)
 	if l.Has(link.CapStore) {
 		m.OperationId = p.op[:]
+		if !p.former.IsZero() {
+			m.FormerOperationId = p.former[:]
+		}
 	}
 	l.SendMessage(wire.MsgData, p.seq, m)
 	if p.tries > 1 {
 		s.server.traceSender(p, trace.Forwarded, 0, s.server.clock(), uint32(p.tries))
 	}
-	m.AttachData, m.OperationId = nil, nil
+	m.AttachData, m.OperationId, m.FormerOperationId = nil, nil, nil
 	return true
 }
 
@@ -258,20 +260,4 @@ func (s *sends) count() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.pending)
-}
-
-// operationID makes the id under which a message is stored: that of the
-// client where it is a UUID, a digest of it where it is not, and one that
-// rises with time where there is none.
-func operationID(clientMsgID string, now time.Time) (id im.OperationID) {
-	if clientMsgID != "" {
-		return im.OperationOf(clientMsgID)
-	}
-	_, _ = rand.Read(id[6:]) // never fails
-	var ms [8]byte
-	binary.BigEndian.PutUint64(ms[:], uint64(now.UnixMilli()))
-	copy(id[:6], ms[2:])
-	id[6] = id[6]&0x0f | 0x70
-	id[8] = id[8]&0x3f | 0x80
-	return id
 }

@@ -202,9 +202,10 @@ func (s *Server) fileStored(l *link.Link, body []byte) {
 		kindOfText = im.GroupText
 	}
 	now := s.clock()
+	conv := im.ConversationOf(user, kind, f.GetToSessionId())
 	s.sends.start(&pending{
-		shared: f, user: user, created: now, op: operationID("file:"+f.GetFileId(), now),
-		conv: im.ConversationOf(user, kind, f.GetToSessionId()),
+		shared: f, user: user, created: now, conv: conv,
+		op: im.OperationOf(im.OfFile, conv, f.GetFileId()), former: im.FormerOperationOf("file:" + f.GetFileId()),
 		msg: &message.IMMsgData{
 			FromUserId: f.FromUserId, ToSessionId: f.ToSessionId, MsgId: proto.Uint32(0),
 			CreateTime: proto.Uint32(uint32(now.Unix())), MsgType: basedefine.MsgType(kindOfText).Enum(),

@@ -38,7 +38,7 @@ type IMMsgData struct {
 	AttachData  []byte                 `protobuf:"bytes,20,opt,name=attach_data,json=attachData" json:"attach_data,omitempty"`
 	// The sender's own id of this message, at most 36 characters; a repeat finds the first msg_id.
 	ClientMsgId *string `protobuf:"bytes,100,opt,name=client_msg_id,json=clientMsgId" json:"client_msg_id,omitempty"`
-	// Server links only: 16 bytes, ordered by time, unique for the sender.
+	// Server links only: 16 bytes, ordered by time, unique for the sender and the conversation.
 	OperationId []byte `protobuf:"bytes,101,opt,name=operation_id,json=operationId" json:"operation_id,omitempty"`
 	// Server links only: milliseconds between the commit of the message before and this one.
 	SincePreviousMs *uint32 `protobuf:"varint,102,opt,name=since_previous_ms,json=sincePreviousMs" json:"since_previous_ms,omitempty"`
@@ -46,9 +46,12 @@ type IMMsgData struct {
 	Members []uint32 `protobuf:"varint,103,rep,packed,name=members" json:"members,omitempty"`
 	// Server links only, from http_msg_server: the sender need not be a member
 	// of the group.
-	Outsider      *bool `protobuf:"varint,104,opt,name=outsider" json:"outsider,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Outsider *bool `protobuf:"varint,104,opt,name=outsider" json:"outsider,omitempty"`
+	// Server links only: the operation_id that the message had in earlier
+	// versions, under which a repeat may have been stored.
+	FormerOperationId []byte `protobuf:"bytes,120,opt,name=former_operation_id,json=formerOperationId" json:"former_operation_id,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *IMMsgData) Reset() {
@@ -163,6 +166,13 @@ func (x *IMMsgData) GetOutsider() bool {
 		return *x.Outsider
 	}
 	return false
+}
+
+func (x *IMMsgData) GetFormerOperationId() []byte {
+	if x != nil {
+		return x.FormerOperationId
+	}
+	return nil
 }
 
 // Command 0x0302.
@@ -1059,7 +1069,7 @@ var File_IM_Message_proto protoreflect.FileDescriptor
 const file_IM_Message_proto_rawDesc = "" +
 	"\n" +
 	"\x10IM.Message.proto\x12\n" +
-	"IM.Message\x1a\x13IM.BaseDefine.proto\"\xa5\x03\n" +
+	"IM.Message\x1a\x13IM.BaseDefine.proto\"\xd5\x03\n" +
 	"\tIMMsgData\x12 \n" +
 	"\ffrom_user_id\x18\x01 \x02(\rR\n" +
 	"fromUserId\x12\"\n" +
@@ -1075,7 +1085,8 @@ const file_IM_Message_proto_rawDesc = "" +
 	"\foperation_id\x18e \x01(\fR\voperationId\x12*\n" +
 	"\x11since_previous_ms\x18f \x01(\rR\x0fsincePreviousMs\x12\x1c\n" +
 	"\amembers\x18g \x03(\rB\x02\x10\x01R\amembers\x12\x1a\n" +
-	"\boutsider\x18h \x01(\bR\boutsider\"\xc0\x01\n" +
+	"\boutsider\x18h \x01(\bR\boutsider\x12.\n" +
+	"\x13former_operation_id\x18x \x01(\fR\x11formerOperationId\"\xc0\x01\n" +
 	"\fIMMsgDataAck\x12\x17\n" +
 	"\auser_id\x18\x01 \x02(\rR\x06userId\x12\x1d\n" +
 	"\n" +

@@ -106,13 +106,16 @@ func parseSend(m *message.IMMsgData) (*lane.Send, error) {
 	if op := m.GetOperationId(); len(op) == len(send.Op) {
 		copy(send.Op[:], op)
 	}
+	if op := m.GetFormerOperationId(); len(op) == len(send.Former) {
+		copy(send.Former[:], op)
+	}
 	return send, nil
 }
 
 func answerSend(r *Request, m *message.IMMsgData, sent lane.Sent) {
 	m.MsgId = proto.Uint32(uint32(sent.ID))
 	m.CreateTime = proto.Uint32(sent.Created)
-	m.OperationId, m.Outsider = nil, nil
+	m.OperationId, m.FormerOperationId, m.Outsider = nil, nil, nil
 	if !r.Capable {
 		m.ClientMsgId = nil
 		r.Reply(wire.MsgData, m)
@@ -135,7 +138,7 @@ func refuseSend(r *Request, m *message.IMMsgData, err error) {
 		return
 	}
 	m.MsgId = proto.Uint32(0)
-	m.OperationId, m.Members, m.SincePreviousMs = nil, nil, nil
+	m.OperationId, m.FormerOperationId, m.Members, m.SincePreviousMs = nil, nil, nil, nil
 	if r.Capable {
 		m.SincePreviousMs = proto.Uint32(uint32(im.CodeOf(err)))
 	}

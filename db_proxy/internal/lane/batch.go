@@ -2,7 +2,7 @@ package lane
 
 import (
 	"context"
-	"errors"
+	"slices"
 	"time"
 
 	"teamtalk/db_proxy/internal/cache"
@@ -16,11 +16,6 @@ type batch struct {
 	ops   []Operation // as they came
 	sends []*Send     // those that are still to be stored, as they came
 	reads []*Read
-	// again maps a send to the earlier one of the same operation id.
-	again map[*Send]*Send
-	// unknown says that a commit may have been done although its answer was
-	// lost, and that the database has not been asked since.
-	unknown bool
 }
 
 // store takes a stretch of operations to its end. Every one of them is
@@ -28,7 +23,7 @@ type batch struct {
 func (l *lane) store(ops []Operation) {
 	ctx, cancel := l.patience()
 	defer cancel()
-	b := &batch{ops: ops, again: map[*Send]*Send{}}
+	b := &batch{ops: ops}
 	l.sort(b)
 	err := l.untilDone(ctx, "resolve", func() error { return l.resolve(ctx, b) })
 	if err == nil {
@@ -44,9 +39,7 @@ func (l *lane) store(ops []Operation) {
 	l.complete(ctx, b)
 }
 
-// sort separates sends from reads and ends at once what needs no storing:
-// operations that waited too long, and repeats of what was stored a moment
-// ago.
+// sort separates sends from reads and ends at once what is not to be stored.
 func (l *lane) sort(b *batch) {
 	now := l.deps.Clock()
 	first := map[sendKey]*Send{}
@@ -55,27 +48,49 @@ func (l *lane) sort(b *batch) {
 		case *Read:
 			b.reads = append(b.reads, op)
 		case *Send:
-			key := sendKey{from: op.From, op: op.Op}
-			if now.Sub(op.arrived) > l.cfg.Patience-l.cfg.Patience/8 { // storing takes time, too
-				l.refuse(op, im.Errorf(im.Busy, "waited too long"))
-			} else if id := l.recent.find(key); id != 0 {
-				op.id = id
-				l.repeated(op)
-			} else if earlier := first[key]; earlier != nil {
-				b.again[op] = earlier
-			} else {
-				first[key] = op
-				b.sends = append(b.sends, op)
-			}
+			l.admit(b, op, first, now)
 		}
 	}
 }
 
-// refuse ends a send that is not stored.
+// admit takes a send into the batch, unless it waited too long, the database
+// would refuse it, which is found out before it is given an id, or it repeats
+// what was stored a moment ago or comes first in the batch.
+func (l *lane) admit(b *batch, s *Send, first map[sendKey]*Send, now time.Time) {
+	if now.Sub(s.arrived) > l.cfg.Patience-l.cfg.Patience/8 { // storing takes time, too
+		l.refuse(s, im.Errorf(im.Busy, "waited too long"))
+		return
+	}
+	if err := store.Storable(s.Conv.Kind, s.Type, s.Content); err != nil {
+		l.refuse(s, err)
+		return
+	}
+	keys := s.keys()
+	for _, key := range keys {
+		if id := l.recent.find(key); id != 0 {
+			s.id = id
+			l.repeated(s)
+			return
+		}
+		if earlier := first[key]; earlier != nil {
+			earlier.again = append(earlier.again, s)
+			return
+		}
+	}
+	for _, key := range keys {
+		first[key] = s
+	}
+	b.sends = append(b.sends, s)
+}
+
+// refuse ends a send that is not stored, and those that share its outcome.
 func (l *lane) refuse(s *Send, err error) {
 	l.metrics.failed.WithLabelValues(im.CodeOf(err).String()).Inc()
 	l.note(s, trace.Failed, l.deps.Clock(), uint32(im.CodeOf(err)))
 	s.fail(err)
+	for _, again := range s.again {
+		l.refuse(again, err)
+	}
 }
 
 // repeated ends a send that had been stored before, under s.id.
@@ -83,7 +98,16 @@ func (l *lane) repeated(s *Send) {
 	s.repeat = true
 	l.metrics.repeats.Inc()
 	l.note(s, trace.Repeated, l.deps.Clock(), 0)
+	l.succeed(s)
+}
+
+// succeed answers a send that is stored, and those that repeat it.
+func (l *lane) succeed(s *Send) {
 	s.succeed()
+	for _, again := range s.again {
+		again.id = s.id
+		l.repeated(again)
+	}
 }
 
 // note remembers an event of a send for "teamtalk trace".
@@ -151,7 +175,35 @@ func (l *lane) resolve(ctx context.Context, b *batch) error {
 	if err := l.relate(ctx, b); err != nil {
 		return err
 	}
-	return l.recall(ctx, b)
+	if err := l.recall(ctx, b); err != nil {
+		return err
+	}
+	return l.findFormer(ctx, b)
+}
+
+// findFormer ends the repeats of what an earlier version has stored, under an
+// id that did not belong to the conversation.
+func (l *lane) findFormer(ctx context.Context, b *batch) error {
+	var ask []store.FormerOperation
+	for _, s := range b.sends {
+		if !s.Former.IsZero() {
+			ask = append(ask, store.FormerOperation{Operation: s.operation(), Former: s.Former})
+		}
+	}
+	found, err := l.deps.Store.FindFormer(ctx, ask)
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	b.sends = slices.DeleteFunc(b.sends, func(s *Send) bool {
+		id, stored := found[s.operation()]
+		if stored {
+			s.id = id
+			l.recent.add(s.key(), id)
+			l.repeated(s)
+		}
+		return stored
+	})
+	return nil
 }
 
 // relate finds the relation of every single conversation, and makes it for
@@ -285,105 +337,4 @@ func group(sends []*Send) (order []im.Conversation, byConv map[im.Conversation][
 		byConv[s.Conv] = append(byConv[s.Conv], s)
 	}
 	return order, byConv
-}
-
-// giveUp ends what could not be stored. Its ids are given back; where it may
-// have been stored after all, they are gaps from now on. The states are read
-// again, and so are the counts: nobody knows whether they still hold.
-func (l *lane) giveUp(b *batch, err error) {
-	l.giveBack(b)
-	for _, s := range b.sends {
-		l.states.forget(s.Conv)
-		l.forgetCounts(s)
-		if s.id != 0 {
-			l.givenUp.add(sendKey{from: s.From, op: s.Op}, s.id)
-		}
-		l.refuse(s, err)
-	}
-	for _, r := range b.reads {
-		l.states.forget(r.Conv)
-		key := store.SessionKey{User: r.User, Kind: r.Conv.Kind, Peer: r.Conv.SessionID(r.User)}
-		l.deps.Behind.ForgetUnread(cache.Stamp{}, key)
-		r.fail(err)
-	}
-	for repeat := range b.again {
-		l.refuse(repeat, err)
-	}
-}
-
-func (l *lane) giveBack(b *batch) {
-	if len(b.sends) == 0 || b.sends[0].id == 0 {
-		return
-	}
-	var back []cache.Reservation
-	if !b.unknown {
-		_, byConv := group(b.sends)
-		for conv, sends := range byConv {
-			held := rangeOf(sends)
-			back = append(back, cache.Reservation{
-				Conv: conv, Relation: held.relation, Known: held.first - 1, Count: uint32(held.last-held.first) + 1,
-			})
-		}
-		ctx, cancel := l.patience()
-		defer cancel()
-		if l.deps.IDs.ReturnIDs(ctx, back) == nil {
-			return
-		}
-	}
-	l.metrics.gaps.Add(float64(len(b.sends)))
-}
-
-// complete remembers what was committed, leaves the counters to be written
-// behind, and answers: whoever has his answer finds the counters noted.
-func (l *lane) complete(ctx context.Context, b *batch) {
-	now := l.deps.Clock()
-	for _, s := range b.sends {
-		st := l.states.get(s.Conv)
-		if s.since = NoPrevious; !st.lastAt.IsZero() {
-			s.since = max(now.Sub(st.lastAt), 0)
-		}
-		st.last, st.lastAt = max(st.last, s.id), now
-		l.recent.add(sendKey{from: s.From, op: s.Op}, s.id)
-		l.note(s, trace.Committed, now, uint32(len(b.sends)))
-	}
-	l.metrics.stored.Add(float64(len(b.sends)))
-	l.count(ctx, b)
-	for _, s := range b.sends {
-		s.succeed()
-	}
-	for repeat, first := range b.again {
-		repeat.id = first.id
-		l.repeated(repeat)
-	}
-	for _, r := range b.reads {
-		r.succeed()
-	}
-}
-
-// untilDone repeats a step while it fails for a reason that passes.
-func (l *lane) untilDone(ctx context.Context, cause string, step func() error) error {
-	wait := 10 * time.Millisecond
-	for {
-		err := step()
-		if err == nil || !im.CodeOf(err).Retryable() {
-			return err
-		}
-		l.metrics.retries.WithLabelValues(cause).Inc()
-		if !pause(ctx, &wait) {
-			return errors.Join(err, ctx.Err())
-		}
-	}
-}
-
-// pause waits and doubles the wait; false when ctx ended.
-func pause(ctx context.Context, wait *time.Duration) bool {
-	timer := time.NewTimer(*wait)
-	defer timer.Stop()
-	*wait = min(2**wait, 250*time.Millisecond)
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -12,11 +12,15 @@ import (
 )
 
 // commit stores a numbered batch. When it returns nil, every send that is
-// still in b.sends is durable under its id; those that were refused or found
-// stored before are complete and gone from it.
+// still in b.sends is durable under its id; after an error, none of them is
+// known to be. Those that were refused, found stored before, or stored in a
+// part of the batch, are complete and gone from it.
+//
+// No attempt follows another one without a pause unless it differs from it, and
+// ctx bounds all of them.
 func (l *lane) commit(ctx context.Context, b *batch) error {
 	wait := 10 * time.Millisecond
-	for len(b.sends) > 0 || len(b.reads) > 0 {
+	for duplicates, unexplained := 0, 0; len(b.sends) > 0 || len(b.reads) > 0; {
 		started := l.deps.Clock()
 		err := l.deps.Store.Commit(ctx, l.compose(b))
 		l.metrics.commit.Observe(l.deps.Clock().Sub(started).Seconds())
@@ -29,17 +33,31 @@ func (l *lane) commit(ctx context.Context, b *batch) error {
 			// was stored before: perhaps by us, in an attempt whose answer
 			// was lost.
 			l.metrics.retries.WithLabelValues("duplicate").Inc()
-			if err := l.untilDone(ctx, "duplicate", func() error { return l.reconcile(ctx, b) }); err != nil {
-				return err
+			explained, failed := l.reconcile(ctx, b, "duplicate")
+			if failed != nil {
+				return failed
+			}
+			if duplicates++; !explained {
+				unexplained++
+			}
+			if unexplained > 1 { // it is not a race that was over when we looked
+				return l.halve(ctx, b, im.Wrap(im.Invalid, "an id is taken, but not by this message", err))
+			}
+			if duplicates > 1 || !explained {
+				pause(ctx, &wait)
 			}
 		case im.CodeOf(err).Retryable():
 			l.metrics.retries.WithLabelValues("unavailable").Inc()
-			b.unknown = b.unknown || errors.Is(err, store.ErrOutcomeUnknown)
+			if errors.Is(err, store.ErrOutcomeUnknown) {
+				for _, s := range b.sends {
+					s.unknown = true
+				}
+			}
 			if !pause(ctx, &wait) {
 				return err
 			}
 			// The answer may have been lost after the commit.
-			if err := l.untilDone(ctx, "unavailable", func() error { return l.reconcile(ctx, b) }); err != nil {
+			if _, err := l.reconcile(ctx, b, "unavailable"); err != nil {
 				return err
 			}
 		default:
@@ -101,18 +119,28 @@ func (l *lane) compose(b *batch) *store.Batch {
 
 // reconcile compares a batch that may or may not have been stored with what
 // the database holds: what is stored is taken out, the rest gets ids that are
-// free. It may be called again after an error.
-func (l *lane) reconcile(ctx context.Context, b *batch) error {
+// free. It reports whether that made a difference to the batch.
+func (l *lane) reconcile(ctx context.Context, b *batch, cause string) (changed bool, err error) {
+	err = l.untilDone(ctx, cause, func() error {
+		again, err := l.compare(ctx, b)
+		changed = changed || again
+		return err
+	})
+	return changed, err
+}
+
+// compare is one attempt of reconcile. It may be called again after an error.
+func (l *lane) compare(ctx context.Context, b *batch) (changed bool, err error) {
 	if len(b.sends) == 0 {
-		return nil
+		return false, nil
 	}
 	asked := make([]store.Operation, len(b.sends))
 	for i, s := range b.sends {
-		asked[i] = store.Operation{Conv: s.Conv, Relation: s.relation, From: s.From, ID: s.Op}
+		asked[i] = s.operation()
 	}
 	found, err := l.deps.Store.FindOperations(ctx, asked)
 	if err != nil {
-		return err
+		return false, err
 	}
 	order, byConv := group(b.sends)
 	refs := make([]store.ConvRef, len(order))
@@ -121,31 +149,21 @@ func (l *lane) reconcile(ctx context.Context, b *batch) error {
 	}
 	last, err := l.deps.Store.LastMessages(ctx, refs)
 	if err != nil {
-		return err
+		return false, err
 	}
-	ranges := make(map[im.Conversation]idRange, len(order))
-	for conv, sends := range byConv {
-		ranges[conv] = rangeOf(sends)
-	}
-	kept := b.sends[:0]
-	var done []*Send
+	ranges := rangesOf(byConv)
+	kept, done := b.sends[:0], []*Send(nil)
 	for i, s := range b.sends {
-		id, stored := found[asked[i]]
-		if !stored {
+		switch id, known := found[asked[i]]; {
+		case known && id == 0:
+			l.refuse(s, im.Errorf(im.Invalid, "the operation id was used in another conversation"))
+		case known:
+			l.stored(s, id, last[s.Conv].ID)
+			done = append(done, s)
+		default:
 			kept = append(kept, s)
-			continue
 		}
-		// An attempt of ours whose answer was lost left it under the id we
-		// gave it; anything else was stored before us. What was given up, and stored by the
-		// database after all, is new: nobody was told of it. Should there
-		// be something newer, it is too late for that.
-		s.repeat = id != s.id || !b.unknown
-		if s.repeat && id >= last[s.Conv].ID && l.givenUp.find(sendKey{from: s.From, op: s.Op}) != 0 {
-			s.repeat = false
-			l.states.get(s.Conv).doubt() // it may be counted already
-		}
-		s.id = id
-		done = append(done, s)
+		s.unknown = false
 	}
 	b.sends = kept
 	for _, conv := range order {
@@ -154,9 +172,24 @@ func (l *lane) reconcile(ctx context.Context, b *batch) error {
 			st.doubt()
 		}
 	}
-	b.unknown = false
 	l.completeStored(ctx, done)
-	return l.renumber(ctx, b, ranges)
+	passed, err := l.renumber(ctx, b, ranges)
+	return passed || len(kept) < len(asked), err
+}
+
+// stored takes note that a send is in the database under an id.
+//
+// An attempt of ours whose answer was lost left it under the id we gave it;
+// anything else was stored before us. What was given up, and stored by the
+// database after all, is new: nobody was told of it. Should there be something
+// newer, it is too late for that.
+func (l *lane) stored(s *Send, id, newest im.MsgID) {
+	s.repeat = id != s.id || !s.unknown
+	if s.repeat && id >= newest && l.givenUp.find(s.key()) != 0 {
+		s.repeat = false
+		l.states.get(s.Conv).doubt() // it may be counted already
+	}
+	s.id = id
 }
 
 // idRange is what the sends of one conversation hold of its ids.
@@ -173,6 +206,14 @@ func rangeOf(sends []*Send) idRange {
 	return r
 }
 
+func rangesOf(byConv map[im.Conversation][]*Send) map[im.Conversation]idRange {
+	ranges := make(map[im.Conversation]idRange, len(byConv))
+	for conv, sends := range byConv {
+		ranges[conv] = rangeOf(sends)
+	}
+	return ranges
+}
+
 // completeStored answers the sends that a reconciliation found in the
 // database.
 func (l *lane) completeStored(ctx context.Context, done []*Send) {
@@ -181,28 +222,28 @@ func (l *lane) completeStored(ctx context.Context, done []*Send) {
 	}
 	fresh := done[:0:0]
 	for _, s := range done {
-		l.recent.add(sendKey{from: s.From, op: s.Op}, s.id)
+		l.recent.add(s.key(), s.id)
 		if s.repeat {
 			l.repeated(s)
 		} else {
 			fresh = append(fresh, s)
 		}
 	}
-	l.complete(ctx, &batch{sends: fresh, again: nil})
+	l.complete(ctx, &batch{sends: fresh})
 }
 
 // renumber closes the holes that repeats left in the ranges of a batch, gives
 // the ends of the ranges back, and takes a new range where the database has
-// gone past the old one.
-func (l *lane) renumber(ctx context.Context, b *batch, ranges map[im.Conversation]idRange) error {
+// gone past the old one, which it reports.
+func (l *lane) renumber(ctx context.Context, b *batch, ranges map[im.Conversation]idRange) (passed bool, err error) {
 	_, left := group(b.sends)
 	var back []cache.Reservation
-	passed := &batch{}
+	late := &batch{}
 	for conv, held := range ranges {
 		sends := left[conv]
 		used := held.first - 1
 		if newest := l.states.get(conv).last; newest >= held.first {
-			passed.sends = append(passed.sends, sends...)
+			late.sends = append(late.sends, sends...)
 			used = min(newest, held.last)
 		} else if len(sends) > 0 {
 			assign(sends, held.first)
@@ -217,14 +258,15 @@ func (l *lane) renumber(ctx context.Context, b *batch, ranges map[im.Conversatio
 			l.deps.Log.Debug("ids not returned", "error", err)
 		}
 	}
-	if err := l.number(ctx, passed); err != nil {
-		return err
+	if err := l.number(ctx, late); err != nil {
+		return false, err
 	}
 	b.sends = slices.DeleteFunc(b.sends, func(s *Send) bool { return s.ended })
-	return nil
+	return len(late.sends) > 0, nil
 }
 
-// halve finds the row that the database refuses: it fails alone.
+// halve finds the row that the database refuses: it fails alone. What is
+// stored meanwhile is complete at once, whatever happens to the rest.
 func (l *lane) halve(ctx context.Context, b *batch, cause error) error {
 	if len(b.sends) <= 1 {
 		for _, s := range b.sends {
@@ -239,15 +281,18 @@ func (l *lane) halve(ctx context.Context, b *batch, cause error) error {
 		return l.commit(ctx, b)
 	}
 	middle := len(b.sends) / 2
-	left := &batch{sends: b.sends[:middle:middle]}
-	right := &batch{sends: b.sends[middle:], reads: b.reads}
+	left, right := &batch{sends: b.sends[:middle:middle]}, b.sends[middle:]
 	if err := l.commit(ctx, left); err != nil {
+		b.sends = slices.Concat(left.sends, right)
 		return err
 	}
-	if err := l.commit(ctx, right); err != nil {
+	l.complete(ctx, left)
+	b.sends = right
+	// The ids of the left half may have been passed by another owner's, and are
+	// behind those of the right half: nothing may be stored out of order.
+	_, byConv := group(right)
+	if _, err := l.renumber(ctx, b, rangesOf(byConv)); err != nil {
 		return err
 	}
-	b.sends = append(left.sends, right.sends...)
-	b.reads = right.reads
-	return nil
+	return l.commit(ctx, b)
 }

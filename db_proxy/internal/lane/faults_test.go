@@ -89,7 +89,7 @@ const tries = 5
 func (s *story) send(conv im.Conversation, from im.UserID, owner int, change bool) *Send {
 	s.t.Helper()
 	s.serial++
-	m := Send{Conv: conv, From: from, Type: im.SingleText, Content: fmt.Sprintf("m%d", s.serial), Op: newOperationID(time.Now())}
+	m := Send{Conv: conv, From: from, Type: im.SingleText, Content: fmt.Sprintf("m%d", s.serial), Op: im.NewOperationID(time.Now())}
 	if conv.Kind == im.Group {
 		m.Type = im.GroupText
 	}

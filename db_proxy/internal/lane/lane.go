@@ -2,8 +2,6 @@ package lane
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/binary"
 	"log/slog"
 	"sync"
 	"time"
@@ -92,7 +90,7 @@ func (l *Lanes) Submit(op Operation) error {
 			send.Created = uint32(now.Unix())
 		}
 		if send.Op.IsZero() {
-			send.Op = newOperationID(now)
+			send.Op = im.NewOperationID(now)
 		}
 	}
 	read, isRead := op.(*Read)
@@ -131,17 +129,6 @@ func (l *Lanes) Forget(conv im.Conversation) {
 // Wait blocks until every submitted operation is complete. The caller has
 // stopped submitting.
 func (l *Lanes) Wait() { l.running.Wait() }
-
-// newOperationID makes an id that rises with time, like UUIDv7.
-func newOperationID(now time.Time) (id im.OperationID) {
-	_, _ = rand.Read(id[6:]) // never fails
-	var ms [8]byte
-	binary.BigEndian.PutUint64(ms[:], uint64(now.UnixMilli()))
-	copy(id[:6], ms[2:])
-	id[6] = id[6]&0x0f | 0x70
-	id[8] = id[8]&0x3f | 0x80
-	return id
-}
 
 // lane is one ordered queue.
 type lane struct {

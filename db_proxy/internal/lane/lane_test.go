@@ -273,7 +273,7 @@ func TestABadRowFailsAlone(t *testing.T) {
 func TestRepeatFindsTheFirstID(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
-	op := newOperationID(time.Now())
+	op := im.NewOperationID(time.Now())
 	first := text(1, 2)
 	first.Op = op
 	want := send(t, b.Lanes, first)
@@ -299,7 +299,7 @@ func TestStoredAfterItWasGivenUp(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	message := text(1, 2)
-	message.Op = newOperationID(time.Now())
+	message.Op = im.NewOperationID(time.Now())
 	again := *message
 	// The answer is lost, and so is every later one while somebody waits.
 	b.faults.plan("commit:done", errTimedOut)

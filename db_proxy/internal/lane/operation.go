@@ -34,6 +34,9 @@ type Send struct {
 	Content string
 	Created uint32         // Unix seconds; 0 takes the server's clock
 	Op      im.OperationID // zero: the lane takes one of its own
+	// Former is what an earlier version made of the same id of the sender; zero:
+	// nothing. It is looked up where the database may have such messages.
+	Former im.OperationID
 	// Outsider lets somebody who is no member send to a group.
 	Outsider bool
 
@@ -46,7 +49,9 @@ type Send struct {
 	group    *directory.Group
 	id       im.MsgID
 	repeat   bool // stored before
+	unknown  bool // a commit may have stored it although its answer was lost
 	since    time.Duration
+	again    []*Send // the same operation, behind it in its batch: it shares the outcome
 	ended    bool
 }
 
@@ -134,6 +139,7 @@ func (c *Change) fail(err error)                { c.Refused(err) }
 type Store interface {
 	LastMessages(ctx context.Context, convs []store.ConvRef) (map[im.Conversation]store.Last, error)
 	FindOperations(ctx context.Context, ops []store.Operation) (map[store.Operation]im.MsgID, error)
+	FindFormer(ctx context.Context, ops []store.FormerOperation) (map[store.Operation]im.MsgID, error)
 	UnreadOf(ctx context.Context, key store.SessionKey, limit int) (count uint32, all bool, err error)
 	Commit(ctx context.Context, b *store.Batch) error
 }

@@ -96,9 +96,28 @@ type recent struct {
 	next int
 }
 
+// sendKey is what makes two sends one: the same operation of the same sender in
+// the same conversation.
 type sendKey struct {
+	conv im.Conversation
 	from im.UserID
 	op   im.OperationID
+}
+
+func (s *Send) key() sendKey { return sendKey{conv: s.Conv, from: s.From, op: s.Op} }
+
+// keys are those under which the same send may have come before: an older
+// msg_server beside this one knows the former id only.
+func (s *Send) keys() []sendKey {
+	if s.Former.IsZero() {
+		return []sendKey{s.key()}
+	}
+	return []sendKey{s.key(), {conv: s.Conv, from: s.From, op: s.Former}}
+}
+
+// operation is the send as the database finds it.
+func (s *Send) operation() store.Operation {
+	return store.Operation{Conv: s.Conv, Relation: s.relation, From: s.From, ID: s.Op}
 }
 
 func newRecent(size int) *recent {

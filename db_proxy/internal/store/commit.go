@@ -60,18 +60,31 @@ func (s *Store) WriteActivity(ctx context.Context, a Activity) error {
 func checkBatch(b *Batch) error {
 	for i := range b.Messages {
 		m := &b.Messages[i]
-		switch {
-		case !m.Conv.Kind.Valid() || m.Type.Kind() != m.Conv.Kind:
-			return im.Errorf(im.Invalid, "store: message %d of %s has type %#x", m.ID, m.Conv, m.Type)
+		switch err := Storable(m.Conv.Kind, m.Type, m.Content); {
+		case err != nil:
+			return im.Wrap(im.CodeOf(err), fmt.Sprintf("store: message %d of %s", m.ID, m.Conv), err)
 		case m.ref().key() == 0:
 			return im.Errorf(im.Invalid, "store: message %d of %s has no relation or group", m.ID, m.Conv)
 		case m.ID == 0 || m.ID > im.MaxMsgID:
 			return im.Errorf(im.Invalid, "store: message id %d in %s", m.ID, m.Conv)
-		case len(m.Content) > im.MaxText && utf8.RuneCountInString(m.Content) > im.MaxText:
-			return im.Errorf(im.TooLarge, "store: message %d of %s has %d bytes", m.ID, m.Conv, len(m.Content))
-		case !utf8.ValidString(m.Content):
-			return im.Errorf(im.Invalid, "store: message %d of %s is not UTF-8", m.ID, m.Conv)
 		}
+	}
+	return nil
+}
+
+// Storable says why no database takes a message, whatever its number is; nil
+// if all do. Every valid UTF-8 is taken, zero bytes and characters of four bytes
+// included, up to im.MaxText characters. Whoever gives a message its number
+// asks before: a number that is used up by a message which cannot be stored
+// holds up those after it.
+func Storable(kind im.Kind, t im.MsgType, content string) error {
+	switch {
+	case !kind.Valid() || t.Kind() != kind:
+		return im.Errorf(im.Invalid, "type %#x in a conversation of %v", uint8(t), kind)
+	case len(content) > im.MaxText && utf8.RuneCountInString(content) > im.MaxText:
+		return im.Errorf(im.TooLarge, "content of %d bytes", len(content))
+	case !utf8.ValidString(content):
+		return im.Errorf(im.Invalid, "content is not UTF-8")
 	}
 	return nil
 }

@@ -42,11 +42,14 @@ func TestCommitAndFind(t *testing.T) {
 			{single.Conv, single.Relation, u[0], opID(1)},
 			{group.Conv, 0, u[1], opID(1)},
 			{single.Conv, single.Relation, u[1], opID(1)}, // never sent
-			{other.Conv, other.Relation, u[0], opID(1)},   // sent elsewhere
+			f.sameTable(t, single, u[0], opID(1)),         // sent elsewhere
 		}
 		found := must(f.FindOperations(ctx, ops))(t)
-		if len(found) != 2 || found[ops[0]] != 1 || found[ops[1]] != 1 {
+		if len(found) != 3 || found[ops[0]] != 1 || found[ops[1]] != 1 {
 			t.Errorf("found %v", found)
+		}
+		if id, taken := found[ops[3]]; !taken || id != 0 {
+			t.Errorf("an id that its sender used in another conversation: %d, %v", id, taken)
 		}
 	})
 }

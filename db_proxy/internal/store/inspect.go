@@ -52,24 +52,25 @@ func (s *Store) MessageAt(ctx context.Context, ref ConvRef, id im.MsgID) (m Trac
 // Placed is where a message stands.
 type Placed struct {
 	ConvRef
-	ID im.MsgID
+	ID   im.MsgID
+	From im.UserID
 }
 
 // ByOperation returns the messages that were stored under an operation id, of
-// which each sender can have one. Every account is looked at in every table.
+// which each sender can have one in a table. Every account is looked at in every table.
 func (s *Store) ByOperation(ctx context.Context, op im.OperationID) (all []Placed, err error) {
 	scanOf := func(kind im.Kind) func(scanner) (Placed, error) {
 		return func(r scanner) (p Placed, err error) {
 			var key uint32
-			var a, b im.UserID
-			if err := r.Scan(&key, &a, &b, &p.ID); err != nil {
+			var to im.UserID
+			if err := r.Scan(&key, &p.From, &to, &p.ID); err != nil {
 				return p, err
 			}
 			if kind == im.Group {
 				p.Conv = im.GroupOf(im.GroupID(key))
 				return p, nil
 			}
-			p.Conv, p.Relation = im.SingleOf(a, b), im.RelationID(key)
+			p.Conv, p.Relation = im.SingleOf(p.From, to), im.RelationID(key)
 			return p, nil
 		}
 	}

@@ -29,15 +29,36 @@ func TestInspect(t *testing.T) {
 			}
 		}
 		found := must(f.ByOperation(ctx, m.Op))(t)
-		if !slices.Equal(found, []Placed{{pair, 2}}) {
+		if !slices.Equal(found, []Placed{{pair, 2, u[1]}}) {
 			t.Errorf("found %+v", found)
 		}
 		inGroup := must(f.MessageAt(ctx, group, 1))(t)
-		if found := must(f.ByOperation(ctx, inGroup.Op))(t); !slices.Equal(found, []Placed{{group, 1}}) {
+		if found := must(f.ByOperation(ctx, inGroup.Op))(t); !slices.Equal(found, []Placed{{group, 1, u[0]}}) {
 			t.Errorf("found %+v", found)
 		}
 		if found := must(f.ByOperation(ctx, im.OperationID{200}))(t); len(found) != 0 {
 			t.Errorf("found %+v", found)
+		}
+
+		for name, c := range map[string]struct {
+			user  im.UserID
+			limit int
+			want  []Placed
+		}{
+			"everybody":   {0, 10, []Placed{{pair, 2, u[1]}, {group, 1, u[0]}}},
+			"one user":    {u[0], 10, []Placed{{group, 1, u[0]}}},
+			"no more":     {0, 1, []Placed{{pair, 2, u[1]}}},
+			"another one": {u[2], 10, nil},
+		} {
+			named := func(conv im.Conversation) im.OperationID {
+				if conv == pair.Conv {
+					return m.Op
+				}
+				return inGroup.Op
+			}
+			if got := must(f.Search(ctx, c.user, named, c.limit))(t); !slices.Equal(got, c.want) {
+				t.Errorf("search, %s: %+v, want %+v", name, got, c.want)
+			}
 		}
 
 		check(t, f.MoveCursors(ctx, []Cursor{{SessionKey{u[1], im.Single, uint32(u[0])}, 1}}))

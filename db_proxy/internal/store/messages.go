@@ -65,43 +65,51 @@ func newest(s *stmt, a arm[ConvRef], more, filter string) {
 }
 
 // FindOperations returns the message ids under which operations were stored;
-// one that was not is absent. An operation id that its sender used in another
-// conversation counts as not found, although Commit refuses it as duplicate.
+// one that was not is absent. The database takes an operation id once of each
+// sender in each message table: one that its sender used in another
+// conversation there is found with the id 0. Commit refuses it as duplicate,
+// and always will.
 func (s *Store) FindOperations(ctx context.Context, ops []Operation) (map[Operation]im.MsgID, error) {
-	type at struct {
-		kind im.Kind
-		key  uint32
-		from im.UserID
-		id   im.OperationID
+	type place struct { // what the database holds once
+		kind  im.Kind
+		shard uint32
+		from  im.UserID
+		id    im.OperationID
 	}
 	type row struct {
-		at
+		place
+		key uint32
 		msg im.MsgID
 	}
 	scan := func(r scanner) (v row, err error) {
 		var id []byte
 		err = r.Scan(&v.kind, &v.key, &v.from, &v.msg, &id)
 		copy(v.id[:], id)
+		v.shard = v.key % im.Shards
 		return v, err
 	}
 	ref := func(o Operation) ConvRef { return ConvRef{o.Conv, o.Relation} }
-	want := make(map[at]Operation, len(ops))
-	for _, o := range ops {
-		want[at{o.Conv.Kind, ref(o).key(), o.From, o.ID}] = o
-	}
-	found := make(map[Operation]im.MsgID)
+	stored := make(map[place]row)
 	for part := range slices.Chunk(byTable(ops, maxArms, ref), 2*im.Shards) {
 		err := s.read(ctx, "find_operations", s.exact, func(q querier) error {
 			rows, err := listStmt(ctx, q, scan, union(q, part, operationArm))
 			for _, r := range rows {
-				if o, ok := want[r.at]; ok {
-					found[o] = r.msg
-				}
+				stored[r.place] = r
 			}
 			return err
 		})
 		if err != nil {
 			return nil, err
+		}
+	}
+	found := make(map[Operation]im.MsgID)
+	for _, o := range ops {
+		key := ref(o).key()
+		switch r, ok := stored[place{o.Conv.Kind, key % im.Shards, o.From, o.ID}]; {
+		case ok && r.key == key:
+			found[o] = r.msg
+		case ok:
+			found[o] = 0
 		}
 	}
 	return found, nil

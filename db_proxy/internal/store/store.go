@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"teamtalk/internal/im"
@@ -21,6 +22,8 @@ type Store struct {
 	synced  bool  // the lagging pool is the same server as the master
 	packet  int   // bytes that one multi-statement packet may have
 	lock    *fileLock
+
+	upgrade atomic.Int64 // see upgraded; 0: not asked for yet
 }
 
 // Open opens the database, waits for it while ctx allows, and brings its

@@ -161,6 +161,17 @@ func (f fixture) relation(tb testing.TB, a, b im.UserID) ConvRef {
 	return ConvRef{im.SingleOf(a, b), ids[p]}
 }
 
+// sameTable returns an operation of a user in another conversation whose
+// messages are in the same table.
+func (f fixture) sameTable(tb testing.TB, ref ConvRef, from im.UserID, id im.OperationID) Operation {
+	tb.Helper()
+	for peer := im.UserID(1000); ; peer++ {
+		if other := f.relation(tb, from, peer); other.Relation%im.Shards == ref.Relation%im.Shards {
+			return Operation{other.Conv, other.Relation, from, id}
+		}
+	}
+}
+
 func (f fixture) text(r ConvRef, id im.MsgID, from im.UserID, content string) Message {
 	m := Message{Conv: r.Conv, Relation: r.Relation, ID: id, From: from, Content: content, Created: f.clock.seconds(), Type: im.GroupText}
 	if r.Conv.Kind == im.Single {

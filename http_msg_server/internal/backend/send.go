@@ -25,6 +25,7 @@ type Message struct {
 	Content []byte         // as on the wire: encrypted, in Base64
 	Created uint32         // Unix seconds
 	Op      im.OperationID // a repeat finds the first msg_id by it
+	Former  im.OperationID // what an earlier version made of the same key; zero: nothing
 	// Outsider lets a sender who is no member write to a group.
 	Outsider bool
 }
@@ -102,6 +103,9 @@ func (m *Message) request() *message.IMMsgData {
 	}
 	if m.Conv.Kind == im.Group {
 		req.MsgType = basedefine.MsgType_MSG_TYPE_GROUP_TEXT.Enum()
+	}
+	if !m.Former.IsZero() {
+		req.FormerOperationId = m.Former[:]
 	}
 	if m.Outsider {
 		req.Outsider = proto.Bool(true)

@@ -29,6 +29,7 @@ const AddrsFile = "addrs"
 // Patience with the database and with each role.
 const (
 	databasePatience = 5 * time.Second
+	searchPatience   = time.Minute // when it looks through all conversations
 	rolePatience     = 3 * time.Second
 )
 
@@ -38,6 +39,24 @@ type traceFlags struct {
 	addrs  string
 	roles  []string
 	asJSON bool
+	whose  whose
+}
+
+// whose says which message of a client_msg_id is meant.
+type whose struct{ from, to, group string }
+
+// complete adds it to what was asked for.
+func (w whose) complete(ref *dbproxy.MessageRef) error {
+	switch {
+	case w == whose{}:
+		return nil
+	case ref.Kind != "client":
+		return exit.Usagef("trace: --from, --to and --group go with client:ID")
+	case w.to != "" && (w.from == "" || w.group != ""):
+		return exit.Usagef("trace: name the conversation by --from and --to, or by --group")
+	}
+	ref.A, ref.B, ref.Group = w.from, w.to, w.group
+	return nil
 }
 
 // TraceCommand returns "trace".
@@ -49,7 +68,9 @@ func TraceCommand() *cobra.Command {
 		Long: `Trace shows the way of one message through all servers: received, committed,
 acknowledged, relayed, delivered to which terminals, confirmed by which, read. A, B
 and G are names or numbers; ID is the number of the message in its conversation, or
-the client_msg_id that its sender gave it.
+the client_msg_id that its sender gave it. A sender may use one client_msg_id in
+several conversations: --from and --to, or --group, say which message is meant.
+Without them all conversations are searched, and listed if there are several.
 
 Each server remembers its last events in memory (TraceEvents in its configuration);
 the rest comes from the database. What no server remembers any more is called
@@ -66,6 +87,9 @@ The exit code is 1 if nothing at all is known of the message.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ref, err := parseMessage(args[0])
+			if err == nil {
+				err = flags.whose.complete(&ref)
+			}
 			if err != nil {
 				return err
 			}
@@ -94,6 +118,9 @@ The exit code is 1 if nothing at all is known of the message.`,
 	f := cmd.Flags()
 	f.StringVar(&flags.addrs, "addrs", "", "file with the addresses of the servers' health ports")
 	f.StringArrayVar(&flags.roles, "role", nil, "NAME=HOST:PORT of one more health port: msg_server_3=10.0.0.7:8050")
+	f.StringVar(&flags.whose.from, "from", "", "with client:ID, who sent it: a name or number")
+	f.StringVar(&flags.whose.to, "to", "", "with client:ID and --from, the user it was sent to")
+	f.StringVar(&flags.whose.group, "group", "", "with client:ID, the group it was sent to")
 	f.BoolVar(&flags.asJSON, "json", false, "print JSON")
 	return cmd
 }
@@ -117,7 +144,11 @@ func (f *traceFlags) trace(ctx context.Context, ref dbproxy.MessageRef) (*timeli
 
 // facts asks the database.
 func (f *traceFlags) facts(ctx context.Context, ref dbproxy.MessageRef) (facts dbproxy.MessageFacts, err error) {
-	ctx, cancel := context.WithTimeout(ctx, databasePatience)
+	patience := databasePatience
+	if ref.Kind == "client" {
+		patience = searchPatience
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	b, closeBackend, err := f.at.open(ctx, false)
 	if err != nil {
@@ -141,9 +172,11 @@ func queryOf(ref dbproxy.MessageRef, facts *dbproxy.MessageFacts, dbErr error) (
 		}
 	}
 	if ref.Kind == "client" {
-		q.Op = im.OperationOf(ref.ClientID)
 		if dbErr != nil {
-			facts.Conversation = ""
+			*facts = dbproxy.MessageFacts{}
+		}
+		if facts.OperationID == "" {
+			q.Client = ref.ClientID
 		}
 	}
 	if facts.OperationID != "" {

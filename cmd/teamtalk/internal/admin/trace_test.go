@@ -73,10 +73,15 @@ func TestTrace(t *testing.T) {
 		run(t, "user", "add", name, "--password", "x", "--data", data)
 	}
 	run(t, "group", "add", "team", "--members", "alice,bob", "--data", data)
-	op := im.OperationOf("mine")
+	op := im.OperationOf(im.OfClient, im.SingleOf(1, 2), "mine")
+	several := im.OperationOf(im.OfClient, im.GroupOf(1), "several")
 	msg := role(t, "msg_server",
 		trace.Record{Event: trace.Received, Conv: im.SingleOf(1, 2), Op: op, User: 1, Client: im.IOS},
-		trace.Record{Event: trace.Failed, Conv: im.SingleOf(1, 2), Op: op, User: 1, Detail: uint32(im.Busy)})
+		trace.Record{Event: trace.Failed, Conv: im.SingleOf(1, 2), Op: op, User: 1, Detail: uint32(im.Busy)},
+		trace.Record{Event: trace.Received, Conv: im.GroupOf(1), Op: several, User: 1},
+		trace.Record{
+			Event: trace.Received, Conv: im.SingleOf(1, 2), Op: im.OperationOf(im.OfClient, im.SingleOf(1, 2), "several"), User: 2,
+		})
 	gone := httptest.NewServer(nil)
 	gone.Close()
 	addrs := filepath.Join(data, AddrsFile)
@@ -103,6 +108,13 @@ func TestTrace(t *testing.T) {
 		"by number":     {"trace single:2-1:1", 1, "single:1-2 message 1"},
 		"a group":       {"trace group:team:1", 1, "group:1 message 1 in team"},
 		"by client id":  {"trace client:mine", 0, "received      user 1 on ios"},
+		"in a pair":     {"trace client:mine --from alice --to bob", 0, "received      user 1 on ios"},
+		"in a group":    {"trace client:mine --group team", 1, "nothing is known"},
+		"in several":    {"trace client:several", 0, "2 messages have this client_msg_id"},
+		"one of them":   {"trace client:several --group team", 0, "received      user 1"},
+		"half a pair":   {"trace client:mine --to bob", 2, "by --from and --to"},
+		"not a client":  {"trace single:1-2:1 --from alice", 2, "go with client:ID"},
+		"no sender":     {"trace client:mine --from carol", 2, `no user "carol"`},
 		"another id":    {"trace client:yours", 1, "nothing is known"},
 		"no user":       {"trace single:alice-carol:1", 2, `no user "carol"`},
 		"no group":      {"trace group:9:1", 2, `no group "9"`},

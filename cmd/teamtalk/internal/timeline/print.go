@@ -17,7 +17,11 @@ const maxPeople = 50
 // Print writes a timeline for people, times in their zone.
 func (t *Timeline) Print(out io.Writer) error {
 	var b strings.Builder
-	t.printHead(&b)
+	if len(t.Places) > 0 {
+		t.printPlaces(&b)
+	} else {
+		t.printHead(&b)
+	}
 	if t.Found() {
 		t.printEvents(&b)
 		t.printPeople(&b)
@@ -63,9 +67,23 @@ func stageOf(e trace.Event) string {
 	}
 }
 
+// printPlaces lists the messages of a client_msg_id.
+func (t *Timeline) printPlaces(b *strings.Builder) {
+	fmt.Fprintf(b, "%d messages have this client_msg_id; name one with --from and --to, or --group:\n", len(t.Places))
+	for _, p := range t.Places {
+		number := "not stored"
+		if p.ID != 0 {
+			number = fmt.Sprintf("message %d", p.ID)
+		}
+		fmt.Fprintf(b, "%s\t%s\tfrom user %d\n", p.Conversation, number, p.From)
+	}
+}
+
 func (t *Timeline) printHead(b *strings.Builder) {
 	m := &t.Message
 	switch {
+	case m.Conversation == "" && m.OperationID == "":
+		b.WriteString("a message of this client_msg_id")
 	case m.Conversation == "":
 		fmt.Fprintf(b, "operation %s", m.OperationID)
 	case m.ID == 0:

@@ -40,6 +40,9 @@ type Timeline struct {
 	Events   []Event              `json:"events"`
 	Stages   []Stage              `json:"stages"`
 	People   []Person             `json:"people"` // who is to get it
+	// Places are the messages of a client_msg_id that was used in several
+	// conversations, or by several senders; the rest is then empty.
+	Places []dbproxy.PlaceFact `json:"places,omitempty"`
 }
 
 // Role is a role that was asked.
@@ -116,6 +119,11 @@ func Build(facts dbproxy.MessageFacts, dbErr error, sources []Source) *Timeline 
 		}
 		t.Roles = append(t.Roles, r)
 	}
+	if t.Places = places(&facts, sources); len(t.Places) > 1 {
+		t.Message, t.Events = dbproxy.MessageFacts{Places: t.Places, Names: facts.Names}, []Event{}
+		return t
+	}
+	t.Places = nil
 	slices.SortStableFunc(t.Events, func(a, b Event) int {
 		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Event, b.Event))
 	})
@@ -124,8 +132,26 @@ func Build(facts dbproxy.MessageFacts, dbErr error, sources []Source) *Timeline 
 	return t
 }
 
+// places returns the messages that a client_msg_id stands for: those that are
+// stored, and those that a role knows of.
+func places(facts *dbproxy.MessageFacts, sources []Source) []dbproxy.PlaceFact {
+	all := slices.Clone(facts.Places)
+	if facts.OperationID != "" {
+		return all // one was asked for
+	}
+	for _, s := range sources {
+		for _, e := range s.Answer.Events {
+			same := func(p dbproxy.PlaceFact) bool { return p.Conversation == e.Conv && p.From == uint32(e.User) }
+			if e.Event == trace.Received && !slices.ContainsFunc(all, same) {
+				all = append(all, dbproxy.PlaceFact{Conversation: e.Conv, ID: uint32(e.Msg), From: uint32(e.User)})
+			}
+		}
+	}
+	return all
+}
+
 // Found reports whether anything is known of the message.
-func (t *Timeline) Found() bool { return t.Message.Stored || len(t.Events) > 0 }
+func (t *Timeline) Found() bool { return t.Message.Stored || len(t.Events) > 0 || len(t.Places) > 0 }
 
 // addEvents takes what one role remembers. A message that the database does
 // not have is numbered by the events, if at all.
