@@ -280,6 +280,9 @@ func TestClientMsgIDs(t *testing.T) {
 		u.send(wire.MsgData, 5, m)
 		r, asked := w.db1.stores()
 		ops = append(ops, asked.GetOperationId())
+		if former := hex.EncodeToString(asked.GetFormerOperationId()); former != "01890a5dac96774bbcceb302099a8057" {
+			t.Errorf("former operation id %s", former)
+		}
 		if asked.ClientMsgId != nil {
 			t.Errorf("to the db_proxy: %v", asked)
 		}
@@ -292,8 +295,9 @@ func TestClientMsgIDs(t *testing.T) {
 			t.Errorf("0302: %v", ack)
 		}
 	}
-	if hex.EncodeToString(ops[0]) != "01890a5dac96774bbcceb302099a8057" || !bytes.Equal(ops[0], ops[1]) {
-		t.Errorf("operation ids %x", ops)
+	want := im.OperationOf(im.OfClient, im.SingleOf(7, 9), uuid)
+	if !bytes.Equal(ops[0], want[:]) || !bytes.Equal(ops[0], ops[1]) {
+		t.Errorf("operation ids %x, want %x", ops, want)
 	}
 	// The repeat reaches nobody.
 	receiver.gets(7, 9, 1)
