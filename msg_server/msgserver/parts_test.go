@@ -3,7 +3,6 @@ package msgserver
 import (
 	"bytes"
 	"encoding/base64"
-	"encoding/binary"
 	"slices"
 	"strings"
 	"sync"
