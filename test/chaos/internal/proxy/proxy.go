@@ -27,13 +27,13 @@ type Weather struct {
 // Proxy listens on one address and passes on to another. Its methods are safe
 // from any goroutine.
 type Proxy struct {
-	target   string
 	who      func(from, to net.Addr) string
 	listener net.Listener
 	moved    atomic.Int64
 	running  sync.WaitGroup
 
 	mu      sync.Mutex // guards the fields below
+	target  string
 	closed  bool
 	conns   map[*conn]bool
 	weather map[string]Weather
@@ -65,6 +65,14 @@ func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 
 // Moved returns how many bytes have gone through.
 func (p *Proxy) Moved() int64 { return p.moved.Load() }
+
+// Retarget leads new connections to another address. Those that are there go
+// on as they are.
+func (p *Proxy) Retarget(target string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.target = target
+}
 
 // Limit bounds what all connections together bring to the target, in bytes a
 // second; 0 does not.
@@ -189,11 +197,12 @@ func (p *Proxy) serve(nc net.Conn) {
 		return
 	}
 	c := &conn{peer: p.who(near.RemoteAddr(), near.LocalAddr()), near: near, changed: make(chan struct{})}
-	if p.refuses(c.peer) {
+	target, ok := p.leads(c.peer)
+	if !ok {
 		reset(near)
 		return
 	}
-	far, err := (&net.Dialer{Timeout: 5 * time.Second}).Dial("tcp", p.target)
+	far, err := (&net.Dialer{Timeout: 5 * time.Second}).Dial("tcp", target)
 	if err != nil {
 		reset(near)
 		return
@@ -214,11 +223,12 @@ func (p *Proxy) serve(nc net.Conn) {
 	c.cut()
 }
 
-func (p *Proxy) refuses(peer string) bool {
+// leads returns where a new connection of a peer goes; false if it is refused.
+func (p *Proxy) leads(peer string) (target string, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	return now.Before(p.refused[peer]) || now.Before(p.refused[Everybody])
+	return p.target, !now.Before(p.refused[peer]) && !now.Before(p.refused[Everybody])
 }
 
 func (p *Proxy) add(c *conn) bool {

@@ -181,6 +181,30 @@ func TestHalfOpen(t *testing.T) {
 	}
 }
 
+// New connections go to another address, old ones stay where they are.
+func TestRetarget(t *testing.T) {
+	t.Parallel()
+	p, old := through(t)
+	other, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = other.Close() })
+	p.Retarget(other.Addr().String())
+	ask(t, old, "still the first one")
+	fresh, err := net.Dial("tcp", p.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = fresh.Close() })
+	came, err := other.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = came.Close()
+	ask(t, old, "yes")
+}
+
 // All connections together bring no more to the target than the limit.
 func TestLimit(t *testing.T) {
 	t.Parallel()
