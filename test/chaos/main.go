@@ -74,8 +74,11 @@ func runCommand(args []string) error {
 	o := options{}
 	f := flag.NewFlagSet("chaos", flag.ContinueOnError)
 	minutes := f.Float64("minutes", 5, "length of the run")
-	faults := f.String("faults", "all",
-		"kinds of faults, as kill,term,stop,flushall,cut,delay,throttle,halfopen,diskfull,readonly,clock,client")
+	var kinds []string
+	for _, k := range schedule.Kinds() {
+		kinds = append(kinds, string(k))
+	}
+	faults := f.String("faults", "all", "kinds of faults, as "+strings.Join(kinds, ","))
 	f.Uint64Var(&o.Seed, "seed", 0, "repeats the plan of another run; 0 makes one up")
 	f.StringVar(&o.Dir, "dir", "", "folder for logs and the report; default: chaos-SEED")
 	f.StringVar(&o.Bin, "bin", "bin", "folder of the binaries")

@@ -14,7 +14,9 @@ import (
 	"sync"
 	"time"
 
+	"teamtalk/internal/im"
 	"teamtalk/test/chaos/internal/check"
+	"teamtalk/test/chaos/internal/event"
 	"teamtalk/test/chaos/internal/schedule"
 )
 
@@ -48,6 +50,7 @@ type part struct {
 	Marked   int    `json:"gaps_marked"`            // that those were told of
 	Repeats  int    `json:"repeats"`                // attempts under the key of an earlier one
 	Failed   int    `json:"failed"`                 // attempts without an acknowledgement
+	Gone     int    `json:"gone"`                   // stored and lost with the primary when ids went back
 	Late     int    `json:"late"`                   // messages found in history, not by a push
 	Gaps     int    `json:"gaps"`                   // ids left out, each explained
 	Slow     int64  `json:"slow"`                   // answers later than a second
@@ -61,6 +64,9 @@ type part struct {
 	Faults     []done             `json:"faults"`
 
 	start  time.Time
+	log    *event.Log
+	newest map[im.Conversation]im.MsgID // after ids went back
+	gone   []event.Event                // what was lost then
 	result *check.Result
 	quiet  quiet
 	mu     sync.Mutex // guards Faults during the run
@@ -76,6 +82,9 @@ type done struct {
 	Nacked   int64         `json:"nacked"`          // while it lasted
 	Slow     int64         `json:"slow"`
 	Closed   int64         `json:"closed"`
+	// How long a conversation had no acknowledgement at most, in milliseconds;
+	// while it was the only fault, of those that everybody is to survive.
+	Stalled int64 `json:"stalled_ms,omitempty"`
 }
 
 // add takes a system into the report.
@@ -85,8 +94,11 @@ func (r *report) add(p *part) {
 	p.Repeats, p.Failed, p.Late, p.Gaps, p.Counts = res.Repeats, res.Failed, res.Late, res.Gaps, res.Counts
 	p.Capable, p.Marked = res.Capable, res.Marked
 	slices.SortFunc(p.Faults, func(a, b done) int { return cmp.Compare(a.Began, b.Began) })
+	p.Gone = res.Gone
 	hits := map[schedule.Kind]int{}
-	for _, f := range p.Faults {
+	for i := range p.Faults {
+		f := &p.Faults[i]
+		f.Stalled = res.Stalls[f.N] / 1000
 		r.FaultsByKind[f.Kind]++
 		hits[f.Kind] += f.hit()
 	}
@@ -108,11 +120,22 @@ func (r *report) add(p *part) {
 // hit returns how many messages were under way, 0 if a fault of the network
 // found no connection.
 func (d *done) hit() int {
-	network := []schedule.Kind{schedule.Cut, schedule.Delay, schedule.Throttle, schedule.HalfOpen}
+	network := []schedule.Kind{
+		schedule.Cut, schedule.Delay, schedule.Throttle, schedule.HalfOpen, schedule.Failover, schedule.DBAway,
+		schedule.Descriptors,
+	}
 	if d.Conns == 0 && slices.Contains(network, d.Kind) {
 		return 0
 	}
 	return d.InFlight
+}
+
+// stalled says how long a conversation stood still, where that is judged.
+func (d *done) stalled() string {
+	if d.Stalled == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", a conversation without an acknowledgement for up to %.1f s", float64(d.Stalled)/1000)
 }
 
 // before is how long a fault may have been over when what it did shows.
@@ -172,11 +195,14 @@ func (r *report) print(w io.Writer) {
 		fmt.Fprintf(w, "  %d repeats, %d attempts failed, %d ids left out, "+
 			"%d answers later than 1 s, %d log-ins turned away\n",
 			p.Repeats, p.Failed, p.Gaps, p.Slow, p.Turned)
+		if p.Gone > 0 {
+			fmt.Fprintf(w, "  %d lost with the primary when ids went back\n", p.Gone)
+		}
 		if p.QuietFor > 0 {
 			fmt.Fprintf(w, "  %.0f acknowledged per second in the %.0f seconds between faults\n",
 				float64(p.QuietAcked)/p.QuietFor.Seconds(), p.QuietFor.Seconds())
 		}
-		fmt.Fprintf(w, "  %-10s %6s %10s %8s %8s %8s\n", "fault", "times", "in flight", "refused", "slow", "closed")
+		fmt.Fprintf(w, "  %-11s %6s %10s %8s %8s %8s %8s\n", "fault", "times", "in flight", "refused", "slow", "closed", "stalled")
 		for _, kind := range schedule.Kinds() {
 			p.printKind(w, kind)
 		}
@@ -220,7 +246,7 @@ func (r *report) broken() int {
 
 func (p *part) printKind(w io.Writer, kind schedule.Kind) {
 	var times, inFlight int
-	var nacked, slow, closed int64
+	var nacked, slow, closed, stalled int64
 	for _, f := range p.Faults {
 		if f.Kind == kind {
 			times++
@@ -228,10 +254,12 @@ func (p *part) printKind(w io.Writer, kind schedule.Kind) {
 			nacked += f.Nacked
 			slow += f.Slow
 			closed += f.Closed
+			stalled = max(stalled, f.Stalled)
 		}
 	}
 	if times > 0 {
-		fmt.Fprintf(w, "  %-10s %6d %10d %8d %8d %8d\n", kind, times, inFlight, nacked, slow, closed)
+		fmt.Fprintf(w, "  %-11s %6d %10d %8d %8d %8d %7.1fs\n",
+			kind, times, inFlight, nacked, slow, closed, float64(stalled)/1000)
 	}
 }
 
@@ -251,8 +279,8 @@ func (r *report) timeline(w io.Writer) {
 				fmt.Fprintf(w, "%v\n", broken[i].Violation)
 			}
 			fmt.Fprintf(w, "%9.3fs fault #%d %s, healed at %.3fs: "+
-				"%d in flight, %d connections, %d refused, %d slow, %d closed\n",
-				f.Began.Seconds(), f.N, f.String(), f.Ended.Seconds(), f.InFlight, f.Conns, f.Nacked, f.Slow, f.Closed)
+				"%d in flight, %d connections, %d refused, %d slow, %d closed%s\n",
+				f.Began.Seconds(), f.N, f.String(), f.Ended.Seconds(), f.InFlight, f.Conns, f.Nacked, f.Slow, f.Closed, f.stalled())
 		}
 		for ; i < len(broken); i++ {
 			fmt.Fprintf(w, "%v\n", broken[i].Violation)

@@ -4,11 +4,13 @@ package main
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -38,6 +40,10 @@ const (
 	eventFile = "events.jsonl"
 	sqlFile   = "sql.jsonl"
 )
+
+// descriptors is how many a role may have open when that is to be felt: enough
+// for the terminals of a run, few enough for strangers to take.
+const descriptors = 512
 
 // serveShare is the part of a run of both that the embedded server gets.
 const serveShare = 0.25
@@ -97,6 +103,10 @@ func disk(o options, length time.Duration) int64 {
 func runSystem(ctx context.Context, o options, name string, length time.Duration) (*part, error) {
 	cfg := system.Config{
 		Bin: o.Bin, Dir: filepath.Join(o.Dir, name), BasePort: o.BasePort, Disk: disk(o, length),
+		Replica: slices.Contains(o.Kinds, schedule.Failover) || slices.Contains(o.Kinds, schedule.GoBack),
+	}
+	if slices.Contains(o.Kinds, schedule.Descriptors) {
+		cfg.Descriptors = descriptors
 	}
 	start := system.StartCluster
 	if name == "serve" {
@@ -109,6 +119,7 @@ func runSystem(ctx context.Context, o options, name string, length time.Duration
 	}
 	p := &part{Name: name, start: time.Now()}
 	log, err := event.Create(filepath.Join(cfg.Dir, eventFile), p.start)
+	p.log = log
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -118,7 +129,7 @@ func runSystem(ctx context.Context, o options, name string, length time.Duration
 	}
 	err = errors.Join(err, log.Close())
 	if err == nil {
-		err = dumpSQL(ctx, s, filepath.Join(cfg.Dir, sqlFile), p.start)
+		err = p.dumpSQL(ctx, s, filepath.Join(cfg.Dir, sqlFile))
 	}
 	p.Wrong = append(p.Wrong, s.Wrong()...)
 	if err = errors.Join(err, s.Close()); err != nil {
@@ -136,10 +147,11 @@ func runSystem(ctx context.Context, o options, name string, length time.Duration
 // newLoad makes accounts, groups and terminals: a group of all users, and
 // some of eight.
 func newLoad(ctx context.Context, o options, s *system.System, log *event.Log) (*load.Load, error) {
-	users, err := s.AddUsers(ctx, o.Users)
+	users, err := s.AddUsers(ctx, o.Users+1)
 	if err != nil {
 		return nil, err
 	}
+	users = users[:o.Users]
 	var groups []load.Group
 	add := func(from, n int) error {
 		g := load.Group{}
@@ -159,7 +171,8 @@ func newLoad(ctx context.Context, o options, s *system.System, log *event.Log) (
 	}
 	return load.New(load.Config{
 		LoginURL: s.LoginURL, Seen: s.Seen, Password: system.Password, Users: users, Groups: groups,
-		Rate: o.Rate, Seed: o.Seed, Log: log,
+		Stranger: fmt.Sprintf("u%d", o.Users+1),
+		Rate:     o.Rate, Seed: o.Seed, Log: log,
 	}), nil
 }
 
@@ -245,13 +258,17 @@ func (p *part) one(ctx context.Context, f *schedule.Fault, s *system.System, l *
 			<-time.After(100 * time.Microsecond)
 		}
 		d.Began, d.InFlight = time.Since(p.start), l.InFlight()
+		p.log.Write(&event.Event{
+			Name: event.Fault, N: f.N, Why: f.String(), Survive: f.Kind.Survivable(), Unnoticed: f.Kind.Unnoticed(),
+		})
 	}
 	var err error
-	if f.Kind == schedule.Client {
+	if f.Kind.ByClients() {
 		err = l.Harm(ctx, f, s, hit)
 	} else {
-		err = s.Inject(ctx, f, hit, func(conns int) { d.Conns = conns })
+		err = s.Inject(ctx, f, p.notes(l, hit, &d))
 	}
+	p.log.Write(&event.Event{Name: event.Healed, N: f.N})
 	d.Ended = time.Since(p.start)
 	d.Nacked, d.Slow, d.Closed = l.Nacked.Load()-nacked, l.Slow.Load()-slow, l.Closed.Load()-closed
 	p.mu.Lock()
@@ -260,15 +277,41 @@ func (p *part) one(ctx context.Context, f *schedule.Fault, s *system.System, l *
 	return err
 }
 
-func dumpSQL(ctx context.Context, s *system.System, path string, start time.Time) error {
+// notes tells the log, the load and the report what a fault does.
+func (p *part) notes(l *load.Load, begin func(), d *done) system.Notes {
+	return system.Notes{
+		Begin: begin,
+		Hit:   func(conns int) { d.Conns = conns },
+		Restored: func(ctx context.Context, db *sql.DB) error {
+			newest, err := check.Newest(ctx, db)
+			if err != nil {
+				return err
+			}
+			p.newest = newest
+			p.log.Write(&event.Event{Name: event.Restored})
+			l.Restored(newest)
+			return nil
+		},
+		Gone: func(ctx context.Context, db *sql.DB) (err error) {
+			p.gone, err = check.GoneSince(ctx, db, p.newest)
+			return err
+		},
+	}
+}
+
+// dumpSQL writes down what SQL holds, and what it has lost.
+func (p *part) dumpSQL(ctx context.Context, s *system.System, path string) error {
 	db, err := s.DB()
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	to, err := event.Create(path, start)
+	to, err := event.Create(path, p.start)
 	if err != nil {
 		return err
+	}
+	for i := range p.gone {
+		to.Write(&p.gone[i])
 	}
 	return errors.Join(check.Dump(ctx, db, to), to.Close())
 }

@@ -35,6 +35,8 @@ const (
 	FalseStatus  Rule = "presence"      // shown on-line and is not, or the reverse
 	Silence      Rule = "silence"       // a failure was not said
 	NotRecovered Rule = "not_recovered" // a terminal found no way back
+	Stalled      Rule = "stalled"       // nothing of a conversation was acknowledged although others could have done it
+	Dropped      Rule = "dropped"       // a connection ended because of what strangers or other users did
 	BadLog       Rule = "bad_log"       // the log contradicts itself
 )
 
@@ -42,7 +44,8 @@ const (
 func Rules() []Rule {
 	return []Rule{
 		Lost, Twice, AckChanged, RefusedKept, Phantom, Gap, TimeOrder, SenderOrder, PushOrder, PushGap, Undelivered,
-		Hidden, UnreadDrift, ReadLost, CursorAhead, FalseStatus, Silence, NotRecovered, BadLog,
+		Hidden, UnreadDrift, ReadLost, CursorAhead, FalseStatus, Silence, NotRecovered,
+		Stalled, Dropped, BadLog,
 	}
 }
 
@@ -74,7 +77,12 @@ type Result struct {
 	Gaps     int // ids that are missing because storing was given up
 	Late     int // messages that a terminal found later, or too late to be pushed
 	Final    int // terminals that were asked at rest
+	Gone     int // rows that were lost with the primary when ids went back
 	SQL      bool
+
+	// Stalls are the longest times in microseconds in which a conversation had no
+	// acknowledgement, by the number of the fault that was in force alone.
+	Stalls map[int]int64
 
 	// Violations are the first of each rule; Counts has all.
 	Violations []Violation
@@ -106,7 +114,8 @@ func New() *Checker {
 	return &Checker{
 		keys: map[string]int32{}, convs: map[string]*conv{}, clients: map[string]*terminal{},
 		cursors: map[reader]im.MsgID{}, reads: map[reader]im.MsgID{}, finalReads: map[reader]im.MsgID{},
-		result: Result{Counts: map[Rule]int{}},
+		scene:  scene{faults: map[int]inForce{}},
+		result: Result{Counts: map[Rule]int{}, Stalls: map[int]int64{}},
 	}
 }
 
@@ -125,6 +134,9 @@ type Checker struct {
 	pulse  int64 // the last one
 	pulsed bool
 	stood  int64 // how long everything stood still before it
+
+	scene scene
+	back  int64 // when ids went back; 0: not yet
 
 	result Result
 }
@@ -165,6 +177,10 @@ type conv struct {
 	acked im.MsgID   // highest so far
 	hurt  []int64    // when attempts were sent that have no acknowledgement, or a late one
 	ids   []im.MsgID // what sorted returns
+
+	gone    map[im.MsgID]string // keys of what was stored before ids went back
+	low     im.MsgID            // its lowest id
+	waiting []waiting
 }
 
 // violate records a broken promise.
@@ -230,6 +246,8 @@ func (c *Checker) SQL(e *event.Event) error {
 		}
 		m.conv, m.id, m.stored, m.user = in, e.ID, true, e.User
 		in.put(e.ID, i)
+	case event.Gone:
+		c.goneRow(in, e)
 	default:
 		return fmt.Errorf("%q is nothing that SQL holds", e.Name)
 	}

@@ -91,7 +91,8 @@ func (c *Checker) delivered(t *terminal, v *conv) {
 	}
 	for _, jump := range f.jumps {
 		for id := max(jump.first, base+1); id <= jump.last; id++ {
-			if i, ok := v.at(id); ok && c.messages[i].client == t {
+			i, ok := v.at(id)
+			if _, gone := v.gone[id]; ok && c.messages[i].client == t || !ok && gone {
 				continue
 			}
 			c.violate(Violation{Rule: PushGap, T: jump.at, Conv: v.name, ID: id, Client: t.name},

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -14,6 +15,18 @@ func (c *Checker) Event(e *event.Event) error {
 	case event.Pulse:
 		c.stood = c.stoodUntil(e.T)
 		c.pulse, c.pulsed = e.T, true
+		return nil
+	case event.Fault:
+		c.fault(e)
+		return nil
+	case event.Healed:
+		c.healedFault(e)
+		return nil
+	case event.Restored:
+		if !c.result.SQL {
+			return errors.New("what went back only SQL can tell")
+		}
+		c.restored(e)
 		return nil
 	case event.Group:
 		if in := c.conversation(e.Conv); in != nil {
@@ -81,6 +94,7 @@ func (c *Checker) connected(t *terminal, _ *conv, e *event.Event) {
 }
 
 func (c *Checker) closed(t *terminal, e *event.Event) {
+	c.drops(t, e)
 	if e.N == t.conn {
 		c.endConnection(t, e.T)
 	}
@@ -106,6 +120,7 @@ func (c *Checker) sent(t *terminal, in *conv, e *event.Event) {
 			c.fail(m, m.lastAt)
 		}
 	}
+	c.awaits(t, in, i, e.T)
 	m.attempts++
 	m.open, m.lastAt = true, e.T
 	m.attempt = len(t.attempts)
@@ -159,8 +174,17 @@ func (c *Checker) ackedEvent(t *terminal, in *conv, e *event.Event) {
 	if m == nil {
 		return
 	}
+	c.stall(in, e.T)
 	if a != nil {
 		a.ended, a.acked = true, e.ID
+	}
+	was := c.wasThere(in, e.ID, e.Key, e.T, ackLate)
+	if was && c.back != 0 {
+		if m.lastAt < c.back { // under way when ids went back
+			a.forget()
+			return
+		}
+		was = false // it was asked again, and the answer is not true any more
 	}
 	if e.T-m.lastAt > soon {
 		m.conv.hurt = append(m.conv.hurt, m.lastAt)
@@ -178,6 +202,7 @@ func (c *Checker) ackedEvent(t *terminal, in *conv, e *event.Event) {
 	in.acked = max(in.acked, e.ID)
 	t.see(in, e.ID)
 	switch {
+	case was:
 	case m.conv != in:
 		at.Rule = Lost
 		c.violate(at, "%s was sent to %s and acknowledged in %s", e.Key, m.conv.name, in.name)
@@ -206,6 +231,9 @@ func (c *Checker) nacked(t *terminal, _ *conv, e *event.Event) {
 
 func (c *Checker) received(t *terminal, in *conv, e *event.Event) {
 	c.result.Received++
+	if c.back != 0 && c.wasThere(in, e.ID, e.Key, e.T, showLate) {
+		return // under way when ids went back
+	}
 	if t.pushed != nil && e.N == t.conn {
 		if before := t.pushed[in]; before >= e.ID {
 			c.violate(Violation{Rule: PushOrder, T: e.T, Conv: in.name, ID: e.ID, Key: e.Key, Client: t.name},
@@ -227,6 +255,7 @@ func (c *Checker) claim(t *terminal, in *conv, at int64, id im.MsgID, key string
 	v := Violation{Rule: rule, T: at, Conv: in.name, ID: id, Key: key, Client: t.name}
 	i, ok := in.at(id)
 	switch {
+	case c.wasThere(in, id, key, at, showLate):
 	case ok && c.messages[i].key == key:
 	case ok:
 		c.violate(v, "%s was shown %s as %s #%d, which is %s", t.name, key, in.name, id, c.messages[i].key)
@@ -252,6 +281,9 @@ func (c *Checker) history(t *terminal, in *conv, e *event.Event) {
 		if i > 0 && item.ID >= e.Page[i-1].ID {
 			c.violate(Violation{Rule: Hidden, T: e.T, Conv: in.name, ID: item.ID, Client: t.name},
 				"%s was shown a page of %s with #%d before #%d", t.name, in.name, e.Page[i-1].ID, item.ID)
+		}
+		if c.back != 0 && c.wasThere(in, item.ID, item.Key, e.T, showLate) {
+			continue
 		}
 		if t.see(in, item.ID) {
 			c.result.Late++

@@ -97,7 +97,12 @@ func (c *Checker) explain(v *conv, from, to im.MsgID) {
 	}
 	first, _ := slices.BinarySearch(v.hurt, earliest-giveUp)
 	last, _ := slices.BinarySearch(v.hurt, latest)
-	missing := int(to - from + 1)
+	missing := 0
+	for id := from; id <= to; id++ {
+		if _, gone := v.gone[id]; !gone {
+			missing++
+		}
+	}
 	if last-first >= missing {
 		c.result.Gaps += missing
 		return

@@ -38,6 +38,13 @@ type attempt struct {
 	ended   bool // answered in any way
 }
 
+// forget lets an acknowledgement not count for the order; a may be nil.
+func (a *attempt) forget() {
+	if a != nil {
+		a.acked = 0
+	}
+}
+
 // patience is how long a server may take to say that a message was not
 // stored, in microseconds: its own four seconds, those of a process that was
 // stopped, and more for a machine that has other things to do.
@@ -52,6 +59,15 @@ func (c *Checker) endConnection(t *terminal, at int64) {
 		return
 	}
 	t.up = false
+	c.order(t)
+	if t.acks {
+		c.silence(t, at)
+	}
+	t.attempts, t.pushed = t.attempts[:0], nil
+}
+
+// order looks for messages of the connection of now that changed places.
+func (c *Checker) order(t *terminal) {
 	newest := map[*conv]int32{} // the last acknowledged of each conversation
 	for i := range t.attempts {
 		a := &t.attempts[i]
@@ -67,10 +83,6 @@ func (c *Checker) endConnection(t *terminal, at int64) {
 		}
 		newest[m.conv] = a.message
 	}
-	if t.acks {
-		c.silence(t, at)
-	}
-	t.attempts, t.pushed = t.attempts[:0], nil
 }
 
 // silence looks for attempts without any answer although the server answered
@@ -124,6 +136,16 @@ func (s *idSet) add(id im.MsgID) bool {
 	fresh := s.words[w]&bit == 0
 	s.words[w] |= bit
 	return fresh
+}
+
+// cut removes the ids from one on.
+func (s *idSet) cut(from im.MsgID) {
+	w := int(from / 64)
+	if w >= len(s.words) {
+		return
+	}
+	s.words[w] &= 1<<(from%64) - 1
+	clear(s.words[w+1:])
 }
 
 func (s *idSet) has(id im.MsgID) bool {

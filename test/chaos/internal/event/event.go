@@ -19,6 +19,9 @@ type Name string
 const (
 	Group     Name = "group"     // before all others: Conv and its Users
 	Terminal  Name = "terminal"  // before its others: User, PC, Acks, Delivers
+	Fault     Name = "fault"     // fault N begins: Why, and perhaps Survive and Unnoticed
+	Healed    Name = "healed"    // it is over
+	Restored  Name = "restored"  // the database went back to an earlier state; what it had more is Gone
 	Pulse     Name = "pulse"     // the clients live: once a second, of none of them
 	Connected Name = "connected" // logged in as connection N; Delivers if that was granted
 	Closed    Name = "closed"    // connection N has ended: Why
@@ -42,6 +45,7 @@ const (
 const (
 	Stored Name = "stored" // Conv, ID, Key, User (the sender)
 	Cursor Name = "cursor" // User has read Conv up to ID
+	Gone   Name = "gone"   // as Stored, until the database went back
 )
 
 // Event is one line.
@@ -64,6 +68,11 @@ type Event struct {
 	// Delivers: it acknowledges what arrives, and gets the rest again.
 	Delivers bool `json:"delivers,omitempty"`
 
+	// Survive: everybody is promised to go on. Unnoticed: on the same connections.
+	Survive   bool `json:"survive,omitempty"`
+	Unnoticed bool `json:"unnoticed,omitempty"`
+
+	Own     string   `json:"own,omitempty"` // the client_msg_id, when several messages share it
 	Again   bool     `json:"again,omitempty"`
 	Retry   bool     `json:"retry,omitempty"`
 	Final   bool     `json:"final,omitempty"`

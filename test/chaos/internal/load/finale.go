@@ -11,7 +11,6 @@ import (
 
 	"teamtalk/pb/basedefine"
 	"teamtalk/test/chaos/internal/event"
-	"teamtalk/test/chaos/internal/schedule"
 )
 
 // rest is how long everything that is under way may take to arrive when
@@ -148,6 +147,7 @@ func (p *player) complete() bool {
 
 // readForGood catches up and reads half of the conversations.
 func (p *player) readForGood(ctx context.Context, l *link) error {
+	p.forgetBack()
 	if err := p.catchUp(ctx, l, true); err != nil {
 		return err
 	}
@@ -212,46 +212,4 @@ func (p *player) goAway() {
 	if l != nil {
 		l.c.Close()
 	}
-}
-
-// Harmer does to the connections of a client, by its address, what the network
-// does.
-type Harmer interface {
-	Vanish(ip string)
-	Stall(ip string, still bool)
-}
-
-// Harm lets some clients misbehave, for as long as the fault lasts.
-func (l *Load) Harm(ctx context.Context, f *schedule.Fault, h Harmer, begin func()) error {
-	n := max(len(l.players)/10, 2)
-	var chosen []*player
-	for i := range n {
-		chosen = append(chosen, l.players[(int(f.Pick%uint32(len(l.players)))+i*7)%len(l.players)])
-	}
-	begin()
-	for _, p := range chosen {
-		switch f.Target {
-		case schedule.Vanish:
-			h.Vanish(p.ip)
-		case schedule.Stall:
-			h.Stall(p.ip, true)
-		case schedule.Repeat:
-			p.mu.Lock()
-			p.repeat = true
-			p.mu.Unlock()
-		case schedule.Burst:
-			p.mu.Lock()
-			p.burst = burstSize
-			p.mu.Unlock()
-		default:
-			return fmt.Errorf("nobody knows how to %s", f.Target)
-		}
-	}
-	if f.Target == schedule.Stall {
-		wait(ctx, f.For)
-		for _, p := range chosen {
-			h.Stall(p.ip, false)
-		}
-	}
-	return nil
 }

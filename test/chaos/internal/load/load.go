@@ -26,6 +26,7 @@ type Config struct {
 	Seen     map[string]string // what servers are told to be, to where they are reached
 	Password string
 	Users    []im.UserID // u1 and so on
+	Stranger string      // who plays with nobody, and sends the huge lists
 	Groups   []Group
 	Rate     int // messages a second, of all terminals together
 	Seed     uint64
@@ -47,8 +48,9 @@ type Load struct {
 	inFlight atomic.Int64
 	Totals
 
-	mu   sync.Mutex // guards the field below; a leaf
+	mu   sync.Mutex // guards the fields below; a leaf
 	tops map[im.Conversation]im.MsgID
+	back map[im.Conversation]im.MsgID // the newest when ids went back; nil: they did not
 }
 
 // Totals counts what happened so far.
@@ -145,6 +147,42 @@ func (l *Load) Settle(ctx context.Context) error {
 		case <-ctx.Done():
 			return errors.Join(errs...)
 		}
+	}
+}
+
+// Restored tells that the database has gone back to where these ids are the
+// newest: nobody knows of more, or repeats what was acknowledged before.
+func (l *Load) Restored(newest map[im.Conversation]im.MsgID) {
+	l.mu.Lock()
+	l.back = newest
+	for conv, id := range l.tops {
+		l.tops[conv] = min(id, newest[conv])
+	}
+	l.mu.Unlock()
+	for _, p := range l.players {
+		p.mu.Lock()
+		p.recent, p.again, p.marked = nil, nil, nil
+		for conv, v := range p.views {
+			v.forget(newest[conv])
+			v.pushed = min(v.pushed, newest[conv])
+		}
+		p.mu.Unlock()
+	}
+}
+
+// forgetBack lets a terminal forget once more, when all is at rest, what it was
+// shown of messages that are gone; it then asks for what has these ids.
+func (p *player) forgetBack() {
+	p.load.mu.Lock()
+	back := p.load.back
+	p.load.mu.Unlock()
+	if back == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for conv, v := range p.views {
+		v.forget(back[conv])
 	}
 }
 

@@ -48,6 +48,7 @@ type player struct {
 	leave    bool // does not come back
 	burst    int  // messages to send at once
 	repeat   bool // repeat what was acknowledged
+	sameID   bool // use the same client_msg_id everywhere
 }
 
 // newPlayer makes a terminal of user number i. What it is follows from i and

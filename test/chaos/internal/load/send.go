@@ -32,6 +32,7 @@ type message struct {
 	conv      im.Conversation
 	text      string
 	own       string    // client_msg_id; "" for an old client
+	shared    bool      // other messages have the same
 	waiting   bool      // an attempt is under way
 	tries     int       // attempts so far
 	settled   bool      // acknowledged
@@ -93,7 +94,11 @@ func (p *player) send(l *link, m *message) {
 	tries := m.tries
 	p.mu.Unlock()
 	p.load.inFlight.Add(1)
-	p.write(&event.Event{Name: event.Sent, N: l.n, Conv: m.conv.String(), Key: m.key, Again: tries > 1})
+	sent := event.Event{Name: event.Sent, N: l.n, Conv: m.conv.String(), Key: m.key, Again: tries > 1}
+	if m.shared {
+		sent.Own = m.own
+	}
+	p.write(&sent)
 	err := l.c.SendAsync(&client.Message{
 		To: m.conv.SessionID(p.user), Type: textType(m.conv), ClientMsgID: m.own,
 		Data: textcrypt.Standard().Encrypt(m.text),
@@ -184,6 +189,10 @@ func (p *player) settle(m *message) {
 		return // a repeat of what was acknowledged before
 	}
 	m.settled = true
+	if m.shared {
+		again := *m
+		p.again = append(p.again, &again)
+	}
 	p.load.Acked.Add(1)
 	p.outbox = remove(p.outbox, m)
 	if m.own != "" {
@@ -217,12 +226,35 @@ func (p *player) resend(l *link) {
 	}
 }
 
+// sameIDs is how many client_msg_ids are used in all conversations.
+const sameIDs = 5
+
+// composeSame makes messages that share their client_msg_ids with one of every
+// other conversation; each is sent again once it is acknowledged. Called with
+// mu held.
+func (p *player) composeSame() (now []*message) {
+	for range sameIDs {
+		own := client.NewClientMsgID()
+		for _, conv := range p.convs {
+			m := p.compose(conv)
+			m.own, m.shared = own, true
+			p.outbox = append(p.outbox, m)
+			now = append(now, m)
+		}
+	}
+	return now
+}
+
 // obey does what faults of clients ask for.
 func (p *player) obey(l *link) {
 	p.mu.Lock()
 	burst, repeat := p.burst, p.repeat
 	p.burst, p.repeat = 0, false
 	var now []*message
+	if p.sameID {
+		p.sameID = false
+		now = p.composeSame()
+	}
 	for range burst {
 		m := p.compose(p.convs[p.rng.IntN(len(p.convs))])
 		if p.acks {

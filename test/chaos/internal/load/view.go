@@ -38,6 +38,16 @@ func (v *view) add(id im.MsgID) {
 	v.highest = max(v.highest, id)
 }
 
+// forget leaves of what was seen and read the ids up to one.
+func (v *view) forget(last im.MsgID) {
+	w := int(last / 64)
+	if w < len(v.words) {
+		v.words[w] &= ^uint64(0) >> (63 - last%64)
+		clear(v.words[w+1:])
+	}
+	v.highest, v.asked, v.read = min(v.highest, last), min(v.asked, last), min(v.read, last)
+}
+
 // missing returns the highest id up to top and above floor that is not known;
 // 0 if there is none.
 func (v *view) missing(top, floor im.MsgID) im.MsgID {

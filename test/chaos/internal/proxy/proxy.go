@@ -67,11 +67,12 @@ func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 func (p *Proxy) Moved() int64 { return p.moved.Load() }
 
 // Retarget leads new connections to another address. Those that are there go
-// on as they are.
-func (p *Proxy) Retarget(target string) {
+// on as they are; it returns how many.
+func (p *Proxy) Retarget(target string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.target = target
+	return len(p.conns)
 }
 
 // Limit bounds what all connections together bring to the target, in bytes a

@@ -190,7 +190,9 @@ func TestRetarget(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = other.Close() })
-	p.Retarget(other.Addr().String())
+	if n := p.Retarget(other.Addr().String()); n != 1 {
+		t.Errorf("%d stay", n)
+	}
 	ask(t, old, "still the first one")
 	fresh, err := net.Dial("tcp", p.Addr())
 	if err != nil {

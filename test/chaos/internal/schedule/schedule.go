@@ -4,6 +4,7 @@ package schedule
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -27,12 +28,41 @@ const (
 	ReadOnly Kind = "readonly" // the server comes back to data it may not write
 	Clock    Kind = "clock"    // the wall clock of a process jumps minutes or hours, forward or back; right after a while
 	Client   Kind = "client"   // clients vanish, stall, repeat, or send everything at once
+
+	// Failover: the database's address leads to its replica, which has
+	// everything; the old primary stays reachable, takes no writes, and is the
+	// replica from then on.
+	Failover Kind = "failover"
+	// DBAway: one process does not reach the database for a while.
+	DBAway Kind = "dbaway"
+	// GoBack: the primary is lost with what its replica did not have yet, so
+	// that ids go back. There is no replica afterwards: once, near the end.
+	GoBack      Kind = "goback"
+	Descriptors Kind = "descriptors" // strangers connect until a process has no descriptor left, and stay for a while
+	SameID      Kind = "sameid"      // clients use one client_msg_id in all their conversations, and repeat it
+	Lists       Kind = "lists"       // one user sends huge lists of members, many at once
 )
 
 // Kinds returns every kind.
 func Kinds() []Kind {
-	return []Kind{Kill, Term, Stop, FlushAll, Cut, Delay, Throttle, HalfOpen, DiskFull, ReadOnly, Clock, Client}
+	return []Kind{
+		Kill, Term, Stop, FlushAll, Cut, Delay, Throttle, HalfOpen, DiskFull, ReadOnly, Clock, Client,
+		Failover, DBAway, GoBack, Descriptors, SameID, Lists,
+	}
 }
+
+// ByClients reports whether clients do it, and not the system.
+func (k Kind) ByClients() bool { return k == Client || k == SameID || k == Lists }
+
+// Survivable reports whether everybody is promised to go on while nothing else
+// is wrong: no conversation stalls, and where it is said, no connection ends.
+// The plan lets nothing else begin meanwhile.
+func (k Kind) Survivable() bool {
+	return k == Failover || k == DBAway || k == Descriptors || k == Lists
+}
+
+// Unnoticed reports whether connections of clients that are there must stay.
+func (k Kind) Unnoticed() bool { return k == Descriptors || k == Lists }
 
 // Parse reads a list as "kill,term"; "" and "all" are all kinds.
 func Parse(list string) ([]Kind, error) {
@@ -70,6 +100,18 @@ type System struct {
 	Redis     string   // for FlushAll; "" if there is none
 	Clocks    []string // processes whose clock can be moved
 	Store     string   // the process whose data DiskFull and ReadOnly are about
+	Replica   bool     // Store has one, for Failover and GoBack
+	Roles     []string // processes with a bound of descriptors, for Descriptors
+}
+
+// stores returns the edges to Store.
+func (s *System) stores() (edges []Edge) {
+	for _, e := range s.Edges {
+		if e.To == s.Store && slices.Contains(s.Processes, e.From) {
+			edges = append(edges, e)
+		}
+	}
+	return edges
 }
 
 // Supports reports whether a kind of fault can happen to a system.
@@ -79,6 +121,12 @@ func (s *System) Supports(k Kind) bool {
 		return s.Redis != ""
 	case Clock:
 		return len(s.Clocks) > 0
+	case Failover, GoBack:
+		return s.Replica
+	case DBAway:
+		return len(s.stores()) > 1
+	case Descriptors:
+		return len(s.Roles) > 0
 	default:
 		return true
 	}
@@ -96,7 +144,8 @@ type Fault struct {
 	Rate     int           `json:"rate,omitempty"`      // bytes a second
 	Jump     time.Duration `json:"jump,omitempty"`      // Clock
 	DeadPeer bool          `json:"dead_peer,omitempty"` // HalfOpen: the end that connected vanishes
-	Pick     uint32        `json:"pick,omitempty"`      // Client: chooses the clients
+	Silent   bool          `json:"silent,omitempty"`    // DBAway: nothing is refused, nothing answers
+	Pick     uint32        `json:"pick,omitempty"`      // chooses the clients of a fault that clients do
 }
 
 func (f *Fault) String() string {
@@ -115,6 +164,8 @@ func (f *Fault) String() string {
 		text += " (the first is gone)"
 	case f.Kind == HalfOpen:
 		text += " (the second is gone)"
+	case f.Kind == DBAway && f.Silent:
+		text += " (nobody answers)"
 	}
 	if f.For > 0 {
 		text += fmt.Sprintf(" for %v", f.For)
@@ -131,30 +182,64 @@ const (
 
 // Plan spreads faults of all given kinds over a length of time, one about
 // every so often, in turns of all kinds. Faults overlap, but a process that is
-// being ended is left alone until it had time to come back.
+// being ended is left alone until it had time to come back, and nothing else
+// begins during a fault that everybody is promised to survive. Ids go back
+// once, when most is over and enough follows.
 func Plan(seed uint64, length, every time.Duration, kinds []Kind, s *System) []Fault {
 	p := &planner{
 		rng: rand.New(rand.NewPCG(seed, 0x6368616f73)), system: s,
 		busy: map[string]time.Duration{}, decks: map[string]*deck{},
 	}
 	kinds = slices.DeleteFunc(slices.Clone(kinds), func(k Kind) bool { return !s.Supports(k) })
-	if len(kinds) == 0 {
-		return nil
+	back := never
+	if i := slices.Index(kinds, GoBack); i >= 0 {
+		kinds, back = slices.Delete(kinds, i, i+1), goesBack(length, every)
 	}
 	var plan []Fault
 	for at := quietStart; at < length-quietEnd; at += every {
-		f := Fault{
-			N: len(plan) + 1, At: at + time.Duration(p.rng.Int64N(int64(every)/4)),
-			Kind: kinds[p.draw("kinds", len(kinds))],
+		f := Fault{N: len(plan) + 1, At: at + time.Duration(p.rng.Int64N(int64(every)/4))}
+		end := min(back, length-quietEnd)
+		switch {
+		case at+every > back && back != past:
+			f.Kind, back, end = GoBack, past, length-quietEnd
+		case len(kinds) == 0, back == past && slices.Equal(kinds, []Kind{Failover}):
+			continue
+		default:
+			end = max(end, f.At)
+			f.Kind = p.kind(kinds, back == past)
 		}
 		p.fill(&f)
-		if longest := length - quietEnd - f.At; f.For > longest {
-			f.For = max(longest, 0)
-		}
-		f.At, f.For = f.At.Round(time.Millisecond), f.For.Round(time.Millisecond)
+		f.At, f.For = f.At.Round(time.Millisecond), min(f.For, end-f.At).Round(time.Millisecond)
 		plan = append(plan, f)
+		if f.Kind.Survivable() || f.Kind == GoBack {
+			at = max(at, f.At+f.For-every/2)
+		}
 	}
 	return plan
+}
+
+// When ids go back: not at all, or before now.
+const (
+	never = time.Duration(math.MaxInt64)
+	past  = time.Duration(-1)
+)
+
+// kind draws the next one, which needs no replica if there is none any more.
+func (p *planner) kind(kinds []Kind, alone bool) Kind {
+	for {
+		k := kinds[p.draw("kinds", len(kinds))]
+		if k != Failover || !alone {
+			return k
+		}
+	}
+}
+
+// tail is how long a run goes on after ids went back, a third of it at most.
+const tail = 40 * time.Second
+
+// goesBack returns about when ids go back.
+func goesBack(length, every time.Duration) time.Duration {
+	return length - quietEnd - max(min(tail, length/3), every)
 }
 
 // planner holds what a plan remembers while it is made.
@@ -232,6 +317,30 @@ func (p *planner) fill(f *Fault) {
 		f.Target = p.system.Clocks[p.draw("clocks", len(p.system.Clocks))]
 		f.For = p.between(time.Second, 8*time.Second)
 		f.Jump = p.jump()
+	case Failover:
+		f.Target = p.system.Store
+		f.For = p.between(9*time.Second, 13*time.Second)
+		p.busy[f.Target] = f.At + f.For + comeBack
+	case DBAway:
+		stores := p.system.stores()
+		e := stores[p.draw("stores", len(stores))]
+		f.From, f.Target = e.From, e.To
+		f.For = p.between(10*time.Second, 20*time.Second)
+		f.Silent = p.rng.IntN(2) == 0
+	case GoBack:
+		f.Target = p.system.Store
+		f.For = p.between(2*time.Second, 5*time.Second)
+		p.busy[f.Target] = f.At + f.For + 2*comeBack
+	case Descriptors:
+		f.Target = p.system.Roles[p.draw("roles", len(p.system.Roles))]
+		f.For = p.between(9*time.Second, 12*time.Second)
+	case SameID:
+		f.Target = "ids"
+		f.Pick = p.rng.Uint32()
+	case Lists:
+		f.Target = "members"
+		f.Pick = p.rng.Uint32()
+		f.For = p.between(9*time.Second, 12*time.Second)
 	case Client:
 		f.Target = []string{Vanish, Stall, Repeat, Burst}[p.draw("clients", 4)]
 		f.Pick = p.rng.Uint32()

@@ -4,11 +4,11 @@ package system
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 
 	_ "github.com/go-sql-driver/mysql" // the driver of DB
@@ -37,6 +37,9 @@ const aesKey = "12345678901234567890123456789012"
 // each is how many there are of msg_server, db_proxy and route_server.
 const each = 2
 
+// loginPorts are the keys of a login_server's further ports.
+var loginPorts = []string{"ClientPort", "MsgServerPort"}
+
 // conf is the text of a configuration.
 type conf struct{ strings.Builder }
 
@@ -59,7 +62,7 @@ func (s *System) startCluster(ctx context.Context) error {
 	if err := s.databases(ctx); err != nil {
 		return err
 	}
-	if err := s.startAll(ctx, "mariadb", "redis"); err != nil {
+	if err := s.startAll(ctx, slices.Clone(s.order)...); err != nil { // no role is there yet
 		return err
 	}
 	if err := s.createDatabase(ctx); err != nil {
@@ -78,55 +81,21 @@ func (s *System) startCluster(ctx context.Context) error {
 	return s.startAll(ctx, "msg_server_1", "msg_server_2")
 }
 
-// databases prepares MariaDB and Redis. The folder of MariaDB is a temporary
-// one: the path of a socket must be short.
+// databases prepares MariaDB and Redis.
 func (s *System) databases(ctx context.Context) error {
 	base := s.cfg.BasePort
-	dir, err := os.MkdirTemp("", "chaos")
-	if err != nil {
-		return fmt.Errorf("make folder of MariaDB: %w", err)
-	}
-	s.temporary = dir
-	mariadb, err := procs.NewMariaDB(ctx, procs.MariaDBConfig{
-		Dir: dir, Port: base + mariadbPort,
-		Args: []string{"--innodb-log-file-size=64M", "--innodb-buffer-pool-size=256M", "--innodb-use-native-aio=0"},
-	})
-	if err != nil {
+	if err := s.prepareDatabases(ctx); err != nil {
 		return err
 	}
-	if s.cfg.Disk > 0 {
-		if s.disk, err = mountDisk(filepath.Join(dir, "data"), s.cfg.Disk); err != nil {
-			return err
-		}
-	}
+	var err error
 	if s.redis, err = procs.NewRedis(procs.RedisConfig{
 		Dir: filepath.Join(s.cfg.Dir, "redis"), Port: base + redisPort,
 	}); err != nil {
 		return err
 	}
-	s.add(&part{name: "mariadb", server: mariadb.Server})
 	s.add(&part{name: "redis", server: s.redis.Server})
-	s.Redis, s.Store = "redis", "mariadb"
-	s.open = func() (*sql.DB, error) { return sql.Open("mysql", mariadb.DSN("teamtalk")) }
+	s.Redis = "redis"
 	return errors.Join(s.front(ctx, "mariadb", base+mariadbPort), s.front(ctx, "redis", base+redisPort))
-}
-
-func (s *System) createDatabase(ctx context.Context) error {
-	db, err := s.open()
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	server, err := sql.Open("mysql", fmt.Sprintf("root@tcp(%s)/", local(s.cfg.BasePort+mariadbPort)))
-	if err != nil {
-		return err
-	}
-	defer server.Close()
-	const create = "CREATE DATABASE teamtalk CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
-	if _, err := server.ExecContext(ctx, create); err != nil {
-		return fmt.Errorf("create database: %w", err)
-	}
-	return nil
 }
 
 // roles prepares every role. Each reaches the others through their proxies.
@@ -196,13 +165,25 @@ func (s *System) role(ctx context.Context, role string, i int, file string, port
 		return err
 	}
 	s.add(&part{
-		name: name, pid: pid, clock: moved, role: true,
-		server: procs.NewServer(procs.Config{
+		name: name, pid: pid, clock: moved, role: true, ports: ports(f, port),
+		server: procs.NewServer(s.bounded(procs.Config{
 			Name: name, Path: filepath.Join(s.cfg.Bin, role), Args: []string{"--config", file}, Dir: dir,
 			LogFile: filepath.Join(dir, "log"), PIDFile: pid, Env: []string{clock.FileVariable + "=" + moved},
-		}, local(port), ready(port+healthPort)),
+		}), local(port), ready(port+healthPort)),
 	})
 	return s.front(ctx, name, port)
+}
+
+// ports returns those of a role on which others connect to it.
+func ports(f *conf, port int) []int {
+	all := []int{port}
+	for line := range strings.Lines(f.String()) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		if n, err := strconv.Atoi(value); err == nil && n != port && slices.Contains(loginPorts, key) {
+			all = append(all, n)
+		}
+	}
+	return all
 }
 
 // dbProxy writes the configuration of a db_proxy.
@@ -216,7 +197,7 @@ func (s *System) dbProxy(f *conf, port int) {
 		f.set(name+"_host", "127.0.0.1")
 		f.set(name+"_port", base+mariadbPort+proxyOffset)
 		f.set(name+"_dbname", "teamtalk")
-		f.set(name+"_username", "root")
+		f.set(name+"_username", databaseUser)
 		f.set(name+"_maxconncnt", 16)
 	}
 	caches := []string{"unread", "group_set", "token", "sync", "group_member"}

@@ -4,6 +4,7 @@ package system
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"net"
@@ -14,18 +15,31 @@ import (
 	"teamtalk/test/chaos/internal/schedule"
 )
 
+// Notes are told what a fault does while it does it.
+type Notes struct {
+	Begin func()          // the process is at hand, the harm is about to be done
+	Hit   func(conns int) // connections that were harmed
+	// Restored is given the data that went back, before anybody else is; Gone
+	// the data from which it went back, which nobody else sees any more.
+	Restored, Gone func(context.Context, *sql.DB) error
+}
+
 // Inject does what a fault says, waits as long as it lasts, and heals it.
-// Faults of one process wait for each other. begin is called once the process
-// is at hand, right before the harm is done; hit with the number of connections
-// that a fault of the network harmed. What only clients can do is not ours.
-func (s *System) Inject(ctx context.Context, f *schedule.Fault, begin func(), hit func(conns int)) error {
+// Faults of one process wait for each other. What only clients can do is not
+// ours.
+func (s *System) Inject(ctx context.Context, f *schedule.Fault, notes Notes) error {
+	begin := notes.Begin
 	switch f.Kind {
+	case schedule.DBAway:
+		return s.dbAway(ctx, f, notes)
+	case schedule.Descriptors:
+		return s.descriptors(ctx, f, notes)
 	case schedule.FlushAll:
 		begin()
 		return s.flush(ctx)
 	case schedule.Cut, schedule.Delay, schedule.Throttle, schedule.HalfOpen:
-		return s.weather(ctx, f, begin, hit)
-	case schedule.Client:
+		return s.weather(ctx, f, begin, notes.Hit)
+	case schedule.Client, schedule.SameID, schedule.Lists:
 		return fmt.Errorf("%s is what clients do", f)
 	default:
 	}
@@ -38,6 +52,17 @@ func (s *System) Inject(ctx context.Context, f *schedule.Fault, begin func(), hi
 	}
 	p.one.Lock()
 	defer p.one.Unlock()
+	switch f.Kind { // they begin late
+	case schedule.Failover:
+		if err := s.failOver(ctx, p, begin, notes.Hit); err != nil {
+			return err
+		}
+		pause(ctx, f.For)
+		return nil
+	case schedule.GoBack:
+		return s.goBack(ctx, p, f.For, notes)
+	default:
+	}
 	begin()
 	switch f.Kind {
 	case schedule.Kill:
@@ -58,7 +83,7 @@ func (s *System) Inject(ctx context.Context, f *schedule.Fault, begin func(), hi
 		pause(ctx, f.For)
 		return p.server.Resume()
 	case schedule.DiskFull:
-		return s.diskFull(ctx, f.For)
+		return p.diskFull(ctx, f.For)
 	case schedule.ReadOnly:
 		return s.readOnly(ctx, p, f.For)
 	default:
@@ -185,6 +210,24 @@ func (s *System) weather(ctx context.Context, f *schedule.Fault, begin func(), h
 	return nil
 }
 
+// dbAway cuts one process off its database: at once, or so that it hears
+// nothing any more.
+func (s *System) dbAway(ctx context.Context, f *schedule.Fault, notes Notes) error {
+	front := s.proxies[f.Target]
+	if front == nil {
+		return fmt.Errorf("there is no proxy for %s", f.Target)
+	}
+	notes.Begin()
+	if f.Silent {
+		notes.Hit(front.Set(f.From, proxy.Weather{Still: true}))
+		defer front.Set(f.From, proxy.Weather{})
+	} else {
+		notes.Hit(front.Cut(f.From, f.For))
+	}
+	pause(ctx, f.For)
+	return nil
+}
+
 // clients stands for all clients as the beginning of an edge.
 const clients = "clients"
 
@@ -222,15 +265,15 @@ func (s *System) Heal() {
 }
 
 // diskFull lets no more be written under the data than there is.
-func (s *System) diskFull(ctx context.Context, d time.Duration) error {
-	if s.disk == nil {
+func (p *part) diskFull(ctx context.Context, d time.Duration) error {
+	if p.disk == nil {
 		return errNoDisk
 	}
-	if err := s.disk.full(true); err != nil {
+	if err := p.disk.full(true); err != nil {
 		return err
 	}
 	pause(ctx, d)
-	return s.disk.full(false)
+	return p.disk.full(false)
 }
 
 var errNoDisk = errors.New("the data has no file system of its own")
@@ -238,14 +281,14 @@ var errNoDisk = errors.New("the data has no file system of its own")
 // readOnly ends a process and lets it come back to data that it may not write.
 // It may start or not; in the end it gets its data back.
 func (s *System) readOnly(ctx context.Context, p *part, d time.Duration) error {
-	if s.disk == nil {
+	if p.disk == nil {
 		return errNoDisk
 	}
 	s.expect(p)
 	if err := p.server.Kill(); err != nil {
 		return err
 	}
-	if err := s.disk.readOnly(true); err != nil {
+	if err := p.disk.readOnly(true); err != nil {
 		return err
 	}
 	over := time.Now().Add(d)
@@ -258,7 +301,7 @@ func (s *System) readOnly(ctx context.Context, p *part, d time.Duration) error {
 			return err
 		}
 	}
-	if err := s.disk.readOnly(false); err != nil {
+	if err := p.disk.readOnly(false); err != nil {
 		return err
 	}
 	return s.comeBack(ctx, p.name)

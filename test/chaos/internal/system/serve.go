@@ -31,9 +31,10 @@ func StartServe(ctx context.Context, cfg Config) (*System, error) {
 func (s *System) startServe(ctx context.Context) error {
 	base := s.cfg.BasePort
 	data := filepath.Join(s.cfg.Dir, "data")
+	var own *disk
 	if s.cfg.Disk > 0 {
 		var err error
-		if s.disk, err = mountDisk(data, s.cfg.Disk); err != nil {
+		if own, err = mountDisk(data, s.cfg.Disk); err != nil {
 			return err
 		}
 	}
@@ -42,13 +43,13 @@ func (s *System) startServe(ctx context.Context) error {
 		return err
 	}
 	s.add(&part{
-		name: "serve", pid: pid, clock: moved, role: true,
-		server: procs.NewServer(procs.Config{
+		name: "serve", pid: pid, clock: moved, role: true, disk: own, ports: servePorts(base),
+		server: procs.NewServer(s.bounded(procs.Config{
 			Name: "serve", Path: filepath.Join(s.cfg.Bin, "teamtalk"),
 			Args:    []string{"serve", "--data", data, "--base-port", strconv.Itoa(base), "--no-demo"},
 			Dir:     s.cfg.Dir,
 			LogFile: filepath.Join(s.cfg.Dir, "log"), PIDFile: pid, Env: []string{clock.FileVariable + "=" + moved},
-		}, local(base), all(ready(base+healthPort), listens(filepath.Join(data, "admin.sock")))),
+		}), local(base), all(ready(base+healthPort), listens(filepath.Join(data, "admin.sock")))),
 	})
 	s.edges(clients, "serve")
 	s.Store = "serve"
@@ -59,6 +60,15 @@ func (s *System) startServe(ctx context.Context) error {
 	s.Seen[local(base)] = local(base + proxyOffset)
 	s.LoginURL = "http://" + local(base+loginHTTP) + "/msg_server"
 	return errors.Join(s.front(ctx, "serve", base), s.startAll(ctx, "serve"))
+}
+
+// servePorts returns where the one process listens, as far as it does: for
+// clients, for servers, and for files.
+func servePorts(base int) (ports []int) {
+	for _, offset := range []int{msgPort, 8, loginHTTP, loginMsg, routePort, 400, 600, 601, 700, 1090, dbProxyPort} {
+		ports = append(ports, base+offset)
+	}
+	return ports
 }
 
 // all is ready when each is.

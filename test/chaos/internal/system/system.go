@@ -34,6 +34,10 @@ type Config struct {
 	// Disk puts the data that matters into a file system of its own, of this
 	// many bytes, so that it can become full or read-only; 0 does not.
 	Disk int64
+	// Replica gives the database of a cluster a replica that can take its place.
+	Replica bool
+	// Descriptors bounds those of every role; 0 does not.
+	Descriptors int
 }
 
 // How long processes may take to be ready and to end. A role drains for some
@@ -56,16 +60,16 @@ type System struct {
 	parts   map[string]*part // whole before any process connects to another
 	order   []string         // of starting
 	proxies map[string]*proxy.Proxy
-	disk    *disk
 	// temporary is a folder outside of cfg.Dir that goes with the system.
 	temporary string
 	redis     *procs.Redis
 	open      func() (*sql.DB, error)
 	admin     []string // arguments by which the command line finds the accounts
 
-	mu       sync.Mutex        // guards the fields below
-	pidFiles map[string]string // of the processes that connect to others
-	wrong    []string          // what processes did that they must not do
+	mu       sync.Mutex              // guards the fields below
+	pidFiles map[string]string       // of the processes that connect to others
+	wrong    []string                // what processes did that they must not do
+	ending   map[*procs.Process]bool // processes whose end is our doing
 }
 
 // part is one process.
@@ -75,13 +79,25 @@ type part struct {
 	pid    string // file with the id; "" for a server that connects to nobody
 	clock  string // file that moves its clock; "" for a server that has none
 	role   bool   // ours: it must end with 0
+	spare  bool   // no fault is aimed at it
+	ports  []int  // on which strangers reach it
+	disk   *disk  // under its data; nil: none of its own
+
+	// database is there for one that can change places with another; server and
+	// disk are its. All three are guarded by one of the primary.
+	database *database
 
 	// one is held while the process is being ended, paused or started.
 	one sync.Mutex
 	// clocks is held while its clock is off.
 	clocks sync.Mutex
-	// ending is the process whose end is our doing. Guarded by System.mu.
-	ending *procs.Process
+}
+
+// swap lets two databases change places.
+func (p *part) swap(with *part) {
+	p.server, with.server = with.server, p.server
+	p.disk, with.disk = with.disk, p.disk
+	p.database, with.database = with.database, p.database
 }
 
 // new prepares an empty system.
@@ -91,7 +107,7 @@ func newSystem(name string, cfg Config) (*System, error) {
 	}
 	return &System{
 		Name: name, cfg: cfg, parts: map[string]*part{}, pidFiles: map[string]string{},
-		proxies: map[string]*proxy.Proxy{}, Seen: map[string]string{},
+		proxies: map[string]*proxy.Proxy{}, Seen: map[string]string{}, ending: map[*procs.Process]bool{},
 	}, nil
 }
 
@@ -99,6 +115,12 @@ func newSystem(name string, cfg Config) (*System, error) {
 func (s *System) add(p *part) {
 	s.parts[p.name] = p
 	s.order = append(s.order, p.name)
+	if p.spare {
+		return
+	}
+	if p.role && s.cfg.Descriptors > 0 {
+		s.Roles = append(s.Roles, p.name)
+	}
 	if p.pid != "" {
 		s.mu.Lock()
 		s.pidFiles[p.name] = p.pid
@@ -149,6 +171,15 @@ func (s *System) who(from, to net.Addr) string {
 	return proxy.Owner(from, to, pids)
 }
 
+// bounded lets a process be started with no more descriptors than it may have.
+func (s *System) bounded(cfg procs.Config) procs.Config {
+	if s.cfg.Descriptors > 0 {
+		script := fmt.Sprintf(`ulimit -n %d && exec "$0" "$@"`, s.cfg.Descriptors)
+		cfg.Path, cfg.Args = "/bin/sh", append([]string{"-c", script, cfg.Path}, cfg.Args...)
+	}
+	return cfg
+}
+
 // startAll starts what stands in order, each group at the same time.
 func (s *System) startAll(ctx context.Context, names ...string) error {
 	errs := make([]error, len(names))
@@ -189,7 +220,7 @@ func (s *System) expect(p *part) {
 	process := p.server.Process()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p.ending = process
+	s.ending[process] = true
 }
 
 // watch notices a process that ends by itself.
@@ -197,7 +228,7 @@ func (s *System) watch(p *part, process *procs.Process) {
 	<-process.Exited()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p.ending != process {
+	if !s.ending[process] {
 		s.wrong = append(s.wrong,
 			fmt.Sprintf("%s ended by itself with %d: %s", p.name, process.ExitCode(), lastLine(process.LogTail())))
 	}
@@ -231,8 +262,10 @@ func (s *System) Close() error {
 	for _, p := range s.proxies {
 		errs = append(errs, p.Close())
 	}
-	if s.disk != nil {
-		errs = append(errs, s.disk.unmount())
+	for _, p := range s.parts {
+		if p.disk != nil {
+			errs = append(errs, p.disk.unmount())
+		}
 	}
 	if s.temporary != "" {
 		errs = append(errs, os.RemoveAll(s.temporary))
