@@ -202,7 +202,8 @@ func (r *report) print(w io.Writer) {
 			fmt.Fprintf(w, "  %.0f acknowledged per second in the %.0f seconds between faults\n",
 				float64(p.QuietAcked)/p.QuietFor.Seconds(), p.QuietFor.Seconds())
 		}
-		fmt.Fprintf(w, "  %-11s %6s %10s %8s %8s %8s %8s\n", "fault", "times", "in flight", "refused", "slow", "closed", "stalled")
+		fmt.Fprintf(w, "  %-11s %6s %10s %8s %8s %8s %8s\n",
+			"fault", "times", "in flight", "refused", "slow", "closed", "stalled")
 		for _, kind := range schedule.Kinds() {
 			p.printKind(w, kind)
 		}

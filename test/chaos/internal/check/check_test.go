@@ -171,14 +171,17 @@ func TestCleanRun(t *testing.T) {
 	}
 }
 
-// plants change the story so that a promise is broken, and name the rule that
-// must notice. blind ones need SQL.
-var plants = []struct {
+// planted is one of them.
+type planted struct {
 	name  string
 	rule  Rule
 	blind bool
 	plant func(s *story)
-}{
+}
+
+// plants change the story so that a promise is broken, and name the rule that
+// must notice. blind ones need SQL.
+var plants = []planted{
 	{"a row is lost", Lost, true, func(s *story) {
 		s.sql = slices.DeleteFunc(s.sql, func(e event.Event) bool { return e.Key == "2.pc-6" })
 	}},
@@ -360,63 +363,6 @@ var plants = []struct {
 	{"a terminal does not come back", NotRecovered, false, func(s *story) {
 		s.drop(func(e *event.Event) bool { return e.Name == event.Unread && e.C == "2.pc" })
 	}},
-	{"one of two messages with one client_msg_id is not stored", Lost, true, func(s *story) {
-		s.twoUnderOneName()
-		s.sql = slices.DeleteFunc(s.sql, func(e event.Event) bool { return e.Key == "3.pc-b" })
-	}},
-	{"nothing is acknowledged although one may be away", Stalled, false, func(s *story) {
-		s.alone(10*second, 22*second, false)
-		s.add(11*second, event.Event{Name: event.Sent, C: "1.pc", N: 1, Conv: pair, Key: "1.pc-50"})
-		s.add(12*second, event.Event{
-			Name: event.Nacked, C: "1.pc", N: 1, Conv: pair, Key: "1.pc-50", Why: "away", Retry: true,
-		})
-	}},
-	{"an acknowledgement comes late although one may be away", Stalled, false, func(s *story) {
-		s.alone(10*second, 22*second, false)
-		s.add(11*second, event.Event{Name: event.Sent, C: "1.pc", N: 1, Conv: pair, Key: "1.pc-50"})
-		s.add(20*second, event.Event{Name: event.Acked, C: "1.pc", N: 1, Conv: pair, Key: "1.pc-50", ID: 5})
-	}},
-	{"strangers cost a client its connection", Dropped, false, func(s *story) {
-		s.alone(10*second, 22*second, true)
-		s.add(15*second, event.Event{Name: event.Closed, C: "2.pc", N: 1, Why: "EOF"})
-	}},
-	{"what was acknowledged after ids went back is lost", Lost, true, func(s *story) {
-		s.goBack()
-		s.drop(func(e *event.Event) bool { return e.Name == event.Received && e.Key == "1.pc-new" })
-		s.sql = slices.DeleteFunc(s.sql, func(e event.Event) bool { return e.Key == "1.pc-new" })
-	}},
-	{"what is gone is acknowledged again", Lost, true, func(s *story) {
-		s.goBack()
-		s.add(15*second, event.Event{Name: event.Sent, C: "2.pc", N: 1, Conv: pair, Key: "2.pc-6", Again: true})
-		s.add(15*second+1000, event.Event{Name: event.Acked, C: "2.pc", N: 1, Conv: pair, Key: "2.pc-6", ID: 4})
-	}},
-	{"what is gone is shown long after", Phantom, true, func(s *story) {
-		s.goBack()
-		s.add(28*second, event.Event{Name: event.Received, C: "1.phone", N: 1, Conv: pair, Key: "2.pc-6", ID: 4})
-	}},
-	{"what was lost before ids went back was never there", Lost, true, func(s *story) {
-		s.goBack()
-		s.sql = slices.DeleteFunc(s.sql, func(e event.Event) bool { return e.Name == event.Gone })
-	}},
-	{"what was sent after ids went back is not pushed", Undelivered, true, func(s *story) {
-		s.goBack()
-		s.drop(func(e *event.Event) bool { return e.Name == event.Received && e.C == "1.phone" && e.Key == "1.pc-new" })
-	}},
-	{"after ids went back some are left out", Gap, true, func(s *story) {
-		s.goBack()
-		for _, events := range [][]event.Event{s.log, s.sql} {
-			for i := range events {
-				if e := &events[i]; e.Key == "1.pc-new" && e.ID != 0 {
-					e.ID = 9
-				}
-			}
-		}
-	}},
-	{"after ids went back a push comes twice", PushOrder, true, func(s *story) {
-		s.goBack()
-		e := *s.received("1.pc-new")
-		s.add(e.T+1, e)
-	}},
 	{"an answer to nothing", BadLog, false, func(s *story) {
 		s.add(3*second, event.Event{Name: event.Acked, C: "1.pc", N: 1, Conv: pair, Key: "2.pc-3", ID: 3})
 	}},
@@ -425,7 +371,7 @@ var plants = []struct {
 func TestPlantedFaultsAreCaught(t *testing.T) {
 	t.Parallel()
 	tested := map[Rule]bool{}
-	for _, p := range plants {
+	for _, p := range slices.Concat(plants, plantsOfFaults) {
 		tested[p.rule] = true
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()

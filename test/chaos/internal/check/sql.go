@@ -56,22 +56,8 @@ func GoneSince(ctx context.Context, db *sql.DB, newest map[im.Conversation]im.Ms
 		if id == newest[conv] {
 			continue
 		}
-		queries := []string{}
 		for shard := range im.Shards {
-			if conv.Kind == im.Group {
-				queries = append(queries, fmt.Sprintf(`SELECT 2, groupId, 0, msgId, userId, content, type
-					FROM IMGroupMessage_%d WHERE groupId = ? AND msgId > ?`, shard))
-			} else {
-				queries = append(queries, fmt.Sprintf(`SELECT 1, r.smallId, r.bigId, m.msgId, m.fromId, m.content, m.type
-					FROM IMMessage_%d m JOIN IMRelationShip r ON r.id = m.relateId
-					WHERE r.smallId = ? AND r.bigId = ? AND m.msgId > ?`, shard))
-			}
-		}
-		args := []any{uint32(conv.Pair.Small), uint32(conv.Pair.Big), newest[conv]}
-		if conv.Kind == im.Group {
-			args = []any{uint32(conv.Group), newest[conv]}
-		}
-		for _, query := range queries {
+			query, args := behind(shard, conv, newest[conv])
 			err := scan(ctx, db, query, args, func(_ im.Conversation, e *event.Event) {
 				e.Name = event.Gone
 				gone = append(gone, *e)
@@ -82,6 +68,18 @@ func GoneSince(ctx context.Context, db *sql.DB, newest map[im.Conversation]im.Ms
 		}
 	}
 	return gone, nil
+}
+
+// behind returns the query for the messages of a conversation behind an id.
+func behind(shard int, conv im.Conversation, id im.MsgID) (query string, args []any) {
+	if conv.Kind == im.Group {
+		return fmt.Sprintf(`SELECT 2, groupId, 0, msgId, userId, content, type
+			FROM IMGroupMessage_%d WHERE groupId = ? AND msgId > ?`, shard), []any{uint32(conv.Group), id}
+	}
+	return fmt.Sprintf(`SELECT 1, r.smallId, r.bigId, m.msgId, m.fromId, m.content, m.type
+		FROM IMMessage_%d m JOIN IMRelationShip r ON r.id = m.relateId
+		WHERE r.smallId = ? AND r.bigId = ? AND m.msgId > ?`, shard),
+		[]any{uint32(conv.Pair.Small), uint32(conv.Pair.Big), id}
 }
 
 // dump writes the rows of one query.

@@ -317,6 +317,21 @@ func (p *planner) fill(f *Fault) {
 		f.Target = p.system.Clocks[p.draw("clocks", len(p.system.Clocks))]
 		f.For = p.between(time.Second, 8*time.Second)
 		f.Jump = p.jump()
+	case Client:
+		f.Target = []string{Vanish, Stall, Repeat, Burst}[p.draw("clients", 4)]
+		f.Pick = p.rng.Uint32()
+		if f.Target == Stall {
+			f.For = p.between(time.Second, 15*time.Second)
+		}
+	default:
+		p.fillRest(f)
+	}
+}
+
+// fillRest is fill for what harms several at once. What everybody is to survive
+// lasts long enough to see whether they do.
+func (p *planner) fillRest(f *Fault) {
+	switch f.Kind {
 	case Failover:
 		f.Target = p.system.Store
 		f.For = p.between(9*time.Second, 13*time.Second)
@@ -341,12 +356,7 @@ func (p *planner) fill(f *Fault) {
 		f.Target = "members"
 		f.Pick = p.rng.Uint32()
 		f.For = p.between(9*time.Second, 12*time.Second)
-	case Client:
-		f.Target = []string{Vanish, Stall, Repeat, Burst}[p.draw("clients", 4)]
-		f.Pick = p.rng.Uint32()
-		if f.Target == Stall {
-			f.For = p.between(time.Second, 15*time.Second)
-		}
+	default:
 	}
 }
 

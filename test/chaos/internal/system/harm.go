@@ -62,8 +62,13 @@ func (s *System) Inject(ctx context.Context, f *schedule.Fault, notes Notes) err
 	case schedule.GoBack:
 		return s.goBack(ctx, p, f.For, notes)
 	default:
+		begin()
+		return s.harm(ctx, p, f)
 	}
-	begin()
+}
+
+// harm does what a fault does to one process. Called with its one held.
+func (s *System) harm(ctx context.Context, p *part, f *schedule.Fault) error {
 	switch f.Kind {
 	case schedule.Kill:
 		s.expect(p)
