@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"teamtalk/internal/im"
 	"teamtalk/test/chaos/internal/event"
 )
 
@@ -221,5 +222,21 @@ func TestWithoutSQLNobodyKnowsWhatIsGone(t *testing.T) {
 	err := c.Event(&event.Event{Name: event.Restored})
 	if err == nil || !strings.Contains(err.Error(), "SQL") {
 		t.Error(err)
+	}
+}
+
+func TestIDSetCut(t *testing.T) {
+	t.Parallel()
+	for _, from := range []im.MsgID{0, 1, 63, 64, 65, 128, 500} {
+		s := &idSet{}
+		for id := im.MsgID(1); id <= 130; id++ {
+			s.add(id)
+		}
+		s.cut(from)
+		for id := im.MsgID(1); id <= 130; id++ {
+			if s.has(id) != (id < from) {
+				t.Errorf("cut from #%d: has #%d is %v", from, id, s.has(id))
+			}
+		}
 	}
 }
