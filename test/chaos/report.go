@@ -78,7 +78,7 @@ type done struct {
 	Began    time.Duration `json:"began"`
 	Ended    time.Duration `json:"ended"`
 	InFlight int           `json:"in_flight"`       // messages without an answer when it began
-	Conns    int           `json:"conns,omitempty"` // that a fault of the network harmed
+	Conns    int           `json:"conns,omitempty"` // that a fault of the network harmed, or descriptors open at most
 	Nacked   int64         `json:"nacked"`          // while it lasted
 	Slow     int64         `json:"slow"`
 	Closed   int64         `json:"closed"`

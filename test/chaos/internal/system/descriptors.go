@@ -3,9 +3,12 @@
 package system
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
+	"os"
+	"strconv"
 	"time"
 
 	"teamtalk/test/chaos/internal/schedule"
@@ -45,8 +48,10 @@ func (s *System) descriptors(ctx context.Context, f *schedule.Fault, notes Notes
 			held = append(held, c)
 		}
 	}
-	notes.Hit(len(held))
+	most := 0
+	defer func() { notes.Hit(cmp.Or(most, len(held))) }()
 	for oldest := 0; ctx.Err() == nil; {
+		most = max(most, p.openFiles())
 		pause(ctx, pressFor)
 		for range pressWith {
 			c := stranger(ctx, p, oldest)
@@ -59,6 +64,20 @@ func (s *System) descriptors(ctx context.Context, f *schedule.Fault, notes Notes
 		}
 	}
 	return nil
+}
+
+// openFiles returns how many descriptors a process has open; 0 where nobody can
+// tell.
+func (p *part) openFiles() int {
+	process := p.server.Process()
+	if process == nil {
+		return 0
+	}
+	files, err := os.ReadDir("/proc/" + strconv.Itoa(process.PID()) + "/fd")
+	if err != nil {
+		return 0
+	}
+	return len(files)
 }
 
 // stranger connects to one of the ports of a process; nil if that fails.

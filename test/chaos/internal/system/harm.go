@@ -18,7 +18,7 @@ import (
 // Notes are told what a fault does while it does it.
 type Notes struct {
 	Begin func()          // the process is at hand, the harm is about to be done
-	Hit   func(conns int) // connections that were harmed
+	Hit   func(conns int) // connections that were harmed, or descriptors that were open at most
 	// Restored is given the data that went back, before anybody else is; Gone
 	// the data from which it went back, which nobody else sees any more.
 	Restored, Gone func(context.Context, *sql.DB) error
