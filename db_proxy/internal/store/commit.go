@@ -220,7 +220,7 @@ func (s *Store) commit(ctx context.Context, point string, all []*stmt) error {
 		return err
 	}
 	err := s.repeat(ctx, point, func() error {
-		return s.write.use(ctx, func(c *sql.Conn) error {
+		return s.write.use(ctx, true, func(c *sql.Conn) error {
 			if s.dialect.sqlite {
 				return commitTx(ctx, c, all)
 			}

@@ -5,6 +5,10 @@ import (
 	"database/sql/driver"
 	"errors"
 	"log/slog"
+	"net"
+	"path/filepath"
+	"slices"
+	"strconv"
 	"time"
 
 	"teamtalk/internal/im"
@@ -29,8 +33,9 @@ type Config struct {
 // Pool is one pool of connections to a MySQL server. Zero values of the
 // numbers stand for the defaults in the comments.
 type Pool struct {
-	Host           string // name, address, or the absolute path of a socket
-	Port           int    // 3306
+	Host           string   // name, address, or the absolute path of a socket
+	Port           int      // 3306
+	Others         []string // further servers as host:port or path: see route
 	DB             string
 	User, Password string
 	InitConns      int           // 2, opened by Open
@@ -61,7 +66,16 @@ func (p Pool) withDefaults() Pool {
 // sameServer reports whether both pools are configured for one database, so
 // that a read of one sees what was written through the other.
 func (p Pool) sameServer(o Pool) bool {
-	return p.Host == o.Host && p.Port == o.Port && p.DB == o.DB
+	return slices.Equal(p.addrs(), o.addrs()) && p.DB == o.DB
+}
+
+// addrs lists where the server may be, in the order of preference.
+func (p Pool) addrs() []string {
+	first := p.Host
+	if !filepath.IsAbs(first) {
+		first = net.JoinHostPort(p.Host, strconv.Itoa(p.Port))
+	}
+	return append([]string{first}, p.Others...)
 }
 
 func (c Config) validate() error {
@@ -90,6 +104,11 @@ type Deps struct {
 	Log   *slog.Logger
 	Clock func() time.Time
 	Fault Fault // nil: none
+	// Doubt, if set, is called when the master went away, refuses writes or
+	// came back, or a connection to it was lost: Well may say something else,
+	// and what is known of the database may not hold any more. It is called
+	// from any goroutine and must not block or call the Store.
+	Doubt func()
 	// Connector, if set, stands between database/sql and the driver of every
 	// connection.
 	Connector func(driver.Connector) driver.Connector

@@ -83,6 +83,7 @@ var mysqlErrors = map[uint16]struct {
 	1180: {im.Unavailable, "the database could not commit"},
 	1206: {im.Unavailable, "the database's lock table is full"},
 	1290: {im.Unavailable, "the database is read-only"},
+	1792: {im.Unavailable, "the database is read-only"},
 	1317: {im.Unavailable, "the database interrupted the statement"},
 	1836: {im.Unavailable, "the database is read-only"},
 	1927: {im.Unavailable, "the database closed the connection"},

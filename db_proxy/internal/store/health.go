@@ -26,34 +26,44 @@ const (
 	maxPause      = 500 * time.Millisecond
 )
 
-// errAway is the answer to every call while the server is away.
-var errAway = im.Errorf(im.Unavailable, "the database server is away")
+var (
+	// errAway is the answer to every call while the server is away.
+	errAway = im.Errorf(im.Unavailable, "the database server is away")
+	// errRefuses is the answer to every write while the server refuses them.
+	errRefuses = im.Errorf(im.Unavailable, "the database server takes no writes")
+)
 
-// health knows whether a database server answers. While it does not, calls are
-// refused at once instead of waiting one after the other until their callers
-// have gone; connections of its own find out when the server is back. A slow
-// statement proves nothing: only a server that also refuses, or leaves
-// unanswered, a new connection is away. Safe from any goroutine; nil is always
-// well.
+// health knows whether a database server answers, and whether it takes writes.
+// While it does not, calls are refused at once instead of waiting one after the
+// other until their callers have gone; connections of its own find out when the
+// server is back. A slow statement proves nothing: only a server that also
+// refuses, or leaves unanswered, a new connection is away. Safe from any
+// goroutine; nil is always well.
 type health struct {
 	// Static after newHealth.
-	connect driver.Connector
+	route   *route
+	connect driver.Connector // route, or what stands before it
 	log     *slog.Logger
 	clock   func() time.Time
+	doubt   func()          // see Deps.Doubt
 	ctx     context.Context //nolint:containedctx // ends with close
 	cancel  context.CancelFunc
 	asking  sync.WaitGroup
 
-	mu       sync.Mutex // guards the fields below
+	mu       sync.Mutex // guards the fields below; a leaf
 	answered time.Time  // when the server did so last
-	away     bool
-	busy     bool // somebody is asking
+	trouble  error      // errAway, errRefuses or nil
+	busy     bool       // somebody is asking
 	closed   bool
 }
 
-func newHealth(connect driver.Connector, log *slog.Logger, clock func() time.Time) *health {
-	h := &health{connect: connect, log: log, clock: clock}
+func newHealth(r *route, connect driver.Connector, deps Deps) *health {
+	h := &health{route: r, connect: connect, log: deps.Log, clock: deps.Clock, doubt: deps.Doubt}
+	if h.doubt == nil || !r.writes {
+		h.doubt = func() {}
+	}
 	h.ctx, h.cancel = context.WithCancel(context.Background()) //nolint:forbidigo // lives as long as the pool
+	r.refused = h.refused
 	return h
 }
 
@@ -69,16 +79,26 @@ func (h *health) close() {
 	h.asking.Wait()
 }
 
-// watch runs one call of the server, unless it is away.
-func (h *health) watch(call func() error) error {
+// well returns what keeps reads, or reads and writes, from being served.
+func (h *health) well(write bool) error {
+	if h == nil {
+		return nil
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.trouble != nil && (write || h.trouble == errAway) { //nolint:errorlint // set to one of the two
+		return h.trouble
+	}
+	return nil
+}
+
+// watch runs one call of the server, unless that would be in vain.
+func (h *health) watch(write bool, call func() error) error {
 	if h == nil {
 		return call()
 	}
-	h.mu.Lock()
-	away := h.away
-	h.mu.Unlock()
-	if away {
-		return errAway
+	if err := h.well(write); err != nil {
+		return err
 	}
 	began := h.clock()
 	timer := time.AfterFunc(suspectAfter, func() { h.suspect(began) })
@@ -87,6 +107,7 @@ func (h *health) watch(call func() error) error {
 	switch {
 	case silent(err):
 		h.suspect(began)
+		h.doubt()
 	case err == nil || fromServer(err):
 		h.mu.Lock()
 		h.answered = h.clock()
@@ -113,54 +134,103 @@ func fromServer(err error) bool {
 func (h *health) suspect(began time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.answered.After(began) || h.busy || h.closed {
+	if h.answered.After(began) {
+		return
+	}
+	h.begin()
+}
+
+// begin starts to ask unless somebody does. Called with mu held.
+func (h *health) begin() {
+	if h.busy || h.closed {
 		return
 	}
 	h.busy = true
 	h.asking.Go(h.ask)
 }
 
-// ask connects until the server answers.
+// refused takes note of a connection whose server refuses to serve. That server
+// may not be the one a new connection leads to, so it is asked; until there is
+// an answer nothing is written.
+func (h *health) refused(err error) {
+	h.mu.Lock()
+	first := h.trouble == nil
+	if first {
+		h.trouble = errRefuses
+	}
+	h.begin()
+	h.mu.Unlock()
+	if first {
+		h.log.Warn("database takes no writes", "error", err)
+		h.route.renew()
+		h.doubt()
+	}
+}
+
+// ask connects until the server answers and takes writes.
 func (h *health) ask() {
 	patience, rest := firstPatience, firstPause
 	for {
-		err := h.question(patience)
-		h.mu.Lock()
-		was := h.away
-		h.away = err != nil
-		if err == nil || h.ctx.Err() != nil {
-			h.answered, h.busy = h.clock(), false
-			h.mu.Unlock()
-			if was {
-				h.log.Info("database is back")
-			}
+		trouble, err := h.question(patience)
+		if h.ctx.Err() != nil {
 			return
 		}
-		h.mu.Unlock()
-		if !was {
-			h.log.Warn("database is away", "error", err)
+		if h.settle(trouble, err) {
+			return
 		}
 		timer := time.NewTimer(rest)
 		select {
 		case <-timer.C:
 		case <-h.ctx.Done():
 			timer.Stop()
+			return
 		}
 		patience, rest = min(2*patience, maxPatience), min(2*rest, maxPause)
 	}
 }
 
-// question opens a connection and closes it. Any answer is a sign of life,
-// also that there is no room for another connection.
-func (h *health) question(patience time.Duration) error {
+// settle takes the answer to a question and reports whether all is well. Then
+// connections are made anew: those of before may lead to a server that is
+// none any more.
+func (h *health) settle(trouble, err error) bool {
+	h.mu.Lock()
+	was := h.trouble
+	h.trouble = trouble
+	if trouble == nil {
+		h.answered, h.busy = h.clock(), false
+	}
+	h.mu.Unlock()
+	if was == trouble { //nolint:errorlint // one of two values, or nil
+		return trouble == nil
+	}
+	if trouble == nil {
+		h.route.renew()
+		h.log.Info("database is back")
+	} else {
+		h.log.Warn(trouble.Error(), "error", err)
+	}
+	h.doubt()
+	return trouble == nil
+}
+
+// question opens a connection, has a write refused or not, and closes it. Any
+// other answer is a sign of life, also that there is no room for another
+// connection.
+func (h *health) question(patience time.Duration) (trouble, err error) {
 	ctx, cancel := context.WithTimeout(h.ctx, patience)
 	defer cancel()
 	conn, err := h.connect.Connect(ctx)
 	if err == nil {
+		if h.route.writes {
+			err = acceptsWrites(ctx, conn)
+		}
 		_ = conn.Close() // it has said what there is to say
 	}
-	if fromServer(err) {
-		return nil
+	switch {
+	case refusesWrites(err):
+		return errRefuses, err
+	case err == nil || fromServer(err) && !servesNobody(err):
+		return nil, nil
 	}
-	return err
+	return errAway, err
 }

@@ -42,8 +42,8 @@ func (s *Store) migrateMySQL(ctx context.Context, p Pool) error {
 // the server to roll back what a killed predecessor was doing. Nothing is
 // connected yet; the caller closes it.
 func Bare(p Pool, log *slog.Logger) (*sql.DB, error) {
-	s := &Store{deps: Deps{Log: log}}
-	c, err := s.mysqlConnector(p.withDefaults(), 10*time.Minute, 5*time.Minute)
+	s := &Store{deps: Deps{Log: log, Clock: time.Now}} //nolint:forbidigo // of waits only
+	c, err := s.mysqlRoute(p.withDefaults(), true, 10*time.Minute, 5*time.Minute)
 	if err != nil {
 		return nil, err
 	}

@@ -6,7 +6,6 @@ import (
 	"database/sql/driver"
 	"fmt"
 	"log/slog"
-	"net"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -24,7 +23,7 @@ func (s *Store) openMySQL(ctx context.Context, cfg Config) error {
 	s.dialect = newDialect(MySQL)
 	cfg.Master, cfg.Slave = cfg.Master.withDefaults(), cfg.Slave.withDefaults()
 
-	p, err := s.newPool(cfg.Master)
+	p, err := s.newPool(cfg.Master, true)
 	if err != nil {
 		return err
 	}
@@ -36,7 +35,7 @@ func (s *Store) openMySQL(ctx context.Context, cfg Config) error {
 		return err
 	}
 	if cfg.Slave.Host != "" {
-		if s.lagging, err = s.newPool(cfg.Slave); err != nil {
+		if s.lagging, err = s.newPool(cfg.Slave, false); err != nil {
 			return err
 		}
 		s.synced = cfg.Slave.sameServer(cfg.Master)
@@ -53,11 +52,12 @@ func (s *Store) openMySQL(ctx context.Context, cfg Config) error {
 }
 
 // newPool prepares a pool; nothing is connected yet.
-func (s *Store) newPool(p Pool) (*pool, error) {
-	c, err := s.mysqlConnector(p, 30*time.Second, 2*time.Second)
+func (s *Store) newPool(p Pool, writes bool) (*pool, error) {
+	r, err := s.mysqlRoute(p, writes, 30*time.Second, 2*time.Second)
 	if err != nil {
 		return nil, err
 	}
+	var c driver.Connector = r
 	if s.deps.Connector != nil {
 		c = s.deps.Connector(c)
 	}
@@ -66,19 +66,32 @@ func (s *Store) newPool(p Pool) (*pool, error) {
 	db.SetMaxIdleConns(p.MaxConns)
 	db.SetConnMaxIdleTime(p.MaxIdleTime)
 	db.SetConnMaxLifetime(time.Hour) // below any sensible wait_timeout; lets a load balancer move us
-	return &pool{db: db, wait: p.AcquireTimeout, health: newHealth(c, s.deps.Log, s.deps.Clock)}, nil
+	return &pool{db: db, wait: p.AcquireTimeout, health: newHealth(r, c, s.deps)}, nil
+}
+
+// mysqlRoute leads to the addresses of a pool.
+func (s *Store) mysqlRoute(p Pool, writes bool, readTimeout, lockWait time.Duration) (*route, error) {
+	var targets []target
+	for _, addr := range p.addrs() {
+		c, err := s.mysqlConnector(p, addr, readTimeout, lockWait)
+		if err != nil {
+			return nil, err
+		}
+		targets = append(targets, target{addr: addr, connect: c})
+	}
+	return newRoute(targets, writes, s.deps.Clock), nil
 }
 
 // mysqlConnector makes connections whose session is set up the same way on
 // every server: strict, so that nothing is cut silently; short lock waits, so
 // that a stopped db_proxy does not hold its successor; READ COMMITTED, so that
 // a transaction sees what was committed before it got its lock.
-func (s *Store) mysqlConnector(p Pool, readTimeout, lockWait time.Duration) (driver.Connector, error) {
+func (s *Store) mysqlConnector(p Pool, addr string, readTimeout, lockWait time.Duration) (driver.Connector, error) {
 	c := mysql.NewConfig()
 	c.User, c.Passwd, c.DBName = p.User, p.Password, p.DB
-	c.Net, c.Addr = "tcp", net.JoinHostPort(p.Host, strconv.Itoa(p.Port))
-	if filepath.IsAbs(p.Host) {
-		c.Net, c.Addr = "unix", p.Host
+	c.Net, c.Addr = "tcp", addr
+	if filepath.IsAbs(addr) {
+		c.Net = "unix"
 	}
 	c.InterpolateParams = true
 	c.MultiStatements = true

@@ -18,9 +18,10 @@ type pool struct {
 	health *health // of the server; nil for a file
 }
 
-// use runs fn on a connection, at once with an error while the server is away.
-func (p *pool) use(ctx context.Context, fn func(c *sql.Conn) error) error {
-	return p.health.watch(func() error {
+// use runs fn on a connection, at once with an error while the server is away,
+// or takes no writes and fn writes.
+func (p *pool) use(ctx context.Context, write bool, fn func(c *sql.Conn) error) error {
+	return p.health.watch(write, func() error {
 		c, err := p.acquire(ctx)
 		if err != nil {
 			return err

@@ -59,13 +59,28 @@ func (s *Store) Close() error {
 	return errors.Join(errs...)
 }
 
-// Ping asks the database for a sign of life.
+// Ping asks the database for a sign of life, and whether it takes writes.
 func (s *Store) Ping(ctx context.Context) error {
-	return s.read(ctx, "ping", s.exact, func(q querier) error {
-		_, err := number(ctx, q, "SELECT 1")
+	if s.dialect.sqlite {
+		return s.read(ctx, "ping", s.exact, func(q querier) error {
+			_, err := number(ctx, q, "SELECT 1")
+			return err
+		})
+	}
+	if err := s.fault(ctx, "ping"); err != nil {
 		return err
+	}
+	return s.repeat(ctx, "ping", func() error {
+		return s.write.use(ctx, true, func(c *sql.Conn) error {
+			_, err := c.ExecContext(ctx, writeProbe)
+			return err
+		})
 	})
 }
+
+// Well returns what is known, without asking, to keep the database from
+// serving everything; nil if nothing does.
+func (s *Store) Well() error { return s.write.health.well(true) }
 
 // now returns the time as the tables store it.
 func (s *Store) now() uint32 { return uint32(s.deps.Clock().Unix()) }
@@ -101,7 +116,7 @@ func (s *Store) read(ctx context.Context, point string, p *pool, fn func(q queri
 		return err
 	}
 	return s.repeat(ctx, point, func() error {
-		return p.use(ctx, func(c *sql.Conn) error { return fn(querier{db: c, d: s.dialect}) })
+		return p.use(ctx, false, func(c *sql.Conn) error { return fn(querier{db: c, d: s.dialect}) })
 	})
 }
 
@@ -111,7 +126,7 @@ func (s *Store) update(ctx context.Context, point string, fn func(q querier) err
 		return err
 	}
 	err := s.repeat(ctx, point, func() error {
-		return s.write.use(ctx, func(c *sql.Conn) error { return s.inTx(ctx, c, fn) })
+		return s.write.use(ctx, true, func(c *sql.Conn) error { return s.inTx(ctx, c, fn) })
 	})
 	if err != nil {
 		return err
