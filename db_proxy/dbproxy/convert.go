@@ -23,7 +23,7 @@ func (c *Config) store() store.Config {
 
 func (m MySQL) pool() store.Pool {
 	return store.Pool{
-		Host: m.Host, Port: m.Port, DB: m.DBName, User: m.Username, Password: m.Password.Reveal(),
+		Host: m.Host, Port: m.Port, Others: m.Others, DB: m.DBName, User: m.Username, Password: m.Password.Reveal(),
 		InitConns: m.InitConnCnt, MaxConns: m.MaxConnCnt,
 		MaxIdleTime: m.MaxIdleTime, AcquireTimeout: m.AcquireTimeout,
 	}

@@ -2,6 +2,9 @@ package dbproxy
 
 import (
 	"io"
+	"net"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -60,12 +63,13 @@ var databaseKeys = config.Keys{
 			"teamtalk_slave, a replica of it, is for reading history and may be left out.",
 	},
 	{
-		Name: "*_host", Per: "DBInstances", Kind: config.String, Required: true, Sample: "127.0.0.1",
-		Help: "Host, or the absolute path of a socket.",
+		Name: "*_host", Per: "DBInstances", Kind: config.Endpoints, Required: true, Sample: "127.0.0.1",
+		Help: "Host, or the absolute path of a socket. Of several, separated by \";\", each with or without :port, " +
+			"a new connection takes the first one that answers and, for teamtalk_master, accepts writes.",
 	},
 	{
 		Name: "*_port", Per: "DBInstances", Kind: config.Port, Default: "3306", Sample: "3306",
-		Help: "Port of the MySQL server.",
+		Help: "Port of the MySQL server, for hosts that name none.",
 	},
 	{
 		Name: "*_dbname", Per: "DBInstances", Kind: config.String, Required: true, Sample: "teamtalk",
@@ -196,6 +200,7 @@ type Config struct {
 type MySQL struct {
 	Host           string // or the absolute path of a socket
 	Port           int
+	Others         []string // host:port or path, tried in order after the first
 	DBName         string
 	Username       string
 	Password       config.Hidden
@@ -267,8 +272,6 @@ func msfsSite(site string) string {
 func (c *Config) bindDatabases(f *config.File) error {
 	for _, instance := range f.List("DBInstances") {
 		pool := MySQL{
-			Host:           f.String(instance + "_host"),
-			Port:           f.Int(instance + "_port"),
 			DBName:         f.String(instance + "_dbname"),
 			Username:       f.String(instance + "_username"),
 			Password:       f.Secret(instance + "_password"),
@@ -278,6 +281,7 @@ func (c *Config) bindDatabases(f *config.File) error {
 			AcquireTimeout: f.Duration(instance + "_acquiretimeout"),
 		}
 		pool.InitConnCnt = min(pool.InitConnCnt, pool.MaxConnCnt)
+		pool.at(f.Addrs(instance+"_host", f.Int(instance+"_port")))
 		if instance == masterInstance {
 			c.Master = pool
 		} else {
@@ -288,6 +292,15 @@ func (c *Config) bindDatabases(f *config.File) error {
 		return f.Fail("DBInstances", "must list %s (or set StoreDriver=%s)", masterInstance, driverSQLite)
 	}
 	return nil
+}
+
+// at takes the addresses of the server, checked by the file.
+func (m *MySQL) at(addrs []string) {
+	m.Host, m.Others = addrs[0], addrs[1:]
+	if host, port, err := net.SplitHostPort(addrs[0]); err == nil && !filepath.IsAbs(addrs[0]) {
+		m.Host = host
+		m.Port, _ = strconv.Atoi(port) // a number: the file was checked
+	}
 }
 
 func (c *Config) bindCaches(f *config.File) error {

@@ -91,7 +91,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	watch(deps.Reg, s.audit.Waiting)
 	s.keys = apikey.New(s.lookupKey, deps.Clock)
 	node := link.New(link.Config{
-		Role: Role, Capabilities: []string{link.CapRelay, link.CapStore, link.CapAPI, link.CapPresence},
+		Role: Role, Capabilities: []string{link.CapRelay, link.CapStore, link.CapAPI, link.CapPresence, link.CapState},
 		Secret: []byte(cfg.LinkSecret.Reveal()), AllowOriginals: cfg.OriginalNeighbours, MaxPDU: cfg.MaxLinkPDU,
 	}, link.Deps{Log: deps.Log, Reg: deps.Reg, Clock: deps.Clock})
 	s.backend, err = backend.New(backend.Config{

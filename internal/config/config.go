@@ -16,26 +16,27 @@ type Kind uint8
 
 // The kinds. In brackets: the getter.
 const (
-	String   Kind = iota // any text; one of Key.Enum where that is set; Min and Max count bytes (File.String)
-	Int                  // decimal, between Min and Max (File.Int)
-	Port                 // 1 to 65535 (File.Int)
-	Bool                 // 0 or 1 (File.Bool)
-	Duration             // "30s", "250ms"; a plain number is seconds; Min and Max in nanoseconds (File.Duration)
-	Bytes                // a plain number or one with KiB, MiB, GiB; Min and Max in bytes (File.Int)
-	IP                   // an IP address (File.String)
-	IPList               // IP addresses or "localhost", separated by ";" (File.List)
-	Host                 // an IP address or a host name (File.String)
-	Hosts                // hosts, each with or without :port, separated by ";" (File.List)
-	Addr                 // host:port (File.String)
-	URL                  // http or https (File.String)
-	CIDRList             // prefixes or addresses, separated by ";" (File.Prefixes)
-	List                 // words separated by ","; out of Key.Enum where that is set (File.List)
-	Secret               // never printed; may stand in the file named by <key>_file instead (File.Secret)
-	Servers              // the numbered pairs <key>IP1, <key>Port1, <key>IP2 … (File.List, as host:port)
+	String    Kind = iota // any text; one of Key.Enum where that is set; Min and Max count bytes (File.String)
+	Int                   // decimal, between Min and Max (File.Int)
+	Port                  // 1 to 65535 (File.Int)
+	Bool                  // 0 or 1 (File.Bool)
+	Duration              // "30s", "250ms"; a plain number is seconds; Min and Max in nanoseconds (File.Duration)
+	Bytes                 // a plain number or one with KiB, MiB, GiB; Min and Max in bytes (File.Int)
+	IP                    // an IP address (File.String)
+	IPList                // IP addresses or "localhost", separated by ";" (File.List)
+	Host                  // an IP address or a host name (File.String)
+	Hosts                 // hosts, each with or without :port, separated by ";" (File.List)
+	Endpoints             // as Hosts; also absolute paths of sockets (File.List)
+	Addr                  // host:port (File.String)
+	URL                   // http or https (File.String)
+	CIDRList              // prefixes or addresses, separated by ";" (File.Prefixes)
+	List                  // words separated by ","; out of Key.Enum where that is set (File.List)
+	Secret                // never printed; may stand in the file named by <key>_file instead (File.Secret)
+	Servers               // the numbered pairs <key>IP1, <key>Port1, <key>IP2 … (File.List, as host:port)
 )
 
 var kindNames = [...]string{
-	"text", "number", "port", "0 or 1", "duration", "size", "IP address", "IP addresses", "host", "hosts", "host:port",
+	"text", "number", "port", "0 or 1", "duration", "size", "IP address", "IP addresses", "host", "hosts", "hosts or sockets", "host:port",
 	"URL", "address ranges", "names", "secret", "servers",
 }
 

@@ -47,12 +47,13 @@ func (f *File) Bool(name string) bool { return get[bool](f, name, Bool) }
 // Duration returns a Duration.
 func (f *File) Duration(name string) time.Duration { return get[time.Duration](f, name, Duration) }
 
-// List returns an IPList, Hosts, List or Servers; the caller must not change it.
+// List returns an IPList, Hosts, Endpoints, List or Servers; the caller must not change it.
 func (f *File) List(name string) []string {
-	return get[[]string](f, name, IPList, Hosts, List, Servers)
+	return get[[]string](f, name, IPList, Hosts, Endpoints, List, Servers)
 }
 
-// Addrs returns Hosts as host:port; port is for those that name none.
+// Addrs returns Hosts as host:port, and the sockets of Endpoints as they are;
+// port is for those that name none.
 func (f *File) Addrs(hosts string, port int) []string {
 	var addrs []string
 	for _, host := range f.List(hosts) {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,7 +45,9 @@ func (k *Key) convert(text string) (value any, reason string) {
 		}
 		return text, ""
 	case Hosts:
-		return hosts(text)
+		return hosts(text, isHost)
+	case Endpoints:
+		return hosts(text, func(host string) bool { return isHost(host) || filepath.IsAbs(host) })
 	case Addr:
 		return address(text)
 	case URL:
@@ -207,10 +210,10 @@ func ipList(text string) (any, string) {
 	return ips, ""
 }
 
-func hosts(text string) (any, string) {
+func hosts(text string, portless func(string) bool) (any, string) {
 	list := split(text, ";")
 	for _, host := range list {
-		if isHost(host) {
+		if portless(host) {
 			continue
 		}
 		if _, reason := address(host); reason != "" {

@@ -25,6 +25,13 @@ type Handler interface {
 	// DBDown says that nothing more comes from l; requests without an answer
 	// have none.
 	DBDown(l *link.Link)
+	// DBMoved says that the database behind l is away while another db_proxy is
+	// well: requests without an answer are better asked there. An answer may
+	// come all the same.
+	DBMoved(l *link.Link)
+	// DBEpoch says that the database went back to an earlier state, or was
+	// replaced: what was known of it does not hold.
+	DBEpoch()
 }
 
 // Links is the set of all links to db_proxies. Safe from any goroutine.
@@ -32,6 +39,7 @@ type Links struct {
 	node    *link.Node
 	handler Handler
 	proxies []*proxy
+	storage storage
 }
 
 // proxy is one configured address.
@@ -40,13 +48,20 @@ type proxy struct {
 	hash    uint64
 	login   []*slot
 	general []*slot
+	// away says that its database is. Such a db_proxy is asked when no other
+	// one can be.
+	away atomic.Bool
 }
 
 // slot is one connection, which comes and goes.
 type slot struct {
 	links *Links
+	proxy *proxy
 	// live is the link while requests may be sent on it.
 	live atomic.Pointer[link.Link]
+
+	away    bool       // what its db_proxy said last; guarded by storage.mu
+	stopped *link.Link // the link on which 0702 came; owned by its event loop
 }
 
 // New returns links that Run opens. addrs may name an address more than
@@ -67,7 +82,7 @@ func New(addrs []string, perEntry int, node *link.Node, h Handler) *Links {
 	for _, p := range l.proxies {
 		n := max(counts[p.addr], 2)
 		for i := range n {
-			s := &slot{links: l}
+			s := &slot{links: l, proxy: p}
 			if i < n/2 {
 				p.login = append(p.login, s)
 			} else {
@@ -89,20 +104,33 @@ func (l *Links) Run(ctx context.Context, engine *transport.Engine) {
 	keepers.Wait()
 }
 
-// LinkUp is link.Handler's.
-func (s *slot) LinkUp(l *link.Link) { s.live.Store(l) }
+// LinkUp is link.Handler's. A db_proxy that can say how its database is does so
+// before it is asked anything.
+func (s *slot) LinkUp(l *link.Link) {
+	if l.Has(link.CapState) {
+		l.SendMessage(wire.StorageSeen, 0, s.links.storage.seen())
+		return
+	}
+	s.live.Store(l)
+}
 
 // LinkDown is link.Handler's.
 func (s *slot) LinkDown(l *link.Link) {
 	s.live.CompareAndSwap(l, nil)
+	s.links.storageIs(s, false)
 	s.links.handler.DBDown(l)
 }
 
 // LinkPDU is link.Handler's. After 0702 nothing more is sent on the link;
 // what it still answers is taken. Source: flows.md §2.
 func (s *slot) LinkPDU(l *link.Link, pdu wire.PDU) {
-	if pdu.Command == wire.StopReceive {
+	switch pdu.Command {
+	case wire.StopReceive:
+		s.stopped = l
 		s.live.CompareAndSwap(l, nil)
+		return
+	case wire.StorageState:
+		s.storageState(l, pdu.Body)
 		return
 	}
 	s.links.handler.DBPDU(l, pdu)
@@ -141,30 +169,37 @@ func (l *Links) Login(seed uint64) *link.Link { return l.spread(seed, (*proxy).l
 // General returns a link for requests of no conversation; nil if none is open.
 func (l *Links) General(seed uint64) *link.Link { return l.spread(seed, (*proxy).generalFirst) }
 
-func (l *Links) spread(seed uint64, pick func(*proxy, uint64) *link.Link) *link.Link {
+func (l *Links) spread(seed uint64, pick func(*proxy, uint64) *link.Link) (best *link.Link) {
 	seed = mix(seed)
 	for i := range l.proxies {
-		if found := pick(l.proxies[(seed+uint64(i))%uint64(len(l.proxies))], seed>>8); found != nil {
+		p := l.proxies[(seed+uint64(i))%uint64(len(l.proxies))]
+		switch found := pick(p, seed>>8); {
+		case found == nil:
+		case !p.away.Load():
 			return found
+		case best == nil:
+			best = found
 		}
 	}
-	return nil
+	return best
 }
 
 // Owner returns the link to the db_proxy that owns a conversation: the same
 // choice in every msg_server that sees the same db_proxies, and one and the
-// same connection to it, so that the order of sending holds. nil if none is
-// open.
+// same connection to it, so that the order of sending holds. One whose database is
+// away owns nothing while another one is well. nil if none is open.
 func (l *Links) Owner(conv im.Conversation) *link.Link {
 	hash := conv.Hash()
 	var (
 		best  *link.Link
+		away  bool // best is
 		score uint64
 	)
 	for _, p := range l.proxies {
-		if s := mix(hash ^ p.hash); best == nil || s > score {
+		s, ill := mix(hash^p.hash), p.away.Load()
+		if best == nil || away && !ill || away == ill && s > score {
 			if found := p.generalFirst(hash); found != nil {
-				best, score = found, s
+				best, away, score = found, ill, s
 			}
 		}
 	}

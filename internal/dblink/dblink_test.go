@@ -16,10 +16,15 @@ import (
 type recorder struct {
 	pdus []wire.Command
 	down []*link.Link
+
+	moved  []*link.Link
+	epochs int
 }
 
 func (r *recorder) DBPDU(_ *link.Link, pdu wire.PDU) { r.pdus = append(r.pdus, pdu.Command) }
 func (r *recorder) DBDown(l *link.Link)              { r.down = append(r.down, l) }
+func (r *recorder) DBMoved(l *link.Link)             { r.moved = append(r.moved, l) }
+func (r *recorder) DBEpoch()                         { r.epochs++ }
 
 // network is a set of links that come and go at the word of the test: a Link
 // is nothing but its identity here.

@@ -37,6 +37,7 @@ const (
 	CapUserChanges = "user_changes" // db_proxy: changed_after in 0208
 
 	CapDelivery = "delivery" // db_proxy, msg_server: delivery cursors, 0790 to 0794
+	CapState    = "state"    // db_proxy and those that ask it: 0796, 0797
 )
 
 // Reasons a link is closed for.

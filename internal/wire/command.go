@@ -181,6 +181,8 @@ const (
 	BacklogRes      Command = 0x0793 // IM.Extension.IMBacklogRsp; DB→MS
 	DeliveryCursors Command = 0x0794 // IM.Extension.IMDeliveryCursors; MS→DB, never answered
 	UserClosed      Command = 0x0795 // IM.Extension.IMUserClosed; DB→MS
+	StorageSeen     Command = 0x0796 // IM.Extension.IMStorageSeen; MS→DB
+	StorageState    Command = 0x0797 // IM.Extension.IMStorageState; DB→MS
 )
 
 // names maps every command to its name, for logs, metrics and docs/protocol.md.
@@ -318,6 +320,8 @@ var names = map[Command]string{
 	BacklogRes:              "BacklogRes",
 	DeliveryCursors:         "DeliveryCursors",
 	UserClosed:              "UserClosed",
+	StorageSeen:             "StorageSeen",
+	StorageState:            "StorageState",
 }
 
 // String returns the name of the command, or "unknown".

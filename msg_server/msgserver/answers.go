@@ -61,11 +61,32 @@ func (s *Server) DBPDU(l *link.Link, pdu wire.PDU) {
 }
 
 // DBDown is dblink.Handler's: what l was asked and can be asked again is.
-func (s *Server) DBDown(l *link.Link) {
+func (s *Server) DBDown(l *link.Link) { s.askElsewhere(l) }
+
+// DBMoved is dblink.Handler's: as if l had ended, only that its db_proxy may
+// answer yet.
+func (s *Server) DBMoved(l *link.Link) { s.askElsewhere(l) }
+
+func (s *Server) askElsewhere(l *link.Link) {
 	s.sends.lost(l)
 	s.users.lost(l)
 	s.notifier.Lost(l)
 	s.revalidate(l)
+}
+
+// DBEpoch is dblink.Handler's: the database went back, and ids that were given
+// out may be given again. What is known of them is forgotten: the order of
+// conversations, where terminals stand, and what old clients may repeat.
+func (s *Server) DBEpoch() {
+	s.epoch.Add(1)
+	s.metrics.epochs.Inc()
+	s.log.Warn("the database went back to an earlier state: delivery begins anew")
+	s.order.Reset()
+	s.sessions.Each(func(session *Session) {
+		if t := session.Conn.terminal; t != nil {
+			session.Conn.conn.Do(func() { t.Reset(s.engine.Now()) })
+		}
+	})
 }
 
 // pass gives an answer to the client who asked, without our attach_data.

@@ -132,7 +132,7 @@ func (c *client) refuseLogin(result basedefine.ResultType, text string) {
 
 // validated takes the answer of a db_proxy, 0704, to the event loop of the
 // client.
-func (s *Server) validated(_ *link.Link, pdu wire.PDU) {
+func (s *Server) validated(l *link.Link, pdu wire.PDU) {
 	res := new(server.IMValidateRsp)
 	if err := proto.Unmarshal(pdu.Body, res); err != nil {
 		s.metrics.dropped("bad_body")
@@ -143,7 +143,12 @@ func (s *Server) validated(_ *link.Link, pdu wire.PDU) {
 		s.metrics.dropped("client_gone")
 		return
 	}
-	c.conn.Do(func() { c.finishLogin(res) })
+	c.conn.Do(func() {
+		if res.GetResultCode() == validateFault && c.validating != l {
+			return // another db_proxy is asked meanwhile
+		}
+		c.finishLogin(res)
+	})
 }
 
 func (c *client) finishLogin(res *server.IMValidateRsp) {

@@ -15,6 +15,7 @@ type metrics struct {
 	resent    prometheus.Counter
 	kicks     *prometheus.CounterVec
 
+	epochs       prometheus.Counter
 	unregistered prometheus.Counter
 
 	acked prometheus.Counter // of sends, looked up once
@@ -47,6 +48,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m.gaps = counter("im_backlog_gaps_total", "Gaps marked to terminals: messages that are not pushed.")
 	m.unregistered = counter("im_logins_unregistered_total",
 		"Log-ins answered before every route_server had said that it knows of them.")
+	m.epochs = counter("im_database_epochs_total", "Times the database was found to have gone back to an earlier state.")
 	m.resent = counter("im_resends_total", "Conversations sent again because nothing was acknowledged.")
 	reg.MustRegister(m.pushed, m.online, m.inFlight)
 	m.acked = m.sends.WithLabelValues("acked")

@@ -24,7 +24,7 @@ var noon = time.Unix(1_700_000_000, 0)
 
 func TestRepeatsOfOneConnection(t *testing.T) {
 	t.Parallel()
-	r := newRepeats()
+	r := newRepeats(0)
 	body, other := []byte("body"), []byte("another")
 	first := r.add(5, body, noon)
 	first.acked(&message.IMMsgDataAck{MsgId: n(1)})

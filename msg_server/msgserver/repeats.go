@@ -22,9 +22,10 @@ const (
 // repeats remembers the sends of one connection. It is owned by its event
 // loop; nil remembers nothing.
 type repeats struct {
-	seed maphash.Seed
-	byID map[repeatKey]*repeat
-	list []*repeat // oldest first
+	epoch uint64 // of the database that stored them; see Server.epoch
+	seed  maphash.Seed
+	byID  map[repeatKey]*repeat
+	list  []*repeat // oldest first
 }
 
 type repeatKey struct {
@@ -43,8 +44,8 @@ type repeat struct {
 	ended bool // it failed: a repeat is a new attempt
 }
 
-func newRepeats() *repeats {
-	return &repeats{seed: maphash.MakeSeed(), byID: map[repeatKey]*repeat{}}
+func newRepeats(epoch uint64) *repeats {
+	return &repeats{epoch: epoch, seed: maphash.MakeSeed(), byID: map[repeatKey]*repeat{}}
 }
 
 func (r *repeats) keyOf(seq uint16, body []byte) repeatKey {

@@ -5,6 +5,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"teamtalk/internal/dblink"
 	"teamtalk/internal/im"
 	"teamtalk/internal/link"
 	"teamtalk/internal/trace"
@@ -37,8 +38,8 @@ func (s *Server) sendMessage(c *client, pdu wire.PDU) {
 	// seq 0 is the seq of a client that does not number what it sends: two equal
 	// messages of it are two messages.
 	if !c.ownIDs.Load() && pdu.Seq != 0 {
-		if c.repeats == nil {
-			c.repeats = newRepeats()
+		if epoch := s.epoch.Load(); c.repeats == nil || c.repeats.epoch != epoch {
+			c.repeats = newRepeats(epoch)
 		}
 		p.repeat = c.repeats.find(pdu.Seq, pdu.Body, p.created)
 		if p.repeat != nil && !p.repeat.again() {
@@ -157,7 +158,13 @@ func (s *Server) stored(l *link.Link, pdu wire.PDU) {
 		s.metrics.dropped("bad_body")
 		return
 	}
-	p := s.sends.finish(attached(attachKindSend, m.GetAttachData()))
+	id := attached(attachKindSend, m.GetAttachData())
+	var p *pending
+	if m.GetMsgId() == 0 {
+		p = s.sends.refusedBy(l, id)
+	} else {
+		p = s.sends.finish(id)
+	}
 	if p == nil {
 		s.metrics.dropped("send_unknown")
 		return
@@ -178,6 +185,9 @@ func (s *Server) stored(l *link.Link, pdu wire.PDU) {
 		return
 	}
 	repeat := ours && m.GetSincePreviousMs() == storedBefore
+	if ours {
+		s.db.Stored(dblink.Mark{Conv: p.conv, From: p.user, ID: im.MsgID(m.GetMsgId()), Op: p.op})
+	}
 	s.acknowledge(p, m.GetMsgId())
 	now := s.clock()
 	s.traceSender(p, trace.Acknowledged, im.MsgID(m.GetMsgId()), now, 0)

@@ -199,10 +199,24 @@ func (s *sends) release(p *pending) {
 	}
 }
 
-// lost makes the sends of a link that ended wait for another one, before
-// those that came later: their operation ids find what was stored. An
-// original db_proxy stores no operation ids: what it may have stored is given
-// up, not stored twice. Source: defect A1.
+// refusedBy takes the news that the db_proxy behind l did not store a send, and
+// returns it if that is the end of it: nil if it is under way elsewhere.
+func (s *sends) refusedBy(l *link.Link, id uint64) *pending {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.pending[id]
+	if p == nil || p.link != l {
+		return nil
+	}
+	s.remove(p)
+	return p
+}
+
+// lost makes the sends of a link that ended, or whose db_proxy has lost its
+// database while another one is well, wait for another link, before those that
+// came later: their operation ids find what was stored. An original db_proxy
+// stores no operation ids: what it may have stored is given up, not stored
+// twice. Source: defect A1.
 func (s *sends) lost(l *link.Link) {
 	now := s.server.clock()
 	s.mu.Lock()

@@ -86,6 +86,7 @@ type Server struct {
 	notifier *notify.Notifier
 	users    *userList
 	stopping atomic.Bool
+	epoch    atomic.Uint64 // rises when the database has gone back
 
 	notifySeed atomic.Uint64 // spreads the notifier's questions over the db_proxies
 
@@ -113,9 +114,11 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	s.asks = newAsks(deps.Clock)
 	s.users = &userList{server: s}
 	s.node = link.New(link.Config{
-		Role:         "msg_server",
-		Capabilities: []string{link.CapRelay, link.CapStore, link.CapDelivery, link.CapPresence, link.CapFiles},
-		Secret:       []byte(cfg.LinkSecret.Reveal()), AllowOriginals: cfg.OriginalNeighbours, MaxPDU: cfg.MaxLinkPDU,
+		Role: "msg_server",
+		Capabilities: []string{
+			link.CapRelay, link.CapStore, link.CapDelivery, link.CapPresence, link.CapFiles, link.CapState,
+		},
+		Secret: []byte(cfg.LinkSecret.Reveal()), AllowOriginals: cfg.OriginalNeighbours, MaxPDU: cfg.MaxLinkPDU,
 	}, link.Deps{Log: deps.Log, Reg: deps.Reg, Clock: deps.Clock})
 	s.db = dblink.New(cfg.DBServers, cfg.ConcurrentDBConnCnt, s.node, s)
 	s.routes = &routes{server: s}

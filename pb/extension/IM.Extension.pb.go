@@ -1943,6 +1943,198 @@ func (x *IMUserClosed) GetUserId() uint32 {
 	return 0
 }
 
+// Command 0x0796, msg_server or http_msg_server to db_proxy, once on every link:
+// what the sender was told is stored, so that a database that went back is
+// found out. Answered by 0x0797.
+type IMStorageSeen struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 16 bytes; absent if the sender knows no epoch.
+	Epoch         []byte         `protobuf:"bytes,1,opt,name=epoch" json:"epoch,omitempty"`
+	Marks         []*StorageMark `protobuf:"bytes,2,rep,name=marks" json:"marks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IMStorageSeen) Reset() {
+	*x = IMStorageSeen{}
+	mi := &file_IM_Extension_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IMStorageSeen) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IMStorageSeen) ProtoMessage() {}
+
+func (x *IMStorageSeen) ProtoReflect() protoreflect.Message {
+	mi := &file_IM_Extension_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IMStorageSeen.ProtoReflect.Descriptor instead.
+func (*IMStorageSeen) Descriptor() ([]byte, []int) {
+	return file_IM_Extension_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *IMStorageSeen) GetEpoch() []byte {
+	if x != nil {
+		return x.Epoch
+	}
+	return nil
+}
+
+func (x *IMStorageSeen) GetMarks() []*StorageMark {
+	if x != nil {
+		return x.Marks
+	}
+	return nil
+}
+
+// A message that was stored.
+type StorageMark struct {
+	state       protoimpl.MessageState  `protogen:"open.v1"`
+	SessionType *basedefine.SessionType `protobuf:"varint,1,req,name=session_type,json=sessionType,enum=IM.BaseDefine.SessionType" json:"session_type,omitempty"`
+	FromUserId  *uint32                 `protobuf:"varint,2,req,name=from_user_id,json=fromUserId" json:"from_user_id,omitempty"`
+	// The peer, or the group.
+	ToSessionId *uint32 `protobuf:"varint,3,req,name=to_session_id,json=toSessionId" json:"to_session_id,omitempty"`
+	MsgId       *uint32 `protobuf:"varint,4,req,name=msg_id,json=msgId" json:"msg_id,omitempty"`
+	// 16 bytes.
+	OperationId   []byte `protobuf:"bytes,5,req,name=operation_id,json=operationId" json:"operation_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StorageMark) Reset() {
+	*x = StorageMark{}
+	mi := &file_IM_Extension_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StorageMark) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StorageMark) ProtoMessage() {}
+
+func (x *StorageMark) ProtoReflect() protoreflect.Message {
+	mi := &file_IM_Extension_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StorageMark.ProtoReflect.Descriptor instead.
+func (*StorageMark) Descriptor() ([]byte, []int) {
+	return file_IM_Extension_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *StorageMark) GetSessionType() basedefine.SessionType {
+	if x != nil && x.SessionType != nil {
+		return *x.SessionType
+	}
+	return basedefine.SessionType(1)
+}
+
+func (x *StorageMark) GetFromUserId() uint32 {
+	if x != nil && x.FromUserId != nil {
+		return *x.FromUserId
+	}
+	return 0
+}
+
+func (x *StorageMark) GetToSessionId() uint32 {
+	if x != nil && x.ToSessionId != nil {
+		return *x.ToSessionId
+	}
+	return 0
+}
+
+func (x *StorageMark) GetMsgId() uint32 {
+	if x != nil && x.MsgId != nil {
+		return *x.MsgId
+	}
+	return 0
+}
+
+func (x *StorageMark) GetOperationId() []byte {
+	if x != nil {
+		return x.OperationId
+	}
+	return nil
+}
+
+// Command 0x0797, db_proxy to msg_server or http_msg_server: the answer to
+// 0x0796, and again whenever it changes.
+type IMStorageState struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The database takes what is stored; if not, another db_proxy is preferred.
+	Well *bool `protobuf:"varint,1,req,name=well" json:"well,omitempty"`
+	// 16 bytes. Another one than before: the database went back to an earlier
+	// state, and what was known of it does not hold.
+	Epoch         []byte `protobuf:"bytes,2,opt,name=epoch" json:"epoch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IMStorageState) Reset() {
+	*x = IMStorageState{}
+	mi := &file_IM_Extension_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IMStorageState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IMStorageState) ProtoMessage() {}
+
+func (x *IMStorageState) ProtoReflect() protoreflect.Message {
+	mi := &file_IM_Extension_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IMStorageState.ProtoReflect.Descriptor instead.
+func (*IMStorageState) Descriptor() ([]byte, []int) {
+	return file_IM_Extension_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *IMStorageState) GetWell() bool {
+	if x != nil && x.Well != nil {
+		return *x.Well
+	}
+	return false
+}
+
+func (x *IMStorageState) GetEpoch() []byte {
+	if x != nil {
+		return x.Epoch
+	}
+	return nil
+}
+
 var File_IM_Extension_proto protoreflect.FileDescriptor
 
 const file_IM_Extension_proto_rawDesc = "" +
@@ -2109,7 +2301,20 @@ const file_IM_Extension_proto_rawDesc = "" +
 	"session_id\x18\x04 \x02(\rR\tsessionId\x12\x15\n" +
 	"\x06msg_id\x18\x05 \x02(\rR\x05msgId\"'\n" +
 	"\fIMUserClosed\x12\x17\n" +
-	"\auser_id\x18\x01 \x02(\rR\x06userIdB#H\x03Z\x1fteamtalk/pb/extension;extension"
+	"\auser_id\x18\x01 \x02(\rR\x06userId\"V\n" +
+	"\rIMStorageSeen\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\fR\x05epoch\x12/\n" +
+	"\x05marks\x18\x02 \x03(\v2\x19.IM.Extension.StorageMarkR\x05marks\"\xcc\x01\n" +
+	"\vStorageMark\x12=\n" +
+	"\fsession_type\x18\x01 \x02(\x0e2\x1a.IM.BaseDefine.SessionTypeR\vsessionType\x12 \n" +
+	"\ffrom_user_id\x18\x02 \x02(\rR\n" +
+	"fromUserId\x12\"\n" +
+	"\rto_session_id\x18\x03 \x02(\rR\vtoSessionId\x12\x15\n" +
+	"\x06msg_id\x18\x04 \x02(\rR\x05msgId\x12!\n" +
+	"\foperation_id\x18\x05 \x02(\fR\voperationId\":\n" +
+	"\x0eIMStorageState\x12\x12\n" +
+	"\x04well\x18\x01 \x02(\bR\x04well\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\fR\x05epochB#H\x03Z\x1fteamtalk/pb/extension;extension"
 
 var (
 	file_IM_Extension_proto_rawDescOnce sync.Once
@@ -2123,7 +2328,7 @@ func file_IM_Extension_proto_rawDescGZIP() []byte {
 	return file_IM_Extension_proto_rawDescData
 }
 
-var file_IM_Extension_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_IM_Extension_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_IM_Extension_proto_goTypes = []any{
 	(*IMMoveServer)(nil),        // 0: IM.Extension.IMMoveServer
 	(*IMMsgNack)(nil),           // 1: IM.Extension.IMMsgNack
@@ -2151,31 +2356,36 @@ var file_IM_Extension_proto_goTypes = []any{
 	(*IMDeliveryCursors)(nil),   // 23: IM.Extension.IMDeliveryCursors
 	(*DeliveryCursor)(nil),      // 24: IM.Extension.DeliveryCursor
 	(*IMUserClosed)(nil),        // 25: IM.Extension.IMUserClosed
-	(basedefine.SessionType)(0), // 26: IM.BaseDefine.SessionType
-	(*basedefine.MsgInfo)(nil),  // 27: IM.BaseDefine.MsgInfo
+	(*IMStorageSeen)(nil),       // 26: IM.Extension.IMStorageSeen
+	(*StorageMark)(nil),         // 27: IM.Extension.StorageMark
+	(*IMStorageState)(nil),      // 28: IM.Extension.IMStorageState
+	(basedefine.SessionType)(0), // 29: IM.BaseDefine.SessionType
+	(*basedefine.MsgInfo)(nil),  // 30: IM.BaseDefine.MsgInfo
 }
 var file_IM_Extension_proto_depIdxs = []int32{
-	26, // 0: IM.Extension.IMMsgNack.session_type:type_name -> IM.BaseDefine.SessionType
-	26, // 1: IM.Extension.IMMsgDelivered.session_type:type_name -> IM.BaseDefine.SessionType
-	26, // 2: IM.Extension.IMMsgGap.session_type:type_name -> IM.BaseDefine.SessionType
+	29, // 0: IM.Extension.IMMsgNack.session_type:type_name -> IM.BaseDefine.SessionType
+	29, // 1: IM.Extension.IMMsgDelivered.session_type:type_name -> IM.BaseDefine.SessionType
+	29, // 2: IM.Extension.IMMsgGap.session_type:type_name -> IM.BaseDefine.SessionType
 	7,  // 3: IM.Extension.IMRelay.order:type_name -> IM.Extension.Order
-	26, // 4: IM.Extension.Order.session_type:type_name -> IM.BaseDefine.SessionType
-	26, // 5: IM.Extension.IMFileTokenReq.session_type:type_name -> IM.BaseDefine.SessionType
-	26, // 6: IM.Extension.IMFileReady.session_type:type_name -> IM.BaseDefine.SessionType
-	26, // 7: IM.Extension.IMFileStored.session_type:type_name -> IM.BaseDefine.SessionType
-	26, // 8: IM.Extension.IMFileMoved.session_type:type_name -> IM.BaseDefine.SessionType
+	29, // 4: IM.Extension.Order.session_type:type_name -> IM.BaseDefine.SessionType
+	29, // 5: IM.Extension.IMFileTokenReq.session_type:type_name -> IM.BaseDefine.SessionType
+	29, // 6: IM.Extension.IMFileReady.session_type:type_name -> IM.BaseDefine.SessionType
+	29, // 7: IM.Extension.IMFileStored.session_type:type_name -> IM.BaseDefine.SessionType
+	29, // 8: IM.Extension.IMFileMoved.session_type:type_name -> IM.BaseDefine.SessionType
 	20, // 9: IM.Extension.IMTerminalRsp.backlog:type_name -> IM.Extension.Backlog
-	26, // 10: IM.Extension.Backlog.session_type:type_name -> IM.BaseDefine.SessionType
-	26, // 11: IM.Extension.IMBacklogReq.session_type:type_name -> IM.BaseDefine.SessionType
-	26, // 12: IM.Extension.IMBacklogRsp.session_type:type_name -> IM.BaseDefine.SessionType
-	27, // 13: IM.Extension.IMBacklogRsp.msg_list:type_name -> IM.BaseDefine.MsgInfo
+	29, // 10: IM.Extension.Backlog.session_type:type_name -> IM.BaseDefine.SessionType
+	29, // 11: IM.Extension.IMBacklogReq.session_type:type_name -> IM.BaseDefine.SessionType
+	29, // 12: IM.Extension.IMBacklogRsp.session_type:type_name -> IM.BaseDefine.SessionType
+	30, // 13: IM.Extension.IMBacklogRsp.msg_list:type_name -> IM.BaseDefine.MsgInfo
 	24, // 14: IM.Extension.IMDeliveryCursors.cursors:type_name -> IM.Extension.DeliveryCursor
-	26, // 15: IM.Extension.DeliveryCursor.session_type:type_name -> IM.BaseDefine.SessionType
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	29, // 15: IM.Extension.DeliveryCursor.session_type:type_name -> IM.BaseDefine.SessionType
+	27, // 16: IM.Extension.IMStorageSeen.marks:type_name -> IM.Extension.StorageMark
+	29, // 17: IM.Extension.StorageMark.session_type:type_name -> IM.BaseDefine.SessionType
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_IM_Extension_proto_init() }
@@ -2189,7 +2399,7 @@ func file_IM_Extension_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_IM_Extension_proto_rawDesc), len(file_IM_Extension_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   26,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -159,6 +159,12 @@ func (b *Backend) DBPDU(_ *link.Link, pdu wire.PDU) { b.answered(pdu) }
 // DBDown is dblink.Handler's.
 func (b *Backend) DBDown(l *link.Link) { b.lost(l) }
 
+// DBMoved is dblink.Handler's: whoever waits asks again elsewhere.
+func (b *Backend) DBMoved(l *link.Link) { b.calls.Lost(l) }
+
+// DBEpoch is dblink.Handler's: nothing that was known is kept here.
+func (b *Backend) DBEpoch() {}
+
 // lost ends what was asked over a link that is gone.
 func (b *Backend) lost(l *link.Link) {
 	b.calls.Lost(l)

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"teamtalk/internal/ask"
+	"teamtalk/internal/dblink"
 	"teamtalk/internal/im"
 	"teamtalk/internal/link"
 	"teamtalk/internal/notify"
@@ -126,6 +127,7 @@ func (b *Backend) stored(m *Message, body []byte, tries int) (Sent, error) {
 		}
 		return Sent{}, im.Errorf(code, "message refused")
 	}
+	b.db.Stored(dblink.Mark{Conv: m.Conv, From: m.From, ID: im.MsgID(res.GetMsgId()), Op: m.Op})
 	repeat := res.GetSincePreviousMs() == storedBefore
 	sent := Sent{ID: im.MsgID(res.GetMsgId()), Created: res.GetCreateTime(), Repeat: repeat && tries == 1}
 	if sent.Repeat {

@@ -121,6 +121,22 @@ func (o *Order) Expire() {
 // more.
 func (o *Order) Release() { o.release(func(st *state) int { return len(st.held) }) }
 
+// Reset pushes all that is held and forgets which ids were pushed: they may be
+// given again.
+func (o *Order) Reset() {
+	o.Release()
+	for i := range o.shards {
+		sh := &o.shards[i]
+		sh.mu.Lock()
+		for _, known := range []map[im.Conversation]*state{sh.young, sh.old} {
+			for _, st := range known {
+				st.released = 0
+			}
+		}
+		sh.mu.Unlock()
+	}
+}
+
 // release pushes of each conversation the first held messages, as many as
 // due says.
 func (o *Order) release(due func(*state) int) {

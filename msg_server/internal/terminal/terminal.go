@@ -100,6 +100,24 @@ func (t *Terminal) ask(now time.Time) {
 	t.out.Open()
 }
 
+// Reset forgets where the terminal stands and asks again: the ids of before may
+// be given to other messages. What it had acknowledged and nobody stored is sent
+// again.
+func (t *Terminal) Reset(now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return
+	}
+	for _, f := range t.busy {
+		if f.fetching {
+			t.fetched(f)
+		}
+	}
+	t.flows, t.busy, t.open = map[im.Conversation]*flow{}, nil, false
+	t.ask(now)
+}
+
 // Recheck makes Tick ask again what waits, from the time given on.
 func (t *Terminal) Recheck(at time.Time) {
 	t.mu.Lock()
