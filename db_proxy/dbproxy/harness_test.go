@@ -21,6 +21,7 @@ import (
 	"teamtalk/client/textcrypt"
 	"teamtalk/internal/link"
 	"teamtalk/internal/link/linktest"
+	"teamtalk/internal/procs"
 	"teamtalk/internal/testenv"
 	"teamtalk/internal/wire"
 )
@@ -52,7 +53,11 @@ func external(t testing.TB) string {
 
 func externalOn(t testing.TB, db *testenv.Database) string {
 	t.Helper()
-	redis := testenv.Redis(t)
+	return externalWith(t, db, testenv.Redis(t))
+}
+
+func externalWith(t testing.TB, db *testenv.Database, redis *procs.Redis) string {
+	t.Helper()
 	var conf strings.Builder
 	fmt.Fprintf(&conf, "DBInstances=teamtalk_master\nteamtalk_master_host=%s\nteamtalk_master_port=%d\n"+
 		"teamtalk_master_dbname=%s\nteamtalk_master_username=%s\nCacheInstances=unread,group_set,token,group_member\n",

@@ -8,6 +8,7 @@ type metrics struct {
 	dropped  *prometheus.CounterVec
 	refused  *prometheus.CounterVec
 	waiting  *prometheus.GaugeVec
+	epochs   prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -29,6 +30,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "im_queue_waiting", Help: "Tasks waiting in a queue.",
 		}, []string{"queue"}),
 	}
-	reg.MustRegister(m.commands, m.seconds, m.dropped, m.refused, m.waiting)
+	m.epochs = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "im_database_epochs_total", Help: "Times the database was found to have gone back to an earlier state.",
+	})
+	reg.MustRegister(m.epochs, m.commands, m.seconds, m.dropped, m.refused, m.waiting)
 	return m
 }

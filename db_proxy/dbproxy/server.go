@@ -73,6 +73,7 @@ type Server struct {
 	engine    *transport.Engine
 	node      *link.Node
 	commands  map[wire.Command]*row
+	storage   *storage
 
 	stopping atomic.Bool
 
@@ -95,6 +96,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Server, error) {
 	s := &Server{
 		cfg: cfg, log: deps.Log, clock: deps.Clock, metrics: newMetrics(deps.Reg), links: map[*link.Link]struct{}{},
 	}
+	s.storage = newStorage(s)
 	if err := s.open(ctx, deps); err != nil {
 		s.close()
 		return nil, err
@@ -110,7 +112,9 @@ func (s *Server) open(ctx context.Context, deps Deps) error {
 	opening, cancel := context.WithTimeout(ctx, openPatience)
 	defer cancel()
 	var err error
-	s.store, err = store.Open(opening, s.cfg.store(), store.Deps{Log: s.log, Clock: deps.Clock})
+	s.store, err = store.Open(opening, s.cfg.store(), store.Deps{
+		Log: s.log, Clock: deps.Clock, Doubt: s.storage.doubt,
+	})
 	if err != nil {
 		return fmt.Errorf("open database: %w", err)
 	}
@@ -126,6 +130,9 @@ func (s *Server) open(ctx context.Context, deps Deps) error {
 	s.cache, err = cache.New(pools, cache.Deps{Log: s.log, Reg: deps.Reg, Clock: deps.Clock})
 	if err != nil {
 		return fmt.Errorf("open Redis: %w", err)
+	}
+	if err := s.storage.open(opening); err != nil {
+		return fmt.Errorf("find the epoch of the database: %w", err)
 	}
 	return nil
 }
@@ -150,14 +157,16 @@ func (s *Server) assemble(deps Deps) error {
 	s.directory.OnChange(s.userChanged)
 	s.behind = behind.New(s.cache, s.store, s.log, deps.Reg)
 	s.lanes = lane.New(lane.Config{Lanes: s.cfg.CommitLanes, MaxBatch: s.cfg.MaxBatch}, lane.Deps{
-		Store: s.store, Directory: s.directory, IDs: s.cache, Behind: s.behind,
+		Store: witness{s.store, s.storage}, Directory: s.directory, IDs: s.cache, Behind: s.behind,
 		Go: s.pool.Go, Log: s.log, Reg: deps.Reg, Clock: deps.Clock, Trace: deps.Trace,
+		WentBack: s.storage.wentBack,
 	})
 	if err := s.table(deps); err != nil {
 		return err
 	}
 	s.node = link.New(link.Config{
-		Role: "db_proxy", Capabilities: []string{link.CapStore, link.CapDelivery, link.CapAPI, link.CapUserChanges}, Credit: credit,
+		Role: "db_proxy", Credit: credit,
+		Capabilities: []string{link.CapStore, link.CapDelivery, link.CapAPI, link.CapUserChanges, link.CapState},
 		Secret: []byte(s.cfg.LinkSecret.Reveal()), AllowOriginals: s.cfg.OriginalNeighbours,
 	}, link.Deps{Log: s.log, Reg: deps.Reg, Clock: deps.Clock})
 	listeners := make([]transport.Listener, 0, len(s.cfg.ListenIPs))
@@ -187,6 +196,7 @@ func (s *Server) Run(ctx context.Context) error {
 	behindDone.Go(func() { _ = s.behind.Run(behindCtx) })
 	pollers.Go(func() { _ = s.directory.Run(ctx) })
 	pollers.Go(func() { s.prune(ctx) })
+	pollers.Go(func() { s.storage.run(ctx) })
 	engineDone.Go(func() { failed <- s.engine.Run(engineCtx) })
 
 	var err error
@@ -316,6 +326,7 @@ func (s *Server) LinkDown(l *link.Link) {
 	s.mu.Lock()
 	delete(s.links, l)
 	s.mu.Unlock()
+	s.storage.down(l)
 }
 
 // LinkPDU is link.Handler's: it looks the command up and hands it on. It runs
@@ -325,6 +336,12 @@ func (s *Server) LinkPDU(l *link.Link, pdu wire.PDU) {
 	defer s.intake.RUnlock()
 	if s.closed {
 		s.metrics.dropped.WithLabelValues("stopping").Inc()
+		return
+	}
+	if pdu.Command == wire.StorageSeen {
+		if err := s.storage.seen(l, pdu.Body); err != nil {
+			s.metrics.dropped.WithLabelValues("bad_body").Inc()
+		}
 		return
 	}
 	row := s.commands[pdu.Command]

@@ -86,6 +86,11 @@ type Database struct {
 // DSN returns the data source name for go-sql-driver.
 func (d *Database) DSN() string { return d.server.DSN(d.Name) }
 
+// Exec runs one statement in the database.
+func (d *Database) Exec(ctx context.Context, statement string) error {
+	return d.server.ExecIn(ctx, d.Name, statement)
+}
+
 // MariaDB makes an empty database on the server that the tests of this binary
 // share, which the first call starts. It is dropped when the test ends. Tests
 // that harm the server take OwnMariaDB.

@@ -56,3 +56,12 @@ func (d *debts) voidBefore() time.Time {
 	defer d.mu.Unlock()
 	return d.since
 }
+
+// void makes marks of before a time void.
+func (d *debts) void(before time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if before.After(d.since) {
+		d.since = before
+	}
+}

@@ -18,6 +18,8 @@ type Reservation struct {
 	Count    uint32        // at least 1
 	// Known is the newest message id in SQL, as far as the caller knows.
 	Known im.MsgID
+	// Lead is how far beyond Known the ids go on where there is no counter.
+	Lead im.MsgID
 }
 
 // ReserveIDs returns the first id of each range; a range is in no other
@@ -73,6 +75,10 @@ func (c *Cache) raise(ctx context.Context, r *Reservation, got int64) (int64, er
 		return known, nil // full: the caller sees it by the id
 	}
 	var before int64
+	lead := int64(r.Lead)
+	if known+lead+count > int64(im.MaxMsgID) {
+		lead = 0
+	}
 	err := c.unread.watch(ctx, key, func(tx *redis.Tx) error {
 		now, err := readCounter(ctx, tx, key)
 		if err != nil {
@@ -81,7 +87,9 @@ func (c *Cache) raise(ctx context.Context, r *Reservation, got int64) (int64, er
 		if now == got {
 			now -= count
 		}
-		before = max(now, known)
+		if before = max(now, known); now == 0 {
+			before += lead
+		}
 		return setCounter(ctx, tx, key, before+count)
 	})
 	if err != nil {

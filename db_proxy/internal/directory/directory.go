@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"teamtalk/db_proxy/internal/store"
@@ -46,6 +47,7 @@ type Directory struct {
 	groups    *cache[im.GroupID, *Group]     // nil value: no such group
 	relations *cache[im.Pair, im.RelationID] // relations never change
 	onChange  []func(store.Change)
+	again     atomic.Bool // the log is another one
 
 	// Owned by Run.
 	heard map[uint64]struct{}
@@ -168,12 +170,24 @@ func (d *Directory) ForgetUser(id im.UserID) { d.users.remove(id) }
 // ForgetGroup makes the next look-up read the database.
 func (d *Directory) ForgetGroup(id im.GroupID) { d.groups.remove(id) }
 
+// Reset forgets everything: the database went back. The change log is read
+// from its end again.
+func (d *Directory) Reset() {
+	d.users.clear()
+	d.groups.clear()
+	d.relations.clear()
+	d.again.Store(true)
+}
+
 // Run follows the change log until ctx ends.
 func (d *Directory) Run(ctx context.Context) error {
 	ticker := time.NewTicker(pollEvery)
 	defer ticker.Stop()
 	last, begun, known := uint64(0), false, false
 	for {
+		if d.again.Swap(false) {
+			begun, known = false, false
+		}
 		if !known {
 			last, known = d.begin(ctx, last, begun)
 			begun = begun || known

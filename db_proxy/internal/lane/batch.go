@@ -295,7 +295,7 @@ func (l *lane) number(ctx context.Context, b *batch) error {
 		sends := byConv[conv]
 		want[i] = cache.Reservation{
 			Conv: conv, Relation: sends[0].relation,
-			Count: uint32(len(sends)), Known: l.states.get(conv).last,
+			Count: uint32(len(sends)), Known: l.states.get(conv).last, Lead: l.lead(l.states.get(conv)),
 		}
 	}
 	first, err := l.deps.IDs.ReserveIDs(ctx, want)
@@ -303,7 +303,7 @@ func (l *lane) number(ctx context.Context, b *batch) error {
 		l.metrics.retries.WithLabelValues("ids_from_sql").Inc()
 		first = make([]im.MsgID, len(want))
 		for i := range want {
-			first[i] = want[i].Known + 1
+			first[i] = want[i].Known + want[i].Lead + 1
 		}
 	}
 	if err == nil {

@@ -34,7 +34,14 @@ func (l *lane) closeHoles(ctx context.Context, want []cache.Reservation, first [
 		if err != nil {
 			break // the ids are as good with a hole before them
 		}
-		ahead = slices.DeleteFunc(ahead, func(i int) bool { return last[want[i].Conv].ID+1 >= first[i] })
+		ahead = slices.DeleteFunc(ahead, func(i int) bool {
+			newest := last[want[i].Conv]
+			if newest.ID+1 < first[i] && l.lostAfter(newest) {
+				l.metrics.gaps.Add(float64(first[i] - newest.ID - 1))
+				return true // those ids were given to messages that the database has lost
+			}
+			return newest.ID+1 >= first[i]
+		})
 		if len(ahead) > 0 && try == 0 {
 			wait := settle
 			pause(ctx, &wait)

@@ -40,6 +40,9 @@ type Deps struct {
 	Reg   prometheus.Registerer
 	Clock func() time.Time
 	Trace *trace.Recorder // nil remembers nothing
+	// WentBack returns when the database last went back to an earlier state;
+	// zero: never. nil: never.
+	WentBack func() time.Time
 }
 
 // Lanes is the set of lanes of one db_proxy. Safe from any goroutine.

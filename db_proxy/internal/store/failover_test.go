@@ -222,7 +222,10 @@ func TestFencedConn(t *testing.T) {
 			"exec":    func(c *fencedConn) error { _, err := c.ExecContext(t.Context(), "", nil); return err },
 			"query":   func(c *fencedConn) error { _, err := c.QueryContext(t.Context(), "", nil); return err },
 			"prepare": func(c *fencedConn) error { _, err := c.PrepareContext(t.Context(), "bad"); return err },
-			"begin":   func(c *fencedConn) error { _, err := c.BeginTx(t.Context(), driver.TxOptions{ReadOnly: true}); return err },
+			"begin": func(c *fencedConn) error {
+				_, err := c.BeginTx(t.Context(), driver.TxOptions{ReadOnly: true})
+				return err
+			},
 			"commit": func(c *fencedConn) error {
 				tx, err := c.BeginTx(t.Context(), driver.TxOptions{})
 				check(t, err)
