@@ -18,6 +18,9 @@ import (
 type RecountSpec struct {
 	User   string `json:"user,omitempty"` // name; "" for all
 	Repair bool   `json:"repair,omitempty"`
+	// NewEpoch begins another epoch of the database and compares nothing: to be
+	// done after a restore.
+	NewEpoch bool `json:"new_epoch,omitempty"`
 }
 
 // CountDifference is an unread count in Redis that is not what the read
@@ -34,8 +37,9 @@ type CountDifference struct {
 
 // RecountReport is what Recount found, and left.
 type RecountReport struct {
-	Users  int `json:"users"`  // looked at
-	Counts int `json:"counts"` // numbers in Redis that were compared
+	Epoch  string `json:"epoch,omitempty"` // begun
+	Users  int    `json:"users"`           // looked at
+	Counts int    `json:"counts"`          // numbers in Redis that were compared
 	// NoCache says that there is nothing to compare: the cache is inside a
 	// server that does not run.
 	NoCache     bool              `json:"no_cache,omitempty"`
@@ -48,6 +52,10 @@ type RecountReport struct {
 // im.Unavailable while Redis is away.
 func (a *Admin) Recount(ctx context.Context, spec RecountSpec) (report RecountReport, err error) {
 	report.Differences = []CountDifference{}
+	if spec.NewEpoch {
+		report.Epoch, err = a.newEpoch(ctx)
+		return report, err
+	}
 	users, err := a.recountUsers(ctx, spec.User)
 	if err != nil {
 		return report, err
@@ -79,6 +87,16 @@ func (a *Admin) Recount(ctx context.Context, spec RecountSpec) (report RecountRe
 	}
 	report.Left, err = a.named(ctx, left.Differences)
 	return report, err
+}
+
+// newEpoch begins another epoch of the database. Every db_proxy finds it within a
+// second.
+func (a *Admin) newEpoch(ctx context.Context) (name string, err error) {
+	epoch, err := a.store.Epoch(ctx)
+	if err == nil {
+		epoch, err = a.store.NewEpoch(ctx, epoch)
+	}
+	return epoch.String(), err
 }
 
 // recountUsers returns one user or all of them.

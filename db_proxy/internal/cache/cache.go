@@ -155,6 +155,7 @@ type pool struct {
 	clock   func() time.Time
 	breaker breaker
 	metrics poolMetrics
+	sockets *sockets
 }
 
 func newPool(name string, cfg PoolConfig, deps Deps, m *metrics) (*pool, error) {
@@ -167,6 +168,7 @@ func newPool(name string, cfg PoolConfig, deps Deps, m *metrics) (*pool, error) 
 	if cfg.MaxConns <= 0 {
 		cfg.MaxConns = defaultMaxConns
 	}
+	open := &sockets{}
 	client := redis.NewUniversalClient(&redis.UniversalOptions{
 		Addrs: cfg.Addrs, DB: cfg.DB, Password: cfg.Password,
 		Protocol: 2, DisableIdentity: true,
@@ -175,12 +177,12 @@ func newPool(name string, cfg PoolConfig, deps Deps, m *metrics) (*pool, error) 
 		MaxRetries: -1, DialerRetries: 1,
 		DialTimeout: dialTimeout, ReadTimeout: ioTimeout, WriteTimeout: ioTimeout,
 		PoolTimeout: ioTimeout, ContextTimeoutEnabled: true,
-		PoolSize: cfg.MaxConns, PipelinePoolSize: -1,
+		PoolSize: cfg.MaxConns, PipelinePoolSize: -1, Dialer: open.dial,
 	})
 	if deps.Fault != nil {
 		client.AddHook(faultHook{deps.Fault})
 	}
-	return &pool{name: name, client: client, log: deps.Log, clock: deps.Clock, metrics: m.pool(name)}, nil
+	return &pool{name: name, client: client, log: deps.Log, clock: deps.Clock, metrics: m.pool(name), sockets: open}, nil
 }
 
 // do runs fn unless Redis is being left alone. Errors of fn that mean trouble
@@ -204,6 +206,9 @@ func (p *pool) do(ctx context.Context, fn func(c redis.UniversalClient) error) e
 		p.breaker.release()
 		p.metrics.failed.Inc()
 	default:
+		if demoted(err) {
+			p.sockets.closeAll()
+		}
 		if p.breaker.fail(p.clock()) {
 			p.log.Warn("redis is away", "pool", p.name, "error", err)
 		}

@@ -21,7 +21,7 @@ func RecountCommand() *cobra.Command {
 		check, asJSON bool
 	)
 	cmd := &cobra.Command{
-		Use:   "recount --check | --repair",
+		Use:   "recount --check | --repair | --new-epoch",
 		Short: "Compare the unread counts in Redis with the read cursors",
 		Long: `Recount compares the unread counts that Redis holds with what the read cursors in
 the database say, while the servers run, and prints every difference: USER, the
@@ -30,11 +30,15 @@ none: it is counted when it is asked for.
 
 --check exits with 1 if anything differs. --repair has what differs forgotten and
 counted again, which disturbs nobody who is writing or reading, and exits with 1
-only if something differs afterwards. 2 means that nothing could be compared.`,
+only if something differs afterwards. 2 means that nothing could be compared.
+
+--new-epoch is for a database that was restored, or replaced by a copy that lacks
+messages: what the servers and Redis know of it is forgotten within a second, and
+what is written from then on is delivered.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if check == spec.Repair {
-				return exit.Usagef("recount: say --check or --repair")
+			if ways(check, spec.Repair, spec.NewEpoch) != 1 {
+				return exit.Usagef("recount: say --check, --repair or --new-epoch")
 			}
 			var report dbproxy.RecountReport
 			err := at.with(cmd, false, func(b Backend) (err error) {
@@ -62,9 +66,20 @@ only if something differs afterwards. 2 means that nothing could be compared.`,
 	f := cmd.Flags()
 	f.BoolVar(&check, "check", false, "only look; exit code 1 if anything differs")
 	f.BoolVar(&spec.Repair, "repair", false, "correct what differs")
+	f.BoolVar(&spec.NewEpoch, "new-epoch", false, "the database went back: forget what was known of it")
 	f.StringVar(&spec.User, "user", "", "NAME of the only user to look at")
 	f.BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
+}
+
+// ways counts the flags that are set.
+func ways(flags ...bool) (n int) {
+	for _, set := range flags {
+		if set {
+			n++
+		}
+	}
+	return n
 }
 
 // printRecount prints what was found, and a line that sums it up.
@@ -77,6 +92,8 @@ func printRecount(out io.Writer, r *dbproxy.RecountReport, repaired bool) error 
 		printDifference(&b, "still ", d)
 	}
 	switch {
+	case r.Epoch != "":
+		fmt.Fprintf(&b, "epoch %s begins\n", r.Epoch)
 	case r.NoCache:
 		b.WriteString("the server does not run, and its cache is inside it: nothing to compare\n")
 	case len(r.Differences) == 0:
