@@ -22,15 +22,18 @@ type TakeoverProgress = takeover.Progress
 type Takeover struct{ *takeover.Takeover }
 
 // OpenTakeover connects to the database and to the Redis of a configuration.
-// Progress may be nil. The caller closes the Takeover.
+// Prefix is what the names of the original's tables begin with; nil: they have
+// the original's names. Progress may be nil. The caller closes the Takeover.
 func OpenTakeover(
-	ctx context.Context, cfg Config, log *slog.Logger, progress func(TakeoverProgress),
+	ctx context.Context, cfg Config, prefix *string, log *slog.Logger, progress func(TakeoverProgress),
 ) (*Takeover, error) {
 	if cfg.StoreDriver != store.MySQL {
 		return nil, im.Errorf(im.Invalid, "StoreDriver is %s: only a MySQL or MariaDB of the original can be taken over",
 			cfg.StoreDriver)
 	}
-	t, err := takeover.Open(ctx, takeover.Config{DB: cfg.Master.pool(), Redis: cfg.cache()}, takeover.Deps{
+	t, err := takeover.Open(ctx, takeover.Config{
+		DB: cfg.Master.pool(), Redis: cfg.cache(), Prefix: prefix,
+	}, takeover.Deps{
 		Log: log, Clock: time.Now, Progress: progress, //nolint:forbidigo // of a tool
 	})
 	if err != nil {

@@ -319,3 +319,28 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// The file of another installation starts with a warning for each key that is
+// not known here; what is known is as strict as ever.
+func TestLenient(t *testing.T) {
+	t.Parallel()
+	const text = minimal + "WebPort=9000\nlistenport=8001\n"
+	if _, err := config.Parse(strings.NewReader(text), "other.conf", testKeys, config.Lenient(false)); err == nil {
+		t.Error("unknown keys pass without --lenient")
+	}
+	f, err := config.Parse(strings.NewReader(text), "other.conf", testKeys, config.Lenient(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "other.conf:6: WebPort: unknown key, ignored\n" +
+		"other.conf:7: listenport: unknown key, ignored; did you mean ListenPort?"
+	if got := f.Warnings().Error(); got != want {
+		t.Errorf("warnings\n%s\nwant\n%s", got, want)
+	}
+	if f.Int("ListenPort") != 8000 {
+		t.Errorf("ListenPort is %d", f.Int("ListenPort"))
+	}
+	if _, err := config.Parse(strings.NewReader(text+"Count=77\n"), "other.conf", testKeys, config.Lenient(true)); err == nil {
+		t.Error("a bad value passes")
+	}
+}

@@ -15,9 +15,19 @@ import (
 // maxFile bounds what is read as a configuration.
 const maxFile = 1 << 20
 
+// Option changes what Load and Parse accept.
+type Option func(*parser)
+
+// Lenient makes, if on, keys that nobody declared warnings: for the file of
+// another installation, whose keys mean nothing here. A misspelt key then
+// leaves its default in force, which is why it is not the rule.
+func Lenient(on bool) Option {
+	return func(p *parser) { p.lenient = on }
+}
+
 // Load reads the file at path and checks it against keys. A file that cannot
 // be read or does not fit is an Errors.
-func Load(path string, keys Keys) (*File, error) {
+func Load(path string, keys Keys, options ...Option) (*File, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		reason := err.Error()
@@ -27,13 +37,13 @@ func Load(path string, keys Keys) (*File, error) {
 		return nil, Errors{{File: path, Reason: reason}}
 	}
 	defer f.Close()
-	return Parse(f, path, keys)
+	return Parse(f, path, keys, options...)
 }
 
 // Parse reads a configuration and checks it against keys; name is what
 // complaints call it, and relative paths in it count from name's folder. All
 // complaints are returned together, as Errors.
-func Parse(r io.Reader, name string, keys Keys) (*File, error) {
+func Parse(r io.Reader, name string, keys Keys, options ...Option) (*File, error) {
 	text, err := io.ReadAll(io.LimitReader(r, maxFile+1))
 	if err != nil {
 		return nil, Errors{{File: name, Reason: err.Error()}}
@@ -47,6 +57,9 @@ func Parse(r io.Reader, name string, keys Keys) (*File, error) {
 		lines:  map[string]int{},
 		values: map[string]any{},
 	}, raw: map[string]string{}}
+	for _, option := range options {
+		option(&p)
+	}
 	p.readLines(text)
 	p.checkNames()
 	for i := range keys {
@@ -67,6 +80,8 @@ type parser struct {
 	raw  map[string]string // values as they stand in the file; the first of each key
 	used []string          // names whose value was asked for
 	errs Errors
+
+	lenient bool // a key that nobody declared is a warning
 }
 
 func (p *parser) fail(line int, key, format string, args ...any) {
@@ -123,6 +138,10 @@ func (p *parser) checkNames() {
 			hint := ""
 			if meant := p.file.keys.suggest(name); meant != "" {
 				hint = "; did you mean " + meant + "?"
+			}
+			if p.lenient {
+				p.warn(line, name, "unknown key, ignored%s", hint)
+				continue
 			}
 			p.fail(line, name, "unknown key%s", hint)
 		case k.Obsolete:

@@ -34,7 +34,7 @@ const (
 type Role[C interface{ ProcessConfig() config.Process }] struct {
 	Name       string // of the role, such as "msg_server"
 	ConfigFile string // used without --config; in the working folder
-	Load       func(path string) (C, error)
+	Load       func(path string, options ...config.Option) (C, error)
 	// New checks and opens what the role needs and registers with o what its
 	// readiness depends on. Until it returns, the role is not ready.
 	New func(ctx context.Context, cfg C, o *obs.Obs) (Runner, error)
@@ -49,11 +49,11 @@ type Runner interface {
 // Main runs a role as a process and returns its exit code. The first SIGTERM,
 // SIGINT or SIGHUP stops it in order, the second at once.
 func Main[C interface{ ProcessConfig() config.Process }](role Role[C]) int {
-	path, code, done := parse(role.Name, role.ConfigFile, os.Args[1:], os.Stdout, os.Stderr)
+	line, code, done := parse(role.Name, role.ConfigFile, os.Args[1:], os.Stdout, os.Stderr)
 	if done {
 		return code
 	}
-	err := run(role, path, os.Stderr)
+	err := run(role, line, os.Stderr)
 	switch {
 	case err == nil:
 		return exitOK
@@ -66,26 +66,33 @@ func Main[C interface{ ProcessConfig() config.Process }](role Role[C]) int {
 	}
 }
 
+// commandLine is what a role is started with.
+type commandLine struct {
+	path    string // of the configuration file
+	lenient bool   // a key that nobody declared is a warning
+}
+
 // parse reads the command line; done says that there is nothing to run.
-func parse(name, configFile string, args []string, stdout, stderr io.Writer) (path string, code int, done bool) {
+func parse(name, configFile string, args []string, stdout, stderr io.Writer) (line commandLine, code int, done bool) {
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.StringVar(&path, "config", configFile, "configuration `file`")
+	flags.StringVar(&line.path, "config", configFile, "configuration `file`")
+	flags.BoolVar(&line.lenient, "lenient", false, "ignore keys that the role does not know, with a warning for each")
 	version := flags.Bool("v", false, "print the version and exit")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
-		return "", exitOK, true
+		return line, exitOK, true
 	case err != nil:
-		return "", exitUsage, true
+		return line, exitUsage, true
 	case flags.NArg() > 0:
 		fmt.Fprintf(stderr, "%s: unexpected argument %q\n", name, flags.Arg(0))
 		flags.Usage()
-		return "", exitUsage, true
+		return line, exitUsage, true
 	case *version:
 		fmt.Fprintln(stdout, name, Version())
-		return "", exitOK, true
+		return line, exitOK, true
 	}
-	return path, exitOK, false
+	return line, exitOK, false
 }
 
 // Version describes the build: version, revision and its time, Go version.
@@ -106,8 +113,10 @@ func Version() string {
 	return strings.Join(append(words, info.GoVersion), " ")
 }
 
-func run[C interface{ ProcessConfig() config.Process }](role Role[C], path string, stderr io.Writer) (err error) {
-	cfg, err := role.Load(path)
+func run[C interface{ ProcessConfig() config.Process }](
+	role Role[C], line commandLine, stderr io.Writer,
+) (err error) {
+	cfg, err := role.Load(line.path, config.Lenient(line.lenient))
 	if err != nil {
 		return err
 	}
@@ -138,7 +147,7 @@ func run[C interface{ ProcessConfig() config.Process }](role Role[C], path strin
 	go now.Follow(ctx, o.Log)
 	o.AddCheck("running", ctx.Err)
 	o.Log.Info("starting", slog.String("version", Version()), slog.Int("pid", os.Getpid()),
-		slog.String("config", path), slog.String("health", o.Addr()))
+		slog.String("config", line.path), slog.String("health", o.Addr()))
 	var opened atomic.Bool
 	o.AddCheck("opened", func() error {
 		if !opened.Load() {

@@ -42,8 +42,8 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(rolemain.Main(rolemain.Role[roleConfig]{
 		Name: "test_server", ConfigFile: "testserver.conf",
-		Load: func(path string) (roleConfig, error) {
-			f, err := config.Load(path, keys)
+		Load: func(path string, options ...config.Option) (roleConfig, error) {
+			f, err := config.Load(path, keys, options...)
 			if err != nil {
 				return roleConfig{}, err
 			}
@@ -173,6 +173,21 @@ func TestStopsOnSignal(t *testing.T) {
 				t.Error("server.pid is left")
 			}
 		})
+	}
+}
+
+// With --lenient a role starts with the file of another installation, and warns
+// of each key that it does not know.
+func TestLenient(t *testing.T) {
+	t.Parallel()
+	r := start(t, folder(t, "WebPort=1\nMoode=x\n"), "--lenient")
+	r.line(t)
+	r.signal(t, syscall.SIGTERM)
+	r.ends(t, 0, "msg=stopped role=test_server\n")
+	for _, want := range []string{":3: WebPort: unknown key, ignored", ":4: Moode: unknown key, ignored; did you mean Mode?"} {
+		if !strings.Contains(r.stderr.String(), want) {
+			t.Errorf("no warning %q in\n%s", want, r.stderr)
+		}
 	}
 }
 

@@ -117,15 +117,16 @@ func MariaDB(t testing.TB) *Database {
 }
 
 // OwnMariaDB starts a server for one test, with an empty database, that the
-// test may kill, pause and start again through the second result.
-func OwnMariaDB(t testing.TB) (*Database, *procs.MariaDB) {
+// test may kill, pause and start again through the second result. args are more
+// options for it.
+func OwnMariaDB(t testing.TB, args ...string) (*Database, *procs.MariaDB) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "tt") // t.TempDir is too long for the path of a socket
 	if err != nil {
 		t.Fatal(err)
 	}
 	env.mu.Lock()
-	server, err := startMariaDB(dir)
+	server, err := startMariaDB(dir, args...)
 	env.mu.Unlock()
 	t.Cleanup(func() {
 		if server != nil {
@@ -147,7 +148,7 @@ func OwnMariaDB(t testing.TB) (*Database, *procs.MariaDB) {
 const attempts = 3
 
 // startMariaDB runs under env.mu.
-func startMariaDB(dir string) (*procs.MariaDB, error) {
+func startMariaDB(dir string, args ...string) (*procs.MariaDB, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	var errs []error
@@ -156,7 +157,7 @@ func startMariaDB(dir string) (*procs.MariaDB, error) {
 		if err != nil {
 			return nil, err
 		}
-		server, err := procs.NewMariaDB(ctx, procs.MariaDBConfig{Dir: dir, Port: ports[0]})
+		server, err := procs.NewMariaDB(ctx, procs.MariaDBConfig{Dir: dir, Port: ports[0], Args: args})
 		if err != nil {
 			return nil, err
 		}

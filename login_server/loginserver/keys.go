@@ -63,8 +63,8 @@ type Config struct {
 }
 
 // LoadConfig reads the file at path. What is wrong with it is a config.Errors.
-func LoadConfig(path string) (Config, error) {
-	return bind(config.Load(path, Keys))
+func LoadConfig(path string, options ...config.Option) (Config, error) {
+	return bind(config.Load(path, Keys, options...))
 }
 
 // ParseConfig is LoadConfig for a text; name is what complaints call it.

@@ -24,7 +24,7 @@ CREATE TABLE IF NOT EXISTS IMUser (
   PRIMARY KEY (id),
   UNIQUE KEY uk_name (name),
   KEY idx_updated (updated)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE IF NOT EXISTS IMDepart (
   id         int unsigned NOT NULL AUTO_INCREMENT,
@@ -36,7 +36,7 @@ CREATE TABLE IF NOT EXISTS IMDepart (
   updated    int unsigned NOT NULL DEFAULT 0,
   PRIMARY KEY (id),
   KEY idx_updated (updated)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- Used by the administration site only.
 CREATE TABLE IF NOT EXISTS IMAdmin (
@@ -47,7 +47,7 @@ CREATE TABLE IF NOT EXISTS IMAdmin (
   created int unsigned NOT NULL DEFAULT 0,
   updated int unsigned NOT NULL DEFAULT 0,
   PRIMARY KEY (id)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE IF NOT EXISTS IMDiscovery (
   id           int unsigned NOT NULL AUTO_INCREMENT,
@@ -58,17 +58,17 @@ CREATE TABLE IF NOT EXISTS IMDiscovery (
   created      int unsigned NOT NULL DEFAULT 0,
   updated      int unsigned NOT NULL DEFAULT 0,
   PRIMARY KEY (id)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- Ours: the push token of a user's phone; a token belongs to one user.
 CREATE TABLE IF NOT EXISTS IMDeviceToken (
   userId     int unsigned NOT NULL,
   clientType tinyint unsigned NOT NULL,
-  token      varchar(255) NOT NULL,
+  token      varbinary(255) NOT NULL,                         -- not a text: its key has room in every row format
   updated    int unsigned NOT NULL,
   PRIMARY KEY (userId),
   UNIQUE KEY uk_token (token)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- Ours: what changed, in the order of the commits. kind: 1 user, 2 group
 -- (members included), 3 session removed (subject: the user).
@@ -79,7 +79,7 @@ CREATE TABLE IF NOT EXISTS IMChange (
   created int unsigned NOT NULL,
   PRIMARY KEY (id),
   KEY idx_created (created)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- Ours: one row. Whoever appends to IMChange locks it first, so that the ids
 -- become visible in order; userUpdated is the last value given to
@@ -88,6 +88,6 @@ CREATE TABLE IF NOT EXISTS IMClock (
   id          tinyint unsigned NOT NULL,
   userUpdated int unsigned NOT NULL,
   PRIMARY KEY (id)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 INSERT IGNORE INTO IMClock (id, userUpdated) VALUES (1, 0);

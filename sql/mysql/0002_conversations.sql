@@ -14,7 +14,7 @@ CREATE TABLE IF NOT EXISTS IMRelationShip (
   updated int unsigned NOT NULL DEFAULT 0,
   PRIMARY KEY (id),
   UNIQUE KEY uk_pair (smallId, bigId)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE IF NOT EXISTS IMGroup (
   id         int unsigned NOT NULL AUTO_INCREMENT,
@@ -29,7 +29,7 @@ CREATE TABLE IF NOT EXISTS IMGroup (
   updated    int unsigned NOT NULL DEFAULT 0,
   created    int unsigned NOT NULL DEFAULT 0,
   PRIMARY KEY (id)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE IF NOT EXISTS IMGroupMember (
   id      bigint unsigned NOT NULL AUTO_INCREMENT,
@@ -42,7 +42,7 @@ CREATE TABLE IF NOT EXISTS IMGroupMember (
   PRIMARY KEY (groupId, userId),
   KEY idx_id (id),
   KEY idx_user (userId, status)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- Ours: who muted which group.
 CREATE TABLE IF NOT EXISTS IMGroupShield (
@@ -51,7 +51,7 @@ CREATE TABLE IF NOT EXISTS IMGroupShield (
   status  tinyint unsigned NOT NULL,                           -- 1: muted
   updated int unsigned NOT NULL,
   PRIMARY KEY (userId, groupId)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE IF NOT EXISTS IMRecentSession (
   id      bigint unsigned NOT NULL AUTO_INCREMENT,
@@ -64,7 +64,7 @@ CREATE TABLE IF NOT EXISTS IMRecentSession (
   PRIMARY KEY (userId, peerId, type),
   KEY idx_id (id),
   KEY idx_recent (userId, status, updated)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- Ours: the last message a user has read. Only rises.
 CREATE TABLE IF NOT EXISTS IMReadCursor (
@@ -74,7 +74,7 @@ CREATE TABLE IF NOT EXISTS IMReadCursor (
   msgId   int unsigned NOT NULL,
   updated int unsigned NOT NULL,
   PRIMARY KEY (userId, type, peerId)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- Ours: the last message delivered to a terminal. Only rises.
 CREATE TABLE IF NOT EXISTS IMDeliveryCursor (
@@ -85,4 +85,4 @@ CREATE TABLE IF NOT EXISTS IMDeliveryCursor (
   msgId    int unsigned NOT NULL,
   updated  int unsigned NOT NULL,
   PRIMARY KEY (userId, terminal, type, peerId)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;

@@ -19,7 +19,7 @@ CREATE TABLE IF NOT EXISTS IMMessage_0 (
   PRIMARY KEY (relateId, msgId),
   KEY idx_id (id),
   UNIQUE KEY uk_op (fromId, opId)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE IF NOT EXISTS IMMessage_1 (
   id       bigint unsigned NOT NULL AUTO_INCREMENT,
@@ -36,7 +36,7 @@ CREATE TABLE IF NOT EXISTS IMMessage_1 (
   PRIMARY KEY (relateId, msgId),
   KEY idx_id (id),
   UNIQUE KEY uk_op (fromId, opId)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE IF NOT EXISTS IMMessage_2 (
   id       bigint unsigned NOT NULL AUTO_INCREMENT,
@@ -53,7 +53,7 @@ CREATE TABLE IF NOT EXISTS IMMessage_2 (
   PRIMARY KEY (relateId, msgId),
   KEY idx_id (id),
   UNIQUE KEY uk_op (fromId, opId)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE IF NOT EXISTS IMMessage_3 (
   id       bigint unsigned NOT NULL AUTO_INCREMENT,
@@ -70,7 +70,7 @@ CREATE TABLE IF NOT EXISTS IMMessage_3 (
   PRIMARY KEY (relateId, msgId),
   KEY idx_id (id),
   UNIQUE KEY uk_op (fromId, opId)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE IF NOT EXISTS IMMessage_4 (
   id       bigint unsigned NOT NULL AUTO_INCREMENT,
@@ -87,7 +87,7 @@ CREATE TABLE IF NOT EXISTS IMMessage_4 (
   PRIMARY KEY (relateId, msgId),
   KEY idx_id (id),
   UNIQUE KEY uk_op (fromId, opId)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE IF NOT EXISTS IMMessage_5 (
   id       bigint unsigned NOT NULL AUTO_INCREMENT,
@@ -104,7 +104,7 @@ CREATE TABLE IF NOT EXISTS IMMessage_5 (
   PRIMARY KEY (relateId, msgId),
   KEY idx_id (id),
   UNIQUE KEY uk_op (fromId, opId)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE IF NOT EXISTS IMMessage_6 (
   id       bigint unsigned NOT NULL AUTO_INCREMENT,
@@ -121,7 +121,7 @@ CREATE TABLE IF NOT EXISTS IMMessage_6 (
   PRIMARY KEY (relateId, msgId),
   KEY idx_id (id),
   UNIQUE KEY uk_op (fromId, opId)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE IF NOT EXISTS IMMessage_7 (
   id       bigint unsigned NOT NULL AUTO_INCREMENT,
@@ -138,7 +138,7 @@ CREATE TABLE IF NOT EXISTS IMMessage_7 (
   PRIMARY KEY (relateId, msgId),
   KEY idx_id (id),
   UNIQUE KEY uk_op (fromId, opId)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE IF NOT EXISTS IMGroupMessage_0 (
   id      bigint unsigned NOT NULL AUTO_INCREMENT,
@@ -154,7 +154,7 @@ CREATE TABLE IF NOT EXISTS IMGroupMessage_0 (
   PRIMARY KEY (groupId, msgId),
   KEY idx_id (id),
   UNIQUE KEY uk_op (userId, opId)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE IF NOT EXISTS IMGroupMessage_1 (
   id      bigint unsigned NOT NULL AUTO_INCREMENT,
@@ -170,7 +170,7 @@ CREATE TABLE IF NOT EXISTS IMGroupMessage_1 (
   PRIMARY KEY (groupId, msgId),
   KEY idx_id (id),
   UNIQUE KEY uk_op (userId, opId)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE IF NOT EXISTS IMGroupMessage_2 (
   id      bigint unsigned NOT NULL AUTO_INCREMENT,
@@ -186,7 +186,7 @@ CREATE TABLE IF NOT EXISTS IMGroupMessage_2 (
   PRIMARY KEY (groupId, msgId),
   KEY idx_id (id),
   UNIQUE KEY uk_op (userId, opId)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE IF NOT EXISTS IMGroupMessage_3 (
   id      bigint unsigned NOT NULL AUTO_INCREMENT,
@@ -202,7 +202,7 @@ CREATE TABLE IF NOT EXISTS IMGroupMessage_3 (
   PRIMARY KEY (groupId, msgId),
   KEY idx_id (id),
   UNIQUE KEY uk_op (userId, opId)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE IF NOT EXISTS IMGroupMessage_4 (
   id      bigint unsigned NOT NULL AUTO_INCREMENT,
@@ -218,7 +218,7 @@ CREATE TABLE IF NOT EXISTS IMGroupMessage_4 (
   PRIMARY KEY (groupId, msgId),
   KEY idx_id (id),
   UNIQUE KEY uk_op (userId, opId)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE IF NOT EXISTS IMGroupMessage_5 (
   id      bigint unsigned NOT NULL AUTO_INCREMENT,
@@ -234,7 +234,7 @@ CREATE TABLE IF NOT EXISTS IMGroupMessage_5 (
   PRIMARY KEY (groupId, msgId),
   KEY idx_id (id),
   UNIQUE KEY uk_op (userId, opId)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE IF NOT EXISTS IMGroupMessage_6 (
   id      bigint unsigned NOT NULL AUTO_INCREMENT,
@@ -250,7 +250,7 @@ CREATE TABLE IF NOT EXISTS IMGroupMessage_6 (
   PRIMARY KEY (groupId, msgId),
   KEY idx_id (id),
   UNIQUE KEY uk_op (userId, opId)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE IF NOT EXISTS IMGroupMessage_7 (
   id      bigint unsigned NOT NULL AUTO_INCREMENT,
@@ -266,7 +266,7 @@ CREATE TABLE IF NOT EXISTS IMGroupMessage_7 (
   PRIMARY KEY (groupId, msgId),
   KEY idx_id (id),
   UNIQUE KEY uk_op (userId, opId)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE IF NOT EXISTS IMAudio (
   id       int unsigned NOT NULL AUTO_INCREMENT,
@@ -277,7 +277,7 @@ CREATE TABLE IF NOT EXISTS IMAudio (
   duration int unsigned NOT NULL DEFAULT 0,                    -- seconds
   created  int unsigned NOT NULL,
   PRIMARY KEY (id)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- Files waiting for a receiver who was off-line.
 CREATE TABLE IF NOT EXISTS IMTransmitFile (
@@ -293,4 +293,4 @@ CREATE TABLE IF NOT EXISTS IMTransmitFile (
   PRIMARY KEY (id),
   KEY idx_waiting (toId, status, created),
   KEY idx_task (fromId, toId, taskId)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;

@@ -14,7 +14,7 @@ CREATE TABLE IF NOT EXISTS IMApiKey (
   created  int unsigned NOT NULL,
   updated  int unsigned NOT NULL,
   PRIMARY KEY (id)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE IF NOT EXISTS IMApiAudit (
   id        bigint unsigned NOT NULL AUTO_INCREMENT,
@@ -28,4 +28,4 @@ CREATE TABLE IF NOT EXISTS IMApiAudit (
   PRIMARY KEY (id),
   KEY idx_at (atMs),
   KEY idx_key (keyId, atMs)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;

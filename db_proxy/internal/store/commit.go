@@ -48,11 +48,15 @@ func (s *Store) MoveCursors(ctx context.Context, cursors []Cursor) error {
 }
 
 // WriteActivity moves times forward: of sessions that are shown, creating and
-// reviving none, and of groups.
+// reviving none, and of groups. While an original db_proxy may read the tables,
+// the lines of these groups are written, too.
 func (s *Store) WriteActivity(ctx context.Context, a Activity) error {
 	var w writes
 	s.addTouches(&w, a.Sessions)
 	s.addGroupTimes(&w, a.Groups)
+	if s.takenOver {
+		s.addGroupLines(&w, a.Groups)
+	}
 	return s.commit(ctx, "write_activity", w.all)
 }
 

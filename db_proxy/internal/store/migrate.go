@@ -28,7 +28,10 @@ func (s *Store) migrateMySQL(ctx context.Context, p Pool) error {
 		return err
 	}
 	defer unlock()
-	if err := refuseForeign(ctx, db); err != nil {
+	if err := CheckServer(ctx, db); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	if s.takenOver, err = refuseForeign(ctx, db); err != nil {
 		return err
 	}
 	if err := beginAnew(ctx, db); err != nil {
@@ -39,11 +42,12 @@ func (s *Store) migrateMySQL(ctx context.Context, p Pool) error {
 
 // Bare returns connections whose statements may take ten minutes, set up as
 // all others are, to a database of which nothing is expected. They wait for
-// the server to roll back what a killed predecessor was doing. Nothing is
-// connected yet; the caller closes it.
+// the server to roll back what a killed predecessor was doing, and pay no heed
+// to foreign keys that an installation added. Nothing is connected yet; the
+// caller closes it.
 func Bare(p Pool, log *slog.Logger) (*sql.DB, error) {
 	s := &Store{deps: Deps{Log: log, Clock: time.Now}} //nolint:forbidigo // of waits only
-	c, err := s.mysqlRoute(p.withDefaults(), true, 10*time.Minute, 5*time.Minute)
+	c, err := s.mysqlRoute(p.withDefaults(), true, 10*time.Minute, session{lockWait: 5 * time.Minute})
 	if err != nil {
 		return nil, err
 	}
@@ -108,37 +112,6 @@ func (s *Store) migrate(ctx context.Context, d goose.Dialect, db *sql.DB, folder
 	}
 	if have > known {
 		return im.Errorf(im.Invalid, "store: the database has version %d, this program knows %d: it is too old", have, known)
-	}
-	return nil
-}
-
-// refuseForeign refuses a database with tables of the original servers: they
-// lack columns and unique keys that everything here relies on, and CREATE
-// TABLE IF NOT EXISTS would pass over them. So it does one whose takeover has
-// begun and is not complete.
-func refuseForeign(ctx context.Context, db *sql.DB) error {
-	const text = `SELECT COUNT(DISTINCT CASE WHEN TABLE_NAME = 'IMUser' THEN 1 END),
-			COALESCE(SUM(TABLE_NAME = 'IMUser' AND COLUMN_NAME = 'password_hash'), 0),
-			COALESCE(SUM(TABLE_NAME = 'tt_takeover' AND COLUMN_NAME = 'step'), 0)
-		FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN ('IMUser', 'tt_takeover')`
-	var tables, ours, takeover int
-	if err := db.QueryRowContext(ctx, text).Scan(&tables, &ours, &takeover); err != nil {
-		return fmt.Errorf("look at the database: %w", classify(err))
-	}
-	if takeover > 0 {
-		const complete = "SELECT COUNT(*) FROM tt_takeover WHERE step = 'complete' AND done = 1"
-		if err := db.QueryRowContext(ctx, complete).Scan(&ours); err != nil {
-			return fmt.Errorf("look at the takeover: %w", classify(err))
-		}
-		if ours == 0 {
-			return im.Errorf(im.Invalid, "store: the takeover of the original's data is not complete: "+
-				"run \"teamtalk migrate\" again with this configuration")
-		}
-		return nil
-	}
-	if tables > 0 && ours == 0 {
-		return im.Errorf(im.Invalid, "store: the database has the tables of an original server: "+
-			"run \"teamtalk migrate --check\" and \"teamtalk migrate\" with this configuration first")
 	}
 	return nil
 }

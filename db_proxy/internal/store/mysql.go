@@ -53,7 +53,8 @@ func (s *Store) openMySQL(ctx context.Context, cfg Config) error {
 
 // newPool prepares a pool; nothing is connected yet.
 func (s *Store) newPool(p Pool, writes bool) (*pool, error) {
-	r, err := s.mysqlRoute(p, writes, 30*time.Second, 2*time.Second)
+	// Short lock waits, so that a stopped db_proxy does not hold its successor.
+	r, err := s.mysqlRoute(p, writes, 30*time.Second, session{lockWait: 2 * time.Second, foreignKeys: true})
 	if err != nil {
 		return nil, err
 	}
@@ -70,10 +71,10 @@ func (s *Store) newPool(p Pool, writes bool) (*pool, error) {
 }
 
 // mysqlRoute leads to the addresses of a pool.
-func (s *Store) mysqlRoute(p Pool, writes bool, readTimeout, lockWait time.Duration) (*route, error) {
+func (s *Store) mysqlRoute(p Pool, writes bool, readTimeout time.Duration, as session) (*route, error) {
 	var targets []target
 	for _, addr := range p.addrs() {
-		c, err := s.mysqlConnector(p, addr, readTimeout, lockWait)
+		c, err := s.mysqlConnector(p, addr, readTimeout, as)
 		if err != nil {
 			return nil, err
 		}
@@ -82,11 +83,8 @@ func (s *Store) mysqlRoute(p Pool, writes bool, readTimeout, lockWait time.Durat
 	return newRoute(targets, writes, s.deps.Clock), nil
 }
 
-// mysqlConnector makes connections whose session is set up the same way on
-// every server: strict, so that nothing is cut silently; short lock waits, so
-// that a stopped db_proxy does not hold its successor; READ COMMITTED, so that
-// a transaction sees what was committed before it got its lock.
-func (s *Store) mysqlConnector(p Pool, addr string, readTimeout, lockWait time.Duration) (driver.Connector, error) {
+// mysqlConnector makes connections to one address with the settings of a session.
+func (s *Store) mysqlConnector(p Pool, addr string, readTimeout time.Duration, as session) (driver.Connector, error) {
 	c := mysql.NewConfig()
 	c.User, c.Passwd, c.DBName = p.User, p.Password, p.DB
 	c.Net, c.Addr = "tcp", addr
@@ -99,10 +97,6 @@ func (s *Store) mysqlConnector(p Pool, addr string, readTimeout, lockWait time.D
 	c.ParseTime = true // goose stamps the versions it applied
 	c.Timeout = p.AcquireTimeout
 	c.ReadTimeout, c.WriteTimeout = readTimeout, 10*time.Second
-	c.Params = map[string]string{
-		"innodb_lock_wait_timeout": strconv.Itoa(int(lockWait / time.Second)),
-		"sql_mode":                 "'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'",
-	}
 	c.Logger = driverLog{s.deps.Log}
 	if err := c.Apply(mysql.Charset("utf8mb4", "utf8mb4_bin")); err != nil {
 		return nil, err
@@ -111,27 +105,7 @@ func (s *Store) mysqlConnector(p Pool, addr string, readTimeout, lockWait time.D
 	if err != nil {
 		return nil, im.Wrap(im.Invalid, "store: database address", err)
 	}
-	return readCommitted{inner}, nil
-}
-
-// readCommitted sets the isolation of every connection it makes. The variable
-// has different names on MySQL and MariaDB, so it takes a statement.
-type readCommitted struct{ driver.Connector }
-
-func (c readCommitted) Connect(ctx context.Context) (driver.Conn, error) {
-	conn, err := c.Connector.Connect(ctx)
-	if err != nil {
-		return nil, err
-	}
-	e, ok := conn.(driver.ExecerContext)
-	if !ok {
-		return nil, fmt.Errorf("store: driver %T cannot execute", conn)
-	}
-	if _, err := e.ExecContext(ctx, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", nil); err != nil {
-		_ = conn.Close() // the statement's error says more
-		return nil, err
-	}
-	return conn, nil
+	return prepared{inner, as.settings()}, nil
 }
 
 // driverLog passes on what the driver has to say about broken connections;

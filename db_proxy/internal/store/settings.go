@@ -49,11 +49,17 @@ func (s *Store) ShieldsOf(ctx context.Context, user im.UserID) (map[im.GroupID]b
 	return on, err
 }
 
+// maxToken is how many bytes a device token has at most.
+const maxToken = 255
+
 // SetDeviceToken registers where a user's phone receives pushes; "" means
 // nowhere. A token belongs to the user who registered it last.
 // Source: defects.md C9, C10.
 func (s *Store) SetDeviceToken(ctx context.Context, user im.UserID, client im.ClientType, token string) error {
-	if err := checkText("device token", token, 255); err != nil {
+	if len(token) > maxToken {
+		return im.Errorf(im.Invalid, "store: device token has more than %d bytes", maxToken)
+	}
+	if err := checkText("device token", token, maxToken); err != nil {
 		return err
 	}
 	return s.update(ctx, "set_device_token", func(q querier) error {

@@ -24,6 +24,10 @@ type Store struct {
 	lock    *fileLock
 
 	upgrade atomic.Int64 // see upgraded; 0: not asked for yet
+
+	// takenOver: the tables are those of a takeover that may be undone, and an
+	// original db_proxy may read them.
+	takenOver bool
 }
 
 // Open opens the database, waits for it while ctx allows, and brings its

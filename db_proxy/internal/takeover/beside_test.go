@@ -70,7 +70,7 @@ func TestOriginalBeside(t *testing.T) {
 		tx, err := conn.BeginTx(t.Context(), nil)
 		check(t, err)
 		for _, text := range originalStatements {
-			if !tables[tableOf(text)] {
+			if !tables.Has(tableOf(text)) {
 				t.Logf("no table for %.50s", text) // it had none, either
 				continue
 			}

@@ -2,11 +2,13 @@ package takeover
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
+	"teamtalk/db_proxy/internal/store"
 	"teamtalk/internal/im"
 )
 
@@ -14,46 +16,9 @@ import (
 // database that has something.
 const emptyRedis = "Redis"
 
-// columnFact is what a column of the original must be like to be copied.
-type columnFact struct {
-	name  string
-	limit int64 // characters of ours; 0: a number
-}
-
-// needed are the columns without which nothing works, and the texts that ours
-// must have room for. Source: storage.md §1.
-var needed = map[string][]columnFact{
-	"IMUser": {
-		{"id", 0}, {"name", 32}, {"password", 32}, {"salt", 4}, {"status", 0}, {"domain", 32}, {"nick", 32}, {"phone", 11},
-		{"email", 64}, {"avatar", 255}, {"updated", 0},
-	},
-	"IMDepart":       {{"id", 0}, {"departName", 64}},
-	"IMRelationShip": {{"id", 0}, {"smallId", 0}, {"bigId", 0}, {"status", 0}, {"created", 0}, {"updated", 0}},
-	"IMGroup":        {{"id", 0}, {"name", 256}, {"avatar", 256}, {"status", 0}},
-	"IMGroupMember":  {{"id", 0}, {"groupId", 0}, {"userId", 0}, {"status", 0}, {"created", 0}, {"updated", 0}},
-	"IMRecentSession": {{"id", 0}, {"userId", 0}, {"peerId", 0}, {"type", 0}, {"status", 0}, {"created", 0}, {"updated",
-		0}},
-	"IMMessage_": {
-		{"id", 0}, {"relateId", 0}, {"fromId", 0}, {"toId", 0}, {"msgId", 0}, {"content", 4096}, {"type", 0}, {"status", 0},
-		{"updated", 0}, {"created", 0},
-	},
-	"IMGroupMessage_": {
-		{"id", 0}, {"groupId", 0}, {"userId", 0}, {"msgId", 0}, {"content", 4096}, {"type", 0}, {"status", 0}, {"updated", 0},
-		{"created", 0},
-	},
-	"IMAudio": {{"id", 0}, {"path", 255}},
-}
-
-// standard are the columns of IMUser and IMGroup, which sites like to extend.
-var standard = map[string][]string{
-	"IMUser": {
-		"id", "sex", "name", "domain", "nick", "password", "salt", "phone", "email", "avatar", "departId", "status",
-		"created",
-		"updated", "push_shield_status", "sign_info",
-	},
-	"IMGroup": {"id", "name", "avatar", "creator", "type", "userCnt", "status", "version", "lastChated", "updated",
-		"created"},
-}
+// server is the subject of what is wrong with the settings of the database
+// server.
+const server = "the database server"
 
 // Check says what Run would do, and how long it would take. It changes
 // nothing, and the original may run meanwhile. Of a database that was taken
@@ -69,28 +34,31 @@ func (t *Takeover) Check(ctx context.Context) (*Report, error) {
 		}
 		return &Report{State: state, Counts: map[Kind]uint64{}, Findings: []Finding{}}, nil
 	}
-	t.from = ""
-	defer func() { t.from = aside }()
 	r := &Report{State: state, Counts: map[Kind]uint64{}, Findings: []Finding{}}
+	return r, t.look(func() error { return t.inspect(ctx, r) })
+}
+
+// inspect fills the report of a Check.
+func (t *Takeover) inspect(ctx context.Context, r *Report) error {
 	blocked, err := t.blockers(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	r.add(blocked...)
 	tables, err := t.present(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if r.Tables, err = t.countRows(ctx, "", tables); err != nil {
-		return nil, err
+	if r.Tables, err = t.countRows(ctx, t.source, tables); err != nil {
+		return err
 	}
 	r.Seconds = secondsFor(r.Tables)
 	if slices.ContainsFunc(blocked, func(f Finding) bool { return f.Subject != emptyRedis }) {
-		return r, nil // what follows needs the tables and columns
+		return nil // what follows needs the tables and columns
 	}
 	odd, err := t.oddities(ctx, tables)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	r.add(odd...)
 	for _, look := range []func(context.Context) ([]Finding, error){
@@ -98,11 +66,11 @@ func (t *Takeover) Check(ctx context.Context) (*Report, error) {
 	} {
 		found, err := look(ctx)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		r.add(found...)
 	}
-	return r, nil
+	return nil
 }
 
 // The speed that Check reckons with, on two cores and a disk that syncs in a
@@ -130,32 +98,45 @@ func (t *Takeover) blockers(ctx context.Context) (found []Finding, err error) {
 	block := func(subject, format string, args ...any) {
 		found = append(found, Finding{Blocked, subject, fmt.Sprintf(format, args...), 1})
 	}
+	for _, try := range []func(context.Context, *sql.DB) error{store.CheckServer, store.TryTables} {
+		if err := try(ctx, t.db); err != nil {
+			if im.CodeOf(err) != im.Invalid {
+				return nil, err
+			}
+			block(server, "%v", err)
+		}
+	}
 	tables, err := t.tables(ctx)
 	if err != nil {
 		return nil, err
-	}
-	for _, name := range required {
-		if !tables[name] {
-			block(name, "the table is missing: this is no database of TeamTalk")
-		}
-	}
-	for _, name := range moved {
-		if tables[undone+name] {
-			block(undone+name, "is left of an earlier way back: look at it, and drop the tables %s* first", undone)
-			break
-		}
 	}
 	made, err := created()
 	if err != nil {
 		return nil, err
 	}
+	for _, name := range required {
+		if found := t.original(name); !tables.Has(found) {
+			other := tables.Named(found)
+			if other != "" {
+				block(name, "the table is missing; there is one called %s: rename it first", other)
+				continue
+			}
+			block(name, "the table is missing: this is no database of TeamTalk")
+		}
+	}
+	for _, name := range slices.Concat(moved, slices.Sorted(maps.Keys(made))) {
+		if tables.Has(undone + name) {
+			block(undone+name, "is left of an earlier way back: look at it, and drop the tables %s* first", undone)
+			break
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(made)) {
-		if tables[name] && !slices.Contains(moved, name) && !slices.Contains(left, name) {
+		if tables.Has(name) && !slices.Contains(moved, name) && !slices.Contains(left, name) {
 			block(name, "is no table of TeamTalk, and ours has the same name: rename it first")
 		}
 	}
 	for _, name := range moved {
-		if !tables[name] {
+		if !tables.Has(t.original(name)) {
 			continue
 		}
 		f, err := t.misfits(ctx, name)
@@ -174,36 +155,6 @@ func (t *Takeover) blockers(ctx context.Context) (found []Finding, err error) {
 	if empty {
 		block(emptyRedis, "has no member list and no message counter of this database: are the addresses and numbers of "+
 			"the pools those of the original? (--force takes everything from SQL)")
-	}
-	return found, nil
-}
-
-// misfits lists the columns of a table that are missing, or have texts that
-// ours have no room for.
-func (t *Takeover) misfits(ctx context.Context, table string) (found []Finding, err error) {
-	columns, err := t.columns(ctx, table)
-	if err != nil {
-		return nil, err
-	}
-	for _, fact := range needed[strings.TrimRight(table, "01234567")] {
-		i := slices.IndexFunc(columns, func(c columnInfo) bool { return c.name == fact.name })
-		if i < 0 {
-			found = append(found, Finding{Blocked, table, "has no column " + fact.name, 1})
-			continue
-		}
-		if fact.limit == 0 || columns[i].length <= fact.limit {
-			continue
-		}
-		n, err := number(ctx, t.db, fmt.Sprintf("SELECT COUNT(*) FROM %s WHERE CHAR_LENGTH(%s) > %d",
-			table, quote(fact.name), fact.limit))
-		if err != nil {
-			return nil, err
-		}
-		if n > 0 {
-			found = append(found, Finding{
-				Blocked, table, fmt.Sprintf("%d rows have more than %d characters in %s", n, fact.limit, fact.name), n,
-			})
-		}
 	}
 	return found, nil
 }
@@ -248,18 +199,12 @@ func (t *Takeover) oddities(ctx context.Context, tables []string) (found []Findi
 			found = append(found, Finding{TableMissing, name, "is made", 1})
 		}
 	}
-	for _, table := range []string{"IMUser", "IMGroup"} {
-		columns, err := t.columns(ctx, t.source(table))
+	for _, table := range tables {
+		added, err := t.additions(ctx, table)
 		if err != nil {
 			return nil, err
 		}
-		for _, c := range columns {
-			if !slices.Contains(standard[table], c.name) {
-				found = append(found, Finding{
-					ColumnKept, table, fmt.Sprintf("column %s is not of TeamTalk: it stays in %s%s", c.name, aside, table), 1,
-				})
-			}
-		}
+		found = append(found, added...)
 	}
 	return found, nil
 }

@@ -25,10 +25,11 @@ func (t *Takeover) copyPlain(table string) func(context.Context, *stepState) err
 // copyTable copies a table; values replaces the expressions of columns, and
 // join is what they need.
 func (t *Takeover) copyTable(ctx context.Context, s *stepState, table, join string, replace map[string]string) error {
-	from, err := t.columns(ctx, t.source(table))
+	from, err := t.columns(ctx, t.raw(table))
 	if err != nil || len(from) == 0 {
 		return err // the original had none
 	}
+	from = slices.DeleteFunc(from, func(c columnInfo) bool { return !isStandard(table, c.name) })
 	to, err := t.columns(ctx, table)
 	if err != nil {
 		return err
@@ -161,10 +162,13 @@ func (t *Takeover) freeName(ctx context.Context, a account) (string, error) {
 }
 
 // newName appends # and the id, within the 32 characters of the column.
-func newName(name string, id uint32, sharps int) string {
+func newName(name string, id uint32, sharps int) string { return distinctName(name, id, sharps, 32) }
+
+// distinctName appends # and an id to a text, within so many characters.
+func distinctName(text string, id uint32, sharps, limit int) string {
 	suffix := fmt.Sprintf("%s%d", strings.Repeat("#", sharps), id)
-	old := []rune(strings.TrimSpace(name))
-	return string(old[:min(len(old), 32-len(suffix))]) + suffix
+	old := []rune(strings.TrimSpace(text))
+	return string(old[:min(len(old), max(limit-len(suffix), 0))]) + suffix
 }
 
 func (t *Takeover) copyUsers(ctx context.Context, s *stepState) error {

@@ -36,6 +36,10 @@ const (
 	RowsLeftOut     Kind = "rows_left_out"     // other rows that a unique key refused
 	TableMissing    Kind = "table_missing"     // the original had none; made empty
 	ColumnKept      Kind = "column_kept"       // not of TeamTalk: stays in the copy only
+	KeyKept         Kind = "key_kept"          // unique, and not of TeamTalk: ours does without
+	MadeDistinct    Kind = "made_distinct"     // undo: an added unique key allows a value once
+	KeyLoosened     Kind = "key_loosened"      // undo: an added unique key that could not be kept
+	TextChanged     Kind = "text_changed"      // undo: the original has no room or no letters for it
 	PasswordMissing Kind = "password_missing"  // undo: no MD5 password any more
 	Blocked         Kind = "blocked"           // must be put right first
 )

@@ -23,10 +23,8 @@ func (t *Takeover) Run(ctx context.Context, force bool) (r *Report, err error) {
 		case Empty, Ours:
 			r = &Report{State: state, Counts: map[Kind]uint64{}}
 			return nil
-		case Undoing:
-			return im.Errorf(im.Invalid, "the way back has begun: run teamtalk migrate --undo again")
-		case Ending:
-			return im.Errorf(im.Invalid, "the takeover is being finished: run teamtalk migrate --finish again")
+		case Undoing, Ending, Elsewhere:
+			return state.wrong("there is nothing to take over")
 		case Original:
 			err = t.mayBegin(ctx, force)
 		case Underway, Taken:
@@ -35,7 +33,7 @@ func (t *Takeover) Run(ctx context.Context, force bool) (r *Report, err error) {
 			err = t.quiet(ctx, force)
 		}
 		if err == nil && state != Taken {
-			err = t.takeOver(ctx)
+			err = t.takeOver(ctx, state)
 		}
 		if err != nil {
 			return err
@@ -48,9 +46,11 @@ func (t *Takeover) Run(ctx context.Context, force bool) (r *Report, err error) {
 
 // mayBegin refuses what Check says must be put right first.
 func (t *Takeover) mayBegin(ctx context.Context, force bool) error {
-	t.from = ""
-	defer func() { t.from = aside }()
-	found, err := t.blockers(ctx)
+	var found []Finding
+	err := t.look(func() (err error) {
+		found, err = t.blockers(ctx)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -68,8 +68,12 @@ func (t *Takeover) mayBegin(ctx context.Context, force bool) error {
 }
 
 // takeOver does all steps that are left.
-func (t *Takeover) takeOver(ctx context.Context) error {
-	if err := t.createState(ctx); err != nil {
+func (t *Takeover) takeOver(ctx context.Context, state State) error {
+	begin := t.keepNames
+	if state != Original {
+		begin = nil // they are known
+	}
+	if err := t.createState(ctx, begin); err != nil {
 		return err
 	}
 	if err := t.runSteps(ctx, []step{{"plan", t.plan}, {"set aside", t.setAside}, {"make tables",
@@ -126,18 +130,19 @@ func (t *Takeover) copySteps() []step {
 
 // plan notes what the original has.
 func (t *Takeover) plan(ctx context.Context, s *stepState) error {
-	t.from = ""
-	defer func() { t.from = aside }()
-	tables, err := t.present(ctx)
-	if err != nil {
+	var found []Finding
+	var counted []Table
+	if err := t.look(func() error {
+		tables, err := t.present(ctx)
+		if err != nil {
+			return err
+		}
+		if found, err = t.oddities(ctx, tables); err != nil {
+			return err
+		}
+		counted, err = t.countRows(ctx, t.source, tables)
 		return err
-	}
-	found, err := t.oddities(ctx, tables)
-	if err != nil {
-		return err
-	}
-	counted, err := t.countRows(ctx, "", tables)
-	if err != nil {
+	}); err != nil {
 		return err
 	}
 	for _, c := range counted {
@@ -159,13 +164,16 @@ func (t *Takeover) present(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(slices.Clone(moved), func(name string) bool { return !tables[name] || !made[name] }), nil
+	return slices.DeleteFunc(slices.Clone(moved), func(name string) bool {
+		return !tables.Has(t.original(name)) || !made[name]
+	}), nil
 }
 
-func (t *Takeover) countRows(ctx context.Context, prefix string, tables []string) ([]Table, error) {
+// countRows counts tables; where gives the name by which each is found.
+func (t *Takeover) countRows(ctx context.Context, where func(string) string, tables []string) ([]Table, error) {
 	all := make([]Table, len(tables))
 	for i, name := range tables {
-		n, err := number(ctx, t.db, "SELECT COUNT(*) FROM "+prefix+name)
+		n, err := number(ctx, t.db, "SELECT COUNT(*) FROM "+where(name))
 		if err != nil {
 			return nil, fmt.Errorf("count %s: %w", name, err)
 		}
@@ -182,12 +190,11 @@ func (t *Takeover) planned(ctx context.Context) ([]string, error) {
 // setAside gives the original's tables their new names, all at once where the
 // database can, and otherwise one after the other.
 func (t *Takeover) setAside(ctx context.Context, _ *stepState) error {
-	return t.rename(ctx, "", aside)
+	return t.rename(ctx, t.original, func(name string) string { return aside + name })
 }
 
-// rename moves the planned tables that still have their old names from one
-// prefix to another.
-func (t *Takeover) rename(ctx context.Context, from, to string) error {
+// rename moves the planned tables that still have their old names.
+func (t *Takeover) rename(ctx context.Context, from, to func(string) string) error {
 	names, err := t.planned(ctx)
 	if err != nil {
 		return err
@@ -198,8 +205,8 @@ func (t *Takeover) rename(ctx context.Context, from, to string) error {
 	}
 	var parts []string
 	for _, name := range names {
-		if tables[from+name] && !tables[to+name] {
-			parts = append(parts, from+name+" TO "+to+name)
+		if tables.Has(from(name)) && !tables.Has(to(name)) {
+			parts = append(parts, quote(from(name))+" TO "+quote(to(name)))
 		}
 	}
 	if len(parts) == 0 {
@@ -237,8 +244,12 @@ func (t *Takeover) makeTables(ctx context.Context, s *stepState) error {
 const originalIndex = "idx_relateId_status_created"
 
 func (t *Takeover) hasIndex(ctx context.Context, table string) (bool, error) {
+	tables, err := t.tables(ctx)
+	if err != nil {
+		return false, err
+	}
 	n, err := number(ctx, t.db, `SELECT COUNT(*) FROM information_schema.STATISTICS
-		WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? AND INDEX_NAME = ?`, table, originalIndex)
+		WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? AND INDEX_NAME = ?`, tables.Listed(table), originalIndex)
 	return n > 0, err
 }
 
@@ -248,7 +259,7 @@ func (t *Takeover) count(ctx context.Context, _ *stepState) error {
 	if err != nil {
 		return err
 	}
-	counted, err := t.countRows(ctx, "", names)
+	counted, err := t.countRows(ctx, quote, names)
 	if err != nil {
 		return err
 	}

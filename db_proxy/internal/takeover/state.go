@@ -6,14 +6,17 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"teamtalk/db_proxy/internal/store"
 )
 
 // Rows of the state table that are no steps.
 const (
-	stepComplete = "complete" // everything was copied and counted
-	stepUndo     = "undo"     // the way back has begun
-	stepFinish   = "finish"   // the copies are being dropped
-	markPrefix   = "mark:"    // the highest id of a table when the takeover was complete
+	stepComplete = store.StepComplete
+	stepUndo     = store.StepUndo
+	stepFinish   = store.StepFinish
+	markPrefix   = "mark:" // the highest id of a table when the takeover was complete
+	basePrefix   = "base:" // the highest id of a table of the original when the way back came to it
 )
 
 // stepState is a row of the state table.
@@ -48,13 +51,25 @@ var stateTables = []string{
 		relation int unsigned NOT NULL, msgId int unsigned NOT NULL, PRIMARY KEY (kind, shard, id))`,
 	`CREATE TABLE IF NOT EXISTS tt_takeover_redis (name varchar(191) NOT NULL PRIMARY KEY,
 		value varchar(255) DEFAULT NULL)`,
+	`CREATE TABLE IF NOT EXISTS tt_takeover_source (name varchar(64) NOT NULL PRIMARY KEY,
+		original varchar(64) NOT NULL)`,
+	`CREATE TABLE IF NOT EXISTS tt_takeover_key (tableName varchar(64) NOT NULL, name varchar(64) NOT NULL,
+		position int unsigned NOT NULL, definition text NOT NULL, PRIMARY KEY (tableName, name))`,
 }
 
-func (t *Takeover) createState(ctx context.Context) error {
-	// The state table last: while it is missing, nothing has begun.
-	for _, text := range slices.Backward(stateTables) {
-		const shape = " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"
-		if _, err := exec(ctx, t.db, text+shape); err != nil {
+// stateShape is the rest of their definition.
+const stateShape = " ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"
+
+// createState makes the tables of the takeover. The state table comes last:
+// while it is missing, nothing has begun. before runs when only it is missing.
+func (t *Takeover) createState(ctx context.Context, before func(context.Context) error) error {
+	for i, text := range slices.Backward(stateTables) {
+		if i == 0 && before != nil {
+			if err := before(ctx); err != nil {
+				return err
+			}
+		}
+		if _, err := exec(ctx, t.db, text+stateShape); err != nil {
 			return fmt.Errorf("make the tables of the takeover: %w", err)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"teamtalk/db_proxy/internal/store"
 	"teamtalk/internal/im"
 	migrations "teamtalk/sql"
 )
@@ -17,12 +18,14 @@ const (
 	aside  = "tt_original_" // the original's tables, as they were
 	undone = "tt_undone_"   // ours, after the way back
 
-	stateTable    = "tt_takeover"
+	stateTable    = store.TakeoverTable
 	findingTable  = "tt_takeover_finding"
 	nameTable     = "tt_takeover_name"
 	relationTable = "tt_takeover_relation"
 	messageTable  = "tt_takeover_message"
 	redisTable    = "tt_takeover_redis"
+	namesTable    = "tt_takeover_source" // what the original's tables were called
+	keysTable     = "tt_takeover_key"    // unique keys that the way back has loosened
 )
 
 // moved are the tables of the original that are set aside and copied.
@@ -67,42 +70,37 @@ func created() (map[string]bool, error) {
 	return names, nil
 }
 
-// source is the name of a table of the original.
-func (t *Takeover) source(table string) string { return t.from + table }
-
-// tables returns the names of all tables of the database.
-func (t *Takeover) tables(ctx context.Context) (map[string]bool, error) {
-	names, err := column[string](ctx, t.db, `SELECT TABLE_NAME FROM information_schema.TABLES
-		WHERE TABLE_SCHEMA = DATABASE() AND TABLE_TYPE = 'BASE TABLE'`)
-	if err != nil {
-		return nil, fmt.Errorf("list tables: %w", err)
-	}
-	all := make(map[string]bool, len(names))
-	for _, name := range names {
-		all[name] = true
-	}
-	return all, nil
-}
-
 // columnInfo is a column of a table as the database describes it.
 type columnInfo struct {
 	name     string
+	declared string // its type in full
+	kind     string // its type in a word
 	nullable bool
 	text     bool
-	length   int64 // characters of a text
+	length   int64  // characters of a text
+	charset  string // of a text
+	unsigned bool
 	auto     bool
 	optional bool // an INSERT may leave it out
 }
 
+// columns describes a table, by its raw name; a table that is not there has
+// none.
 func (t *Takeover) columns(ctx context.Context, table string) ([]columnInfo, error) {
-	const text = `SELECT COLUMN_NAME, IS_NULLABLE = 'YES', DATA_TYPE IN ('varchar', 'char', 'text', 'mediumtext',
-		'longtext'),
-			COALESCE(CHARACTER_MAXIMUM_LENGTH, 0), EXTRA LIKE '%auto_increment%',
-			COLUMN_DEFAULT IS NOT NULL OR IS_NULLABLE = 'YES' OR EXTRA LIKE '%auto_increment%'
+	const text = `SELECT COLUMN_NAME, COLUMN_TYPE, LOWER(DATA_TYPE), IS_NULLABLE = 'YES',
+			DATA_TYPE IN ('varchar', 'char', 'tinytext', 'text', 'mediumtext', 'longtext'),
+			COALESCE(CHARACTER_MAXIMUM_LENGTH, 0), COALESCE(CHARACTER_SET_NAME, ''), COLUMN_TYPE LIKE '%unsigned%',
+			EXTRA LIKE '%auto_increment%',
+			COLUMN_DEFAULT IS NOT NULL OR IS_NULLABLE = 'YES' OR EXTRA LIKE '%auto_increment%' OR EXTRA LIKE '%GENERATED%'
 		FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? ORDER BY ORDINAL_POSITION`
+	tables, err := t.tables(ctx)
+	if err != nil {
+		return nil, err
+	}
 	all, err := rows(ctx, t.db, func(r scanner) (c columnInfo, err error) {
-		return c, r.Scan(&c.name, &c.nullable, &c.text, &c.length, &c.auto, &c.optional)
-	}, text, table)
+		return c, r.Scan(&c.name, &c.declared, &c.kind, &c.nullable, &c.text, &c.length, &c.charset, &c.unsigned, &c.auto,
+			&c.optional)
+	}, text, tables.Listed(table))
 	if err != nil {
 		return nil, fmt.Errorf("describe %s: %w", table, err)
 	}
@@ -110,7 +108,7 @@ func (t *Takeover) columns(ctx context.Context, table string) ([]columnInfo, err
 }
 
 func hasColumn(columns []columnInfo, name string) bool {
-	return slices.ContainsFunc(columns, func(c columnInfo) bool { return c.name == name })
+	return slices.ContainsFunc(columns, func(c columnInfo) bool { return strings.EqualFold(c.name, name) })
 }
 
 // common returns the columns that both tables have, and for each the

@@ -27,6 +27,10 @@ import (
 type Config struct {
 	DB    store.Pool
 	Redis cache.Config
+	// Prefix is what the names of the original's tables begin with, before
+	// those that it gives them and whose case does not count then. Nil: they
+	// have the original's names.
+	Prefix *string
 }
 
 // Deps of a Takeover. Log and Clock are needed.
@@ -50,10 +54,14 @@ type Progress struct {
 
 // Takeover is a database under conversion. One goroutine uses it.
 type Takeover struct {
-	deps  Deps
-	db    *sql.DB
-	redis *keys
-	from  string // prefix of the original's tables: "" until they are set aside
+	deps   Deps
+	db     *sql.DB
+	redis  *keys
+	prefix *string // see Config
+
+	// Owned by a call.
+	called  map[string]string // what the original's tables were called; nil: by their names
+	looking bool              // they still stand under these names
 
 	// Owned by a run.
 	users     []uint32 // ids of the accounts, once they were needed
@@ -71,7 +79,7 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Takeover, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Takeover{deps: deps, db: db, from: aside}
+	t := &Takeover{deps: deps, db: db, prefix: cfg.Prefix}
 	if err := db.PingContext(ctx); err != nil {
 		return nil, errors.Join(im.Wrap(im.Unavailable, "connect to the database", err), t.Close())
 	}
@@ -95,13 +103,14 @@ type State string
 
 // The states of a database.
 const (
-	Empty    State = "empty"      // no tables of TeamTalk
-	Original State = "original"   // as the original left it
-	Underway State = "underway"   // a takeover has begun and is not complete
-	Taken    State = "taken_over" // taken over, with the copies to go back
-	Undoing  State = "undoing"    // the way back has begun and is not complete
-	Ending   State = "finishing"  // the copies are being dropped
-	Ours     State = "ours"       // made by our servers, or finished
+	Empty     State = "empty"       // no tables of TeamTalk
+	Original  State = "original"    // as the original left it
+	Elsewhere State = "other_names" // the same, but the tables have other names
+	Underway  State = State(store.Underway)
+	Taken     State = State(store.Taken)
+	Undoing   State = State(store.Undoing)
+	Ending    State = State(store.Ending)
+	Ours      State = "ours" // made by our servers, or finished
 )
 
 // state looks at the tables.
@@ -110,43 +119,29 @@ func (t *Takeover) state(ctx context.Context) (State, error) {
 	if err != nil {
 		return "", err
 	}
-	if !tables[stateTable] {
-		columns, err := t.columns(ctx, "IMUser")
-		switch {
-		case err != nil:
-			return "", err
-		case len(columns) == 0:
-			for _, name := range moved {
-				if tables[name] {
-					return "", im.Errorf(im.Invalid, "the database has a table %s and no IMUser: it is none of TeamTalk", name)
-				}
-			}
-			return Empty, nil
-		case hasColumn(columns, "password_hash"):
-			return Ours, nil
-		}
-		return Original, nil
-	}
-	complete, err := t.load(ctx, stepComplete)
+	phase, err := store.TakeoverPhase(ctx, t.db, tables)
 	if err != nil {
 		return "", err
 	}
-	undo, err := t.load(ctx, stepUndo)
-	if err != nil {
-		return "", err
+	if phase != store.Untouched {
+		return State(phase), t.loadNames(ctx, tables)
 	}
-	finish, err := t.load(ctx, stepFinish)
-	switch {
-	case err != nil:
-		return "", err
-	case finish.began():
-		return Ending, nil
-	case undo.began():
-		return Undoing, nil
-	case complete.done:
-		return Taken, nil
+	state, err := t.untouched(ctx, tables)
+	if err == nil && state == Elsewhere {
+		err = tables.Elsewhere()[0].Refusal()
 	}
-	return Underway, nil
+	return state, err
+}
+
+// Advice says what to do in a state that does not last, "" in the others.
+func (s State) Advice() string { return store.Phase(s).Advice() }
+
+// wrong is the error of a call that is not for this state.
+func (s State) wrong(otherwise string) error {
+	if advice := s.Advice(); advice != "" {
+		return im.Errorf(im.Invalid, "%s", advice)
+	}
+	return im.Errorf(im.Invalid, "%s (the database is: %s)", otherwise, s)
 }
 
 // is reports whether a state is one of some.

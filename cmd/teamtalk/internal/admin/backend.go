@@ -13,6 +13,7 @@ import (
 
 	"teamtalk/cmd/teamtalk/internal/exit"
 	"teamtalk/db_proxy/dbproxy"
+	"teamtalk/internal/config"
 	"teamtalk/internal/im"
 )
 
@@ -61,7 +62,7 @@ type target struct {
 // not exist yet. The caller closes what it gets.
 func (t *target) open(ctx context.Context, create bool) (Backend, func() error, error) {
 	if t.config != "" {
-		cfg, err := dbproxy.LoadConfig(t.config)
+		cfg, err := dbproxy.LoadConfig(t.config, config.Lenient(true)) // db_proxy judges its keys
 		if err != nil {
 			return nil, nil, exit.Usagef("%w", err)
 		}

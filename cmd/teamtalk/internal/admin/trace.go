@@ -17,6 +17,7 @@ import (
 	"teamtalk/cmd/teamtalk/internal/exit"
 	"teamtalk/cmd/teamtalk/internal/timeline"
 	"teamtalk/db_proxy/dbproxy"
+	"teamtalk/internal/config"
 	"teamtalk/internal/im"
 	"teamtalk/internal/trace"
 )
@@ -236,7 +237,7 @@ func (f *traceFlags) servers() (all []server, secret []byte, err error) {
 	file := f.addrs
 	guesses := []string{filepath.Join(f.at.data, AddrsFile)}
 	if f.at.config != "" {
-		cfg, err := dbproxy.LoadConfig(f.at.config)
+		cfg, err := dbproxy.LoadConfig(f.at.config, config.Lenient(true))
 		if err != nil {
 			return nil, nil, exit.Usagef("%w", err)
 		}

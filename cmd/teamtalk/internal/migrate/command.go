@@ -19,13 +19,14 @@ import (
 	"teamtalk/cmd/teamtalk/internal/admin"
 	"teamtalk/cmd/teamtalk/internal/exit"
 	"teamtalk/db_proxy/dbproxy"
+	"teamtalk/internal/config"
 )
 
 // options of one call.
 type options struct {
-	config                           string
+	config, prefix                   string
 	check, undo, finish, force, json bool
-	quiet                            bool
+	quiet, lenient                   bool
 }
 
 // Command returns "migrate".
@@ -49,21 +50,36 @@ func Command() *cobra.Command {
 	f.BoolVar(&o.force, "force", false, "go on although others are connected or Redis holds nothing")
 	f.BoolVar(&o.json, "json", false, "print the report as JSON")
 	f.BoolVar(&o.quiet, "quiet", false, "print no progress")
+	f.BoolVar(&o.lenient, "lenient", false, "ignore keys of the file that db_proxy does not know, with a warning for each")
+	f.StringVar(&o.prefix, tablePrefix, "", "what the names of the original's tables begin with, such as on_; their case\n"+
+		"does not matter then. Empty: for names that differ in case only")
 	cmd.MarkFlagsMutuallyExclusive("check", "undo", "finish")
 	return cmd
 }
 
+// tablePrefix is the flag that matters also when it is empty.
+const tablePrefix = "table-prefix"
+
 func (o *options) run(cmd *cobra.Command) error {
-	cfg, err := dbproxy.LoadConfig(o.config)
+	cfg, err := dbproxy.LoadConfig(o.config, config.Lenient(o.lenient))
 	if err != nil {
 		return exit.Usagef("%w", err)
+	}
+	if o.lenient {
+		for _, warning := range cfg.Warnings {
+			fmt.Fprintln(cmd.ErrOrStderr(), "warning:", warning)
+		}
+	}
+	var prefix *string
+	if cmd.Flags().Changed(tablePrefix) {
+		prefix = &o.prefix
 	}
 	progress := progressTo(cmd.ErrOrStderr())
 	if o.quiet || o.check {
 		progress = nil
 	}
 	ctx := cmd.Context()
-	t, err := dbproxy.OpenTakeover(ctx, cfg, slog.New(slog.DiscardHandler), progress)
+	t, err := dbproxy.OpenTakeover(ctx, cfg, prefix, slog.New(slog.DiscardHandler), progress)
 	if err != nil {
 		return errors.New(admin.Explain(err))
 	}
@@ -136,7 +152,7 @@ func (o *options) text(r *dbproxy.TakeoverReport) string {
 	case state == "taken_over":
 		fmt.Fprintf(&b, "The database was taken over: %d rows in %s.\n", r.Rows(), seconds)
 	default:
-		fmt.Fprintf(&b, "The database is half way (%s): run the same command as before again.\n", state)
+		fmt.Fprintf(&b, "%s.\n", r.State.Advice())
 	}
 	for _, t := range r.Tables {
 		fmt.Fprintf(&b, "  %-20s %10d", t.Name, t.Rows)
