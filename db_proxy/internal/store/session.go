@@ -15,6 +15,9 @@ type session struct {
 	foreignKeys bool          // false: they are not looked at
 }
 
+// StrictMode is the sql_mode of every connection.
+const StrictMode = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION"
+
 // settings are the statements by which every connection begins. All that the
 // code relies on stands here and is said, so that neither the defaults of the
 // server nor its init_connect matter:
@@ -33,7 +36,7 @@ type session struct {
 // (see serverFaults).
 func (s session) settings() string {
 	return "SET SESSION " + strings.Join([]string{
-		"sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'",
+		"sql_mode = '" + StrictMode + "'",
 		"autocommit = 1",
 		"completion_type = 0",
 		"sql_safe_updates = 0",

@@ -29,7 +29,7 @@ func TestSession(t *testing.T) {
 	defer db.Close()
 	for variable, want := range map[string]string{
 		"autocommit": "1", "completion_type": "NO_CHAIN", "sql_safe_updates": "0", "sql_select_limit": "18446744073709551615",
-		"sql_big_selects": "1", "max_statement_time": "0.000000", "wait_timeout": "28800", "unique_checks": "1",
+		"sql_big_selects": "1", "max_statement_time": "0", "wait_timeout": "28800", "unique_checks": "1",
 		"foreign_key_checks": "0", "tx_read_only": "0", "tx_isolation": "READ-COMMITTED", "alter_algorithm": "DEFAULT",
 		"idle_transaction_timeout": "0", "sql_mode": "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION",
 		"character_set_client": "utf8mb4", "collation_connection": "utf8mb4_bin", "time_zone": "+00:00",
