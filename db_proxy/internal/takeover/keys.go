@@ -123,7 +123,7 @@ func (t *Takeover) loosen(ctx context.Context, table string) (bool, error) {
 	if len(changes) == 0 {
 		return false, im.Errorf(im.Internal, "the keys of %s are not in its definition", table)
 	}
-	if err := insert(ctx, t.db, "INSERT INTO "+keysTable+" (tableName, name, position, definition)", 4, noted); err != nil {
+	if err := insert(ctx, t.db, "INSERT IGNORE INTO "+keysTable+" (tableName, name, position, definition)", 4, noted); err != nil {
 		return false, fmt.Errorf("note keys of %s: %w", table, err)
 	}
 	if err := t.fault("loosen"); err != nil {

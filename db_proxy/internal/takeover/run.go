@@ -30,7 +30,7 @@ func (t *Takeover) Run(ctx context.Context, force bool) (r *Report, err error) {
 		case Underway, Taken:
 		}
 		if err == nil && state != Taken {
-			err = t.quiet(ctx, force)
+			err = t.mayChange(ctx, force)
 		}
 		if err == nil && state != Taken {
 			err = t.takeOver(ctx, state)

@@ -170,6 +170,15 @@ func (t *Takeover) others(ctx context.Context) (n int, err error) {
 	return max(0, all-(t.db.Stats().OpenConnections-1)), nil
 }
 
+// mayChange refuses to change anything on a server that cannot do what is
+// needed, or while somebody else uses the database.
+func (t *Takeover) mayChange(ctx context.Context, force bool) error {
+	if err := store.CheckServer(ctx, t.db); err != nil {
+		return err
+	}
+	return t.quiet(ctx, force)
+}
+
 // quiet refuses to go on while somebody else uses the database.
 func (t *Takeover) quiet(ctx context.Context, force bool) error {
 	n, err := t.others(ctx)

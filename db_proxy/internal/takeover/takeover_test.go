@@ -81,8 +81,21 @@ func (f fixture) with(t *testing.T, call func(*Takeover) (*Report, error)) (*Rep
 	return r, err
 }
 
+// alone waits until connections that were closed are gone: the server takes its
+// time.
+func (f fixture) alone(t *testing.T) {
+	t.Helper()
+	testenv.Eventually(t, time.Minute, func() bool {
+		n, err := number(t.Context(), f.db, `SELECT COUNT(*) FROM information_schema.PROCESSLIST
+			WHERE DB = DATABASE() AND ID <> CONNECTION_ID()`)
+		check(t, err)
+		return n == 0
+	}, "other connections stay")
+}
+
 func (f fixture) run(t *testing.T) *Report {
 	t.Helper()
+	f.alone(t)
 	r, err := f.with(t, func(tk *Takeover) (*Report, error) { return tk.Run(t.Context(), false) })
 	check(t, err)
 	return r

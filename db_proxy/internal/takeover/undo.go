@@ -23,7 +23,7 @@ func (t *Takeover) Undo(ctx context.Context, force bool) (r *Report, err error) 
 		if !state.is(Underway, Taken, Undoing) {
 			return state.wrong("there is no way back: the copies of the original's tables are not here")
 		}
-		if err := t.quiet(ctx, force); err != nil {
+		if err := t.mayChange(ctx, force); err != nil {
 			return err
 		}
 		r, err = t.goBack(ctx, state == Underway) // then nothing was written since

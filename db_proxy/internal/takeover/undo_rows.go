@@ -3,6 +3,7 @@ package takeover
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -23,7 +24,7 @@ type statement struct {
 func (t *Takeover) all(ctx context.Context, s *stepState, found []Finding, statements ...statement) error {
 	return t.transaction(ctx, s, func(tx *sql.Tx) error {
 		for _, st := range statements {
-			if _, err := exec(ctx, tx, st.text, st.args...); err != nil {
+			if _, err := convert(ctx, tx, st.text, st.args...); err != nil {
 				return err
 			}
 		}
@@ -45,6 +46,23 @@ func (c carried) add(table, from string) string {
 // none.
 func missing(table, same string) string {
 	return fmt.Sprintf("%[2]s o LEFT JOIN %[1]s%[2]s c ON %[3]s WHERE c.id IS NULL", aside, table, same)
+}
+
+// convert runs a statement in which a letter that a character set does not have
+// becomes a question mark: a strict server would refuse it. What else would not
+// fit has been cut, and losses says which rows it is about.
+func convert(ctx context.Context, tx *sql.Tx, text string, args ...any) (n int64, err error) {
+	if !strings.Contains(text, "CONVERT(") {
+		return exec(ctx, tx, text, args...)
+	}
+	if _, err := exec(ctx, tx, "SET SESSION sql_mode = 'NO_ENGINE_SUBSTITUTION'"); err != nil {
+		return 0, err
+	}
+	defer func() {
+		_, strictErr := exec(context.WithoutCancel(ctx), tx, "SET SESSION sql_mode = '"+store.StrictMode+"'")
+		err = errors.Join(err, strictErr)
+	}()
+	return exec(ctx, tx, text, args...)
 }
 
 const sameID = "c.id = o.id"
@@ -109,7 +127,7 @@ func (t *Takeover) backRows(table string) func(context.Context, *stepState) erro
 		s.position = max(s.position, mark)
 		text := c.add(table, table+" o WHERE o.id > ? AND o.id <= ? ORDER BY o.id")
 		if err := t.chunks(ctx, s, table, "id", rowsPerChunk, func(tx *sql.Tx, k chunk) (int64, error) {
-			return exec(ctx, tx, text, k.after, k.last)
+			return convert(ctx, tx, text, k.after, k.last)
 		}); err != nil {
 			return err
 		}

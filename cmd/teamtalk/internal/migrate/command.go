@@ -152,7 +152,8 @@ func (o *options) text(r *dbproxy.TakeoverReport) string {
 	case state == "taken_over":
 		fmt.Fprintf(&b, "The database was taken over: %d rows in %s.\n", r.Rows(), seconds)
 	default:
-		fmt.Fprintf(&b, "%s.\n", r.State.Advice())
+		advice := r.State.Advice()
+		fmt.Fprintf(&b, "%s%s.\n", strings.ToUpper(advice[:1]), advice[1:])
 	}
 	for _, t := range r.Tables {
 		fmt.Fprintf(&b, "  %-20s %10d", t.Name, t.Rows)
