@@ -59,7 +59,9 @@ func familyName(table string) string { return strings.TrimRight(table, "01234567
 // isStandard reports whether the original gives a table a column. The names of
 // columns have no case.
 func isStandard(table, column string) bool {
-	return slices.ContainsFunc(standard[familyName(table)], func(name string) bool { return strings.EqualFold(name, column) })
+	return slices.ContainsFunc(standard[familyName(table)], func(name string) bool {
+		return strings.EqualFold(name, column)
+	})
 }
 
 // misfits lists what a table lacks, and values that ours has no room for, each

@@ -164,9 +164,12 @@ func (t *Takeover) renameBack(ctx context.Context, _ *stepState) error {
 var left = []string{"IMAdmin", "IMDiscovery", "IMCallLog"}
 
 // dropWork drops what only the takeover needed; the state table last, because
-// without it the database is the original's again.
+// without it the database is the original's again, and before it the findings,
+// which a run that was killed here still has to tell.
 func (t *Takeover) dropWork(ctx context.Context) error {
-	for _, table := range []string{findingTable, nameTable, relationTable, messageTable, redisTable, keysTable, namesTable, stateTable} {
+	for _, table := range []string{
+		nameTable, relationTable, messageTable, redisTable, keysTable, namesTable, findingTable, stateTable,
+	} {
 		if err := t.fault("drop " + table); err != nil {
 			return err
 		}
