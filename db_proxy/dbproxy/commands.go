@@ -28,7 +28,9 @@ func (s *Server) table(deps Deps) error {
 	}
 	sounds := voice.New(s.cfg.MsfsSite, s.store, s.log)
 	rows := command.Operations(command.OperationDeps{
-		Store: s.store, Groups: s.directory, Mirror: s.behind, Lanes: s.lanes, Voice: sounds, Behind: s.behind, Log: s.log,
+		Store: s.store, Groups: s.directory, Accounts: s.directory, Mirror: s.behind, Lanes: s.lanes, Turns: s.turns.Submit,
+		Voice:  sounds,
+		Behind: s.behind, Log: s.log,
 	})
 	rows = append(rows, command.Queries(command.QueryDeps{
 		Store: s.store, Cache: s.cache, Directory: s.directory, Lanes: s.lanes, Behind: s.behind,
@@ -40,6 +42,9 @@ func (s *Server) table(deps Deps) error {
 	for _, c := range rows {
 		if s.commands[c.ID] != nil {
 			return fmt.Errorf("command %v is in the table twice", c.ID)
+		}
+		if c.Asker == 0 {
+			return fmt.Errorf("command %v does not say whose account must be active", c.ID)
 		}
 		s.commands[c.ID] = &row{Command: c, succeeded: s.metrics.commands.WithLabelValues(c.ID.String(), im.OK.String())}
 	}

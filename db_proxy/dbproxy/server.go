@@ -47,6 +47,10 @@ type Deps struct {
 const (
 	credit       = 16_384           // unanswered requests per link
 	queriesWait  = 16_384           // queries that may wait for a worker
+	turnsWait    = 65_536           // weight of the queries that may wait for their turn
+	turnWorkers  = 4                // queries that take their turn at the same time
+	heavyBody    = 8 << 10          // bytes; a longer query takes its turn, too
+	weightBytes  = 4 << 10          // of a query weigh as much as a short one
 	hashesWait   = 1024             // log-ins that may wait for a slow hash
 	openPatience = 60 * time.Second // how long New waits for the database
 	drainFor     = 4 * time.Second  // how long a stop may take; the original waits as long
@@ -70,12 +74,14 @@ type Server struct {
 	pool      *work.Pool
 	queries   *work.Queue
 	slow      *work.Queue
+	turns     *work.Turns
 	engine    *transport.Engine
 	node      *link.Node
 	commands  map[wire.Command]*row
 	storage   *storage
 
 	stopping atomic.Bool
+	nobody   atomic.Uint64 // requests of servers that took a turn
 
 	intake sync.RWMutex // held to read while a request is taken in
 	closed bool         // guarded by intake: nothing more is taken in
@@ -139,7 +145,7 @@ func (s *Server) open(ctx context.Context, deps Deps) error {
 
 func (s *Server) assemble(deps Deps) error {
 	// Lanes must never wait for queries, nor queries for hashes.
-	workers := s.cfg.ThreadNum + s.cfg.HashWorkers + s.cfg.CommitLanes
+	workers := s.cfg.ThreadNum + s.cfg.HashWorkers + s.cfg.CommitLanes + turnWorkers
 	var err error
 	s.pool, err = work.NewPool(workers, func(p any) { s.log.Error("worker panicked", "panic", p) })
 	if err != nil {
@@ -152,6 +158,10 @@ func (s *Server) assemble(deps Deps) error {
 	s.slow = work.NewQueue(s.pool, work.QueueConfig{
 		Workers: s.cfg.HashWorkers, Capacity: hashesWait,
 		Refused: s.metrics.refused.WithLabelValues("hashes"), Depth: s.metrics.waiting.WithLabelValues("hashes"),
+	})
+	s.turns = work.NewTurns(s.pool, work.TurnsConfig{
+		Workers: turnWorkers, Capacity: turnsWait,
+		Refused: s.metrics.refused.WithLabelValues("turns"), Depth: s.metrics.waiting.WithLabelValues("turns"),
 	})
 	s.directory = directory.New(s.store, s.log, deps.Clock)
 	s.directory.OnChange(s.userChanged)
@@ -197,6 +207,7 @@ func (s *Server) Run(ctx context.Context) error {
 	pollers.Go(func() { _ = s.directory.Run(ctx) })
 	pollers.Go(func() { s.prune(ctx) })
 	pollers.Go(func() { s.storage.run(ctx) })
+	pollers.Go(func() { s.watchAccounts(ctx) })
 	engineDone.Go(func() { failed <- s.engine.Run(engineCtx) })
 
 	var err error
@@ -238,6 +249,7 @@ func (s *Server) drain() {
 	go func() {
 		s.queries.Wait()
 		s.slow.Wait()
+		s.turns.Wait()
 		s.lanes.Wait()   // queries hand work to them,
 		s.queries.Wait() // and some wait for what they were handed
 		close(done)
@@ -358,12 +370,8 @@ func (s *Server) LinkPDU(l *link.Link, pdu wire.PDU) {
 		s.account(row, r, row.Operation(r))
 		return
 	}
-	queue := s.queries
-	if row.Slow {
-		queue = s.slow
-	}
 	submit := func() {
-		if !queue.Submit(func() { s.query(row, r) }) {
+		if !s.submit(row, r) {
 			s.account(row, r, im.Errorf(im.Busy, "no worker free"))
 		}
 	}
@@ -372,6 +380,24 @@ func (s *Server) LinkPDU(l *link.Link, pdu wire.PDU) {
 	} else if err := row.Turn(r, submit); err != nil {
 		s.account(row, r, err)
 	}
+}
+
+// submit hands a query to its workers and reports whether there was room.
+// Large ones weigh by their size and wait for their asker's turn: however many
+// somebody sends, the short ones of all others find workers free.
+func (s *Server) submit(row *row, r *command.Request) bool {
+	run := func() { s.query(row, r) }
+	switch {
+	case row.Slow:
+		return s.slow.Submit(run)
+	case row.InTurn || len(r.Body) > heavyBody:
+		who := uint64(row.WhoAsks(r.Body))
+		if who == 0 { // a server waits for an answer where it wants an order
+			who = s.nobody.Add(1) | 1<<63
+		}
+		return s.turns.Submit(who, 1+len(r.Body)/weightBytes, run)
+	}
+	return s.queries.Submit(run)
 }
 
 // query runs on a worker.

@@ -177,6 +177,7 @@ const (
 	MaxText     = 4096      // bytes of Base64 in one text message
 	MaxVoice    = 384 << 10 // bytes of a voice message; a minute of Speex has far less
 	MaxHistory  = 100       // messages in one page of history
+	MaxMembers  = 5000      // users one request adds to a group, removes, or makes one of; repeated ones count
 	MaxSessions = 100       // sessions in one answer to 0201
 )
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"teamtalk/db_proxy/internal/directory"
 	"teamtalk/db_proxy/internal/store"
 	"teamtalk/internal/im"
 )
@@ -13,38 +14,76 @@ type groupFinder interface {
 	Group(ctx context.Context, id im.GroupID) (*store.GroupInfo, error)
 }
 
-// relationFinder finds the relation of a pair; false if they never spoke.
+// relationFinder finds the relations of pairs; those who never spoke are absent.
 type relationFinder interface {
-	Relation(ctx context.Context, pair im.Pair) (im.RelationID, bool, error)
+	Relations(ctx context.Context, pairs []im.Pair) (map[im.Pair]im.RelationID, error)
 }
 
 // access says what of a conversation a user may read.
 type access struct {
-	groups    groupFinder
+	groups    groupsFinder
 	relations relationFinder
+}
+
+// reach is the part of a conversation that a user may read.
+type reach struct {
+	ref   store.ConvRef
+	since store.Since
 }
 
 // of finds the messages behind a line of user's recent list and where the
 // part begins that he may read. ok is false when there is nothing for him to
 // read: the pair never spoke, or he is no member of the group.
 func (a access) of(ctx context.Context, k store.SessionKey) (ref store.ConvRef, since store.Since, ok bool, err error) {
-	ref.Conv = im.ConversationOf(k.User, k.Kind, k.Peer)
-	switch {
-	case k.User == 0 || k.Peer == 0:
-		return ref, since, false, nil
-	case k.Kind == im.Single:
-		ref.Relation, ok, err = a.relations.Relation(ctx, ref.Conv.Pair)
-		return ref, since, ok && err == nil, err
+	found, err := a.all(ctx, []store.SessionKey{k})
+	r, ok := found[k]
+	return r.ref, r.since, ok, err
+}
+
+// all is of for many lines, with one look-up of pairs and one of groups. Lines
+// without anything to read are absent.
+func (a access) all(ctx context.Context, keys []store.SessionKey) (map[store.SessionKey]reach, error) {
+	var pairs []im.Pair
+	var ids []im.GroupID
+	for _, k := range keys {
+		if k.Kind == im.Group {
+			ids = append(ids, im.GroupID(k.Peer))
+		} else {
+			pairs = append(pairs, im.PairOf(k.User, im.UserID(k.Peer)))
+		}
 	}
-	info, err := a.groups.Group(ctx, ref.Conv.Group)
-	if im.CodeOf(err) == im.NotFound {
-		return ref, since, false, nil
-	}
+	relations, err := a.relations.Relations(ctx, pairs)
 	if err != nil {
-		return ref, since, false, err
+		return nil, err
 	}
-	member, ok := memberOf(info, k.User)
-	return ref, member.Since, ok, nil
+	groups, err := a.groups.Groups(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[store.SessionKey]reach, len(keys))
+	for _, k := range keys {
+		r := reach{ref: store.ConvRef{Conv: im.ConversationOf(k.User, k.Kind, k.Peer)}}
+		ok := k.User != 0 && k.Peer != 0
+		if k.Kind == im.Single {
+			r.ref.Relation = relations[r.ref.Conv.Pair]
+			ok = ok && r.ref.Relation != 0
+		} else if ok {
+			r.since, ok = sinceOf(groups[r.ref.Conv.Group], k.User)
+		}
+		if ok {
+			found[k] = r
+		}
+	}
+	return found, nil
+}
+
+// sinceOf returns where the part of a group begins that a user may see.
+func sinceOf(g *directory.Group, user im.UserID) (store.Since, bool) {
+	if g == nil {
+		return store.Since{}, false
+	}
+	member, ok := memberOf(g.Info, user)
+	return member.Since, ok
 }
 
 // memberOf finds a member of a group; Members ascend by user.
@@ -70,17 +109,13 @@ type previewStore interface {
 func (a access) previews(
 	ctx context.Context, s previewStore, keys []store.SessionKey,
 ) (map[store.SessionKey]store.Message, error) {
-	refs := make([]store.ConvRef, 0, len(keys))
-	since := make(map[im.Conversation]store.Since, len(keys))
-	for _, k := range keys {
-		ref, joined, ok, err := a.of(ctx, k)
-		if err != nil {
-			return nil, err
-		}
-		if ok {
-			refs = append(refs, ref)
-			since[ref.Conv] = joined
-		}
+	may, err := a.all(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	refs := make([]store.ConvRef, 0, len(may))
+	for _, r := range may {
+		refs = append(refs, r.ref)
 	}
 	latest, err := s.Latest(ctx, refs)
 	if err != nil {
@@ -88,8 +123,8 @@ func (a access) previews(
 	}
 	found := make(map[store.SessionKey]store.Message, len(latest))
 	for _, k := range keys {
-		conv := im.ConversationOf(k.User, k.Kind, k.Peer)
-		if m, ok := latest[conv]; ok && since[conv].Shows(&m) {
+		r, ok := may[k]
+		if m, known := latest[r.ref.Conv]; ok && known && r.since.Shows(&m) {
 			found[k] = m
 		}
 	}

@@ -34,12 +34,12 @@ type api struct {
 // they do not exist.
 func apiCommands(a *api) []Command {
 	rows := []Command{
-		{ID: wire.APIKeyReq, Reply: wire.APIKeyRes, Query: a.key},
-		{ID: wire.APIUsersReq, Reply: wire.APIUsersRes, Query: a.listUsers},
-		{ID: wire.APIUserSaveReq, Reply: wire.APIUserSaveRes, Query: a.saveUser},
-		{ID: wire.APIGroupsReq, Reply: wire.APIGroupsRes, Query: a.listGroups},
-		{ID: wire.APIHistoryReq, Reply: wire.APIHistoryRes, Query: a.history},
-		{ID: wire.APIAuditReq, Reply: wire.APIAuditRes, Query: a.audit},
+		{ID: wire.APIKeyReq, Asker: ByServer, Reply: wire.APIKeyRes, Query: a.key},
+		{ID: wire.APIUsersReq, Asker: ByServer, Reply: wire.APIUsersRes, Query: a.listUsers},
+		{ID: wire.APIUserSaveReq, Asker: ByServer, Reply: wire.APIUserSaveRes, Query: a.saveUser},
+		{ID: wire.APIGroupsReq, Asker: ByServer, Reply: wire.APIGroupsRes, Query: a.listGroups},
+		{ID: wire.APIHistoryReq, Asker: ByServer, Reply: wire.APIHistoryRes, Query: a.history},
+		{ID: wire.APIAuditReq, Asker: ByServer, Reply: wire.APIAuditRes, Query: a.audit},
 	}
 	for i := range rows {
 		query := rows[i].Query

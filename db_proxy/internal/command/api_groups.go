@@ -108,8 +108,8 @@ func (a *api) page(ctx context.Context, req *extension.IMApiHistoryReq) (found [
 	ref := store.ConvRef{Conv: im.GroupOf(im.GroupID(req.GetFirst()))}
 	if kind == im.Single {
 		ref.Conv = im.SingleOf(im.UserID(req.GetFirst()), im.UserID(req.GetSecond()))
-		var ok bool
-		if ref.Relation, ok, err = a.relations.Relation(ctx, ref.Conv.Pair); err != nil || !ok {
+		relations, err := a.relations.Relations(ctx, []im.Pair{ref.Conv.Pair})
+		if ref.Relation = relations[ref.Conv.Pair]; err != nil || ref.Relation == 0 {
 			return nil, false, err
 		}
 	}

@@ -26,7 +26,7 @@ type byID struct {
 }
 
 func byIDCommands(b *byID) []Command {
-	return []Command{{ID: wire.MsgByIDReq, Reply: wire.MsgByIDRes, Query: b.messages}}
+	return []Command{{ID: wire.MsgByIDReq, Asker: ByUser, Reply: wire.MsgByIDRes, Query: b.messages}}
 }
 
 // messages answers with the messages asked for, newest first, 030D to 030E;

@@ -49,6 +49,13 @@ type Command struct {
 	ID    wire.Command
 	Reply wire.Command // 0: never answered
 	Query Query
+	// Asker is whose account must be active, and Refusal the answer of a query
+	// if it is not; nil: the client gets none.
+	Asker   Asker
+	Refusal func(body []byte) proto.Message
+	// InTurn queries of one asker run one after the other. They wait only for
+	// each other and for large requests.
+	InTurn bool
 	// Turn, if set, calls run when the query's turn has come: after what its
 	// user submitted before. It must not block; an error is the query's.
 	Turn func(r *Request, run func()) error

@@ -23,7 +23,7 @@ type departments struct {
 }
 
 func departmentCommands(d *departments) []Command {
-	return []Command{{ID: wire.DepartmentsReq, Reply: wire.DepartmentsRes, Query: d.changed}}
+	return []Command{{ID: wire.DepartmentsReq, Asker: ByUser, Reply: wire.DepartmentsRes, Query: d.changed}}
 }
 
 // changed answers with the departments changed after the time given, 0210 to

@@ -35,8 +35,8 @@ type deviceToken struct {
 
 func deviceTokenCommands(d *deviceToken) []Command {
 	return []Command{
-		{ID: wire.DeviceTokenReq, Reply: wire.DeviceTokenRes, Query: d.set},
-		{ID: wire.PushTokensGone, Query: d.gone},
+		{ID: wire.DeviceTokenReq, Asker: ByUser, Reply: wire.DeviceTokenRes, Query: d.set},
+		{ID: wire.PushTokensGone, Asker: ByServer, Query: d.gone},
 	}
 }
 

@@ -31,7 +31,7 @@ type pushTargets struct {
 }
 
 func pushTargetCommands(p *pushTargets) []Command {
-	return []Command{{ID: wire.DeviceTokensReq, Reply: wire.DeviceTokensRes, Query: p.tokens}}
+	return []Command{{ID: wire.DeviceTokensReq, Asker: ByServer, Reply: wire.DeviceTokensRes, Query: p.tokens}}
 }
 
 // tokens answers with the push tokens of users and the number of their unread
@@ -52,24 +52,26 @@ func (p *pushTargets) tokens(ctx context.Context, r *Request) (proto.Message, er
 	if err != nil {
 		return nil, err
 	}
+	users := make([]im.UserID, 0, len(tokens))
+	for _, t := range tokens {
+		if !sleeping[t.User] {
+			users = append(users, t.User)
+		}
+	}
+	totals, err := p.counts.totals(ctx, users)
+	if err != nil {
+		return nil, err
+	}
 	res := &server.IMGetDeviceTokenRsp{AttachData: req.GetAttachData()}
 	for _, t := range tokens {
 		if sleeping[t.User] {
 			continue
 		}
-		counts, err := p.counts.of(ctx, t.User)
-		if err != nil {
-			return nil, err
-		}
-		total := uint32(0)
-		for _, c := range counts {
-			total += c.Count
-		}
 		res.UserTokenInfo = append(res.UserTokenInfo, &basedefine.UserTokenInfo{
 			UserId:    proto.Uint32(uint32(t.User)),
 			UserType:  basedefine.ClientType(t.ClientType).Enum(),
 			Token:     proto.String(t.Token),
-			PushCount: proto.Uint32(total),
+			PushCount: proto.Uint32(totals[t.User]),
 			PushType:  proto.Uint32(pushNormal),
 		})
 	}

@@ -66,25 +66,46 @@ func (e *env) settle() {
 	}
 }
 
+// row finds a command in the tables.
+func (e *env) row(id wire.Command) Command {
+	e.t.Helper()
+	row, ok := e.rows[id]
+	if !ok {
+		row, ok = e.operations[id]
+	}
+	if !ok {
+		e.t.Fatalf("%v is not in the table", id)
+	}
+	return row
+}
+
+// open opens the database file beside the store.
+func (e *env) open() *sql.DB {
+	e.t.Helper()
+	db, err := sql.Open("sqlite", "file:"+e.path+"?_busy_timeout=5000")
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return db
+}
+
 // try runs a command once; an answer that says no is an error, too.
 func (e *env) try(c faultCase) (proto.Message, error) {
 	e.t.Helper()
-	row, ok := e.rows[c.command]
-	if !ok {
-		row = e.operations[c.command]
-	}
+	row := e.row(c.command)
 	replies := make(chan proto.Message, 1)
 	r := &Request{
-		Command: c.command, Seq: 7, Body: e.encode(c.request), Capable: true, API: true,
+		Command: c.command, Seq: 7, Body: e.encode(c.request), Capable: true, API: !e.noAPI,
 		Reply: func(_ wire.Command, m proto.Message) { replies <- m },
 	}
 	var m proto.Message
 	var err error
 	if row.Operation != nil {
-		if err = row.Operation(r); err == nil && row.Reply != 0 {
+		if err = row.Operation(r); row.Reply != 0 && (err == nil || len(replies) > 0) {
 			m = <-replies
 		}
 		e.lanes.Wait()
+		e.waits.Wait()
 	} else if m, err = row.Query(e.t.Context(), r); m == nil && err == nil && row.Reply != 0 {
 		select {
 		case m = <-replies:
@@ -92,7 +113,7 @@ func (e *env) try(c faultCase) (proto.Message, error) {
 			return nil, errors.New("no answer")
 		}
 	}
-	return m, cmpErr(err, refusal(m))
+	return m, cmpErr(err, saysNo(m))
 }
 
 func cmpErr(a, b error) error {
@@ -102,8 +123,8 @@ func cmpErr(a, b error) error {
 	return b
 }
 
-// refusal finds the code of an answer that says no.
-func refusal(m proto.Message) error {
+// saysNo finds the code of an answer that says no.
+func saysNo(m proto.Message) error {
 	if sent, ok := m.(*message.IMMsgData); ok && sent.GetMsgId() == 0 {
 		return errors.New("not stored")
 	}

@@ -17,6 +17,8 @@ import (
 // groupInfoStore reads which groups a user has muted.
 type groupInfoStore interface {
 	ShieldsOf(ctx context.Context, user im.UserID) (map[im.GroupID]bool, error)
+	// Succeed gives groups that nobody governs a creator.
+	Succeed(ctx context.Context, groups []im.GroupID) error
 }
 
 // groupsFinder finds groups that exist with their members.
@@ -28,10 +30,11 @@ type groupsFinder interface {
 type groupInfo struct {
 	store  groupInfoStore
 	groups groupsFinder
+	forget func(im.GroupID)
 }
 
 func groupInfoCommands(g *groupInfo) []Command {
-	return []Command{{ID: wire.GroupInfoReq, Reply: wire.GroupInfoRes, Query: g.newer}}
+	return []Command{{ID: wire.GroupInfoReq, Asker: ByUser, Reply: wire.GroupInfoRes, Query: g.newer}}
 }
 
 // newer answers with the groups asked for that changed since the version
@@ -54,7 +57,7 @@ func (g *groupInfo) newer(ctx context.Context, r *Request) (proto.Message, error
 	if len(ids) == 0 {
 		return res, nil
 	}
-	groups, err := g.groups.Groups(ctx, ids)
+	groups, err := g.governed(ctx, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -89,4 +92,26 @@ func (g *groupInfo) newer(ctx context.Context, r *Request) (proto.Message, error
 		})
 	}
 	return res, nil
+}
+
+// governed returns groups; of those that nobody governs a creator is found
+// before, whom clients see in the answer.
+func (g *groupInfo) governed(ctx context.Context, ids []im.GroupID) (map[im.GroupID]*directory.Group, error) {
+	groups, err := g.groups.Groups(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	var orphans []im.GroupID
+	for id, info := range groups {
+		if info != nil && info.Info.Orphaned {
+			orphans = append(orphans, id)
+		}
+	}
+	if len(orphans) == 0 || g.store.Succeed(ctx, orphans) != nil { // the next one who asks tries again
+		return groups, nil
+	}
+	for _, id := range orphans {
+		g.forget(id)
+	}
+	return g.groups.Groups(ctx, ids)
 }

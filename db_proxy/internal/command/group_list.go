@@ -25,7 +25,7 @@ type groupList struct {
 }
 
 func groupListCommands(g *groupList) []Command {
-	return []Command{{ID: wire.GroupListReq, Reply: wire.GroupListRes, Query: g.normal}}
+	return []Command{{ID: wire.GroupListReq, Asker: ByUser, Reply: wire.GroupListRes, Query: g.normal}}
 }
 
 // normal answers with the normal groups of a user, 0401 to 0402. Temporary

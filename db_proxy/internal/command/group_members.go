@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -20,14 +21,19 @@ import (
 type GroupStore interface {
 	CreateGroup(ctx context.Context, g store.NewGroup) (im.GroupID, error)
 	// ChangeMembers adds and removes in one transaction and returns the users
-	// it really added or removed, and the group as it is now.
-	ChangeMembers(ctx context.Context, g im.GroupID, add, remove []im.UserID) ([]im.UserID, store.GroupInfo, error)
+	// it really added or removed.
+	ChangeMembers(ctx context.Context, g im.GroupID, add, remove []im.UserID) ([]im.UserID, error)
+	// ExistingUsers returns those who have an account.
+	ExistingUsers(ctx context.Context, ids []im.UserID) ([]im.UserID, error)
+	// Standing returns what a user is in a group that exists.
+	Standing(ctx context.Context, g im.GroupID, user im.UserID) (store.Standing, error)
+	// Succeed gives groups that nobody governs a creator.
+	Succeed(ctx context.Context, groups []im.GroupID) error
 }
 
-// Groups looks groups and users up and forgets what was changed.
+// Groups looks groups up and forgets what was changed.
 type Groups interface {
 	Group(ctx context.Context, id im.GroupID) (*store.GroupInfo, error)
-	User(ctx context.Context, id im.UserID) (store.User, error)
 	ForgetGroup(id im.GroupID)
 }
 
@@ -36,100 +42,251 @@ type MemberMirror interface {
 	SetMembers(ctx context.Context, g im.GroupID, members []store.Member) error
 }
 
+// Turns runs what takes long: of one who asks one task after the other, of all
+// in turn. It reports whether there was room, and never blocks.
+type Turns func(who uint64, weight int, task func()) bool
+
 // groupOps are the commands that change groups.
 type groupOps struct {
 	store  GroupStore
 	groups Groups
 	mirror MemberMirror
 	lanes  Lanes
+	turns  Turns
 	behind countForgetter
 	log    *slog.Logger
 }
 
-// changeMembers adds or removes members, 0407 to 0408. It takes its turn in
-// the group's lane: what a removed member sent before is stored, what he
-// sends after is refused.
+// changeSize is how many members one transaction changes: messages of other
+// conversations wait for it in their lane.
+const changeSize = 200
+
+// changePatience is how long a change in parts may take: clients give up after
+// ten seconds.
+const changePatience = 6 * time.Second
+
+// changeMembers adds or removes members, 0407 to 0408. A few take one turn in
+// the group's lane: what a removed member sent before is stored, what they send
+// after is refused. Many are looked up before the lane and take a turn for every
+// changeSize of them; if that fails on the way, the answer has those who were
+// changed.
 //
 // Source: flows.md §12.4, with the fixes of defects B17 (only real changes
 // count), B19 (a member may leave), D1 and D9 (only a member adds to a
-// temporary group), F5 (an unknown group is answered).
+// temporary group), D14 (at most im.MaxMembers), F5 (an unknown group is
+// answered).
 func (g *groupOps) changeMembers(r *Request) error {
 	req := new(group.IMGroupChangeMemberReq)
-	if err := proto.Unmarshal(r.Body, req); err != nil {
-		return im.Wrap(im.Invalid, "parse change of members", err)
+	if err := parse(r, req); err != nil {
+		return err
 	}
-	refuse := func(err error) {
-		g.log.Info("members not changed", "group_id", req.GetGroupId(), "user_id", req.GetUserId(), "error", err)
-		g.answerChange(r, req, 1, nil, nil)
+	var err error
+	switch n := len(req.GetMemberIdList()); {
+	case n > im.MaxMembers:
+		err = im.Errorf(im.TooLarge, "change of %d members", n)
+	case n > changeSize:
+		user := uint64(req.GetUserId())
+		if user == 0 {
+			user = turnOf(req)
+		}
+		if !g.turns(user, 1+n/changeSize, func() { g.inParts(r, req) }) {
+			err = im.Errorf(im.Busy, "too many changes of members wait")
+		}
+	default:
+		users := userIDs(req.GetMemberIdList())
+		err = g.lanes.Submit(g.turn(req, users, func(ctx context.Context) ([]im.UserID, error) {
+			return g.change(ctx, req, users, users)
+		}, func(changed []im.UserID, err error) { g.answer(r, req, changed, err) }))
 	}
-	err := g.lanes.Submit(&lane.Change{
-		Conv:    im.GroupOf(im.GroupID(req.GetGroupId())),
-		Refused: refuse,
-		Run: func(ctx context.Context) {
-			changed, info, err := g.change(ctx, req)
-			if err != nil {
-				refuse(err)
-				return
-			}
-			g.answerChange(r, req, 0, info.Members, changed)
-		},
-	})
 	if err != nil {
-		refuse(err)
+		g.refuse(r, req, err)
 	}
 	return err
 }
 
+// turnOf is whose turn it is when a group is read again, one after the other.
+func turnOf(req *group.IMGroupChangeMemberReq) uint64 { return 1<<62 | uint64(req.GetGroupId()) }
+
+// turn is a turn of the group's lane in which run changes members.
+func (g *groupOps) turn(
+	req *group.IMGroupChangeMemberReq, users []im.UserID, run func(context.Context) ([]im.UserID, error),
+	done func([]im.UserID, error),
+) *lane.Change {
+	return &lane.Change{
+		Conv:    im.GroupOf(im.GroupID(req.GetGroupId())),
+		Asker:   im.UserID(req.GetUserId()),
+		Refused: func(err error) { done(nil, err) },
+		Run: func(ctx context.Context) {
+			var changed []im.UserID
+			var err error = im.Errorf(im.Internal, "change of members panicked")
+			defer func() { done(changed, err) }()
+			if err = g.mayChange(ctx, req, users); err == nil {
+				changed, err = run(ctx)
+			}
+		},
+	}
+}
+
+// change changes those of part, in the lane; users are all that were asked for.
 func (g *groupOps) change(
-	ctx context.Context, req *group.IMGroupChangeMemberReq,
-) ([]im.UserID, store.GroupInfo, error) {
-	id, user := im.GroupID(req.GetGroupId()), im.UserID(req.GetUserId())
-	g.groups.ForgetGroup(id) // a change is checked against what SQL holds now
-	info, err := g.groups.Group(ctx, id)
-	if err != nil {
-		return nil, store.GroupInfo{}, err
-	}
-	asked := userIDs(req.GetMemberIdList())
-	adding := req.GetChangeType() == basedefine.GroupModifyType_GROUP_MODIFY_TYPE_ADD
-	if !mayChange(info, user, adding, asked) {
-		return nil, store.GroupInfo{}, im.Errorf(im.Denied, "user %d may not change group %d", user, id)
-	}
-	var add, remove []im.UserID
-	if adding {
-		if add, err = g.existing(ctx, asked); err != nil {
-			return nil, store.GroupInfo{}, err
+	ctx context.Context, req *group.IMGroupChangeMemberReq, users, part []im.UserID,
+) (_ []im.UserID, err error) {
+	if isAdding(req) && len(users) <= changeSize {
+		if part, err = g.store.ExistingUsers(ctx, part); err != nil {
+			return nil, err
 		}
-	} else {
-		remove = asked
 	}
-	changed, now, err := g.store.ChangeMembers(ctx, id, add, remove)
+	return g.write(ctx, im.GroupID(req.GetGroupId()), part, isAdding(req))
+}
+
+// inParts changes many members, in the turn of who asks.
+func (g *groupOps) inParts(r *Request, req *group.IMGroupChangeMemberReq) {
+	ctx, cancel := context.WithTimeout(context.Background(), changePatience) //nolint:forbidigo // a PDU has no context
+	defer cancel()
+	users := userIDs(req.GetMemberIdList())
+	wanted, err := users, g.mayChange(ctx, req, users)
+	if err == nil && isAdding(req) {
+		wanted, err = g.store.ExistingUsers(ctx, users)
+	}
+	var changed []im.UserID
+	for part := range slices.Chunk(wanted, changeSize) {
+		if err != nil {
+			break
+		}
+		var some []im.UserID
+		some, err = g.await(ctx, req, users, part)
+		changed = append(changed, some...)
+	}
+	g.tell(ctx, r, req, changed, err)
+}
+
+// await changes a part in a turn of the lane and waits for it. What nobody
+// waits for any more is not done.
+func (g *groupOps) await(
+	asked context.Context, req *group.IMGroupChangeMemberReq, users, part []im.UserID,
+) (changed []im.UserID, err error) {
+	done := make(chan struct{})
+	err = g.lanes.Submit(g.turn(req, users, func(ctx context.Context) ([]im.UserID, error) {
+		if asked.Err() != nil {
+			return nil, im.Wrap(im.Busy, "change members", asked.Err())
+		}
+		return g.change(ctx, req, users, part)
+	}, func(some []im.UserID, failed error) {
+		changed, err = some, failed
+		close(done)
+	}))
+	if err != nil {
+		return nil, err
+	}
+	<-done
+	return changed, err
+}
+
+// answer reads a group that was changed again and answers, beside the lane
+// and behind other readings of the group.
+func (g *groupOps) answer(r *Request, req *group.IMGroupChangeMemberReq, changed []im.UserID, err error) {
+	if err != nil && len(changed) == 0 {
+		g.refuse(r, req, err)
+		return
+	}
+	tell := func() {
+		ctx, cancel := context.WithTimeout(context.Background(), changePatience) //nolint:forbidigo // a PDU has no context
+		defer cancel()
+		g.tell(ctx, r, req, changed, err)
+	}
+	if !g.turns(turnOf(req), 1, tell) {
+		tell()
+	}
+}
+
+// tell answers with the members as they are, and mirrors them.
+func (g *groupOps) tell(
+	ctx context.Context, r *Request, req *group.IMGroupChangeMemberReq, changed []im.UserID, err error,
+) {
+	if err != nil && len(changed) == 0 {
+		g.refuse(r, req, err)
+		return
+	}
+	now, failed := g.told(ctx, im.GroupID(req.GetGroupId()))
+	switch {
+	case failed != nil:
+		g.refuse(r, req, failed)
+	case len(changed) == 0:
+		g.refuse(r, req, im.Errorf(im.Invalid, "nobody to change in group %d", req.GetGroupId()))
+	default:
+		if err != nil {
+			g.log.Warn("members changed in part", "group_id", req.GetGroupId(), "changed", len(changed), "error", err)
+		}
+		r.Reply(wire.GroupChangeMemberRes, changeAnswer(req, 0, now, changed))
+	}
+}
+
+func (g *groupOps) refuse(r *Request, req *group.IMGroupChangeMemberReq, err error) {
+	g.log.Info("members not changed", "group_id", req.GetGroupId(), "user_id", req.GetUserId(), "error", err)
+	r.Reply(wire.GroupChangeMemberRes, changeAnswer(req, 1, nil, nil))
+}
+
+func isAdding(req *group.IMGroupChangeMemberReq) bool {
+	return req.GetChangeType() == basedefine.GroupModifyType_GROUP_MODIFY_TYPE_ADD
+}
+
+// write changes members, and forgets what was remembered of them and the group.
+func (g *groupOps) write(ctx context.Context, id im.GroupID, users []im.UserID, adding bool) ([]im.UserID, error) {
+	add, remove := users, []im.UserID(nil)
+	if !adding {
+		add, remove = nil, users
+	}
+	changed, err := g.store.ChangeMembers(ctx, id, add, remove)
 	g.groups.ForgetGroup(id)
-	for _, m := range asked { // who comes back begins anew
+	for _, m := range users { // who comes back begins anew
 		g.behind.ForgetUnread(cache.Stamp{}, store.SessionKey{User: m, Kind: im.Group, Peer: uint32(id)})
 	}
-	if err != nil {
-		return nil, store.GroupInfo{}, err
+	return changed, err
+}
+
+// told returns the members of a group that was changed, and mirrors them. Also
+// where nothing was changed: this may be the repeat of a change whose answer
+// was lost.
+func (g *groupOps) told(ctx context.Context, id im.GroupID) ([]store.Member, error) {
+	g.groups.ForgetGroup(id)
+	info, err := g.groups.Group(ctx, id)
+	if err != nil { // the change is done: ask again
+		info, err = g.groups.Group(ctx, id)
 	}
-	// Also where nothing was changed: this may be the repeat of a change whose
-	// answer was lost.
-	if err := g.mirror.SetMembers(ctx, id, now.Members); err != nil {
+	if err != nil {
+		return nil, err
+	}
+	if err := g.mirror.SetMembers(ctx, id, info.Members); err != nil {
 		g.log.Debug("member list not mirrored", "group_id", id, "error", err)
 	}
-	if len(changed) == 0 {
-		return nil, store.GroupInfo{}, im.Errorf(im.Invalid, "nobody to change in group %d", id)
+	return info.Members, nil
+}
+
+// mayChange refuses an asker who may not change a group as asked. One that
+// nobody governs is given a creator before.
+func (g *groupOps) mayChange(ctx context.Context, req *group.IMGroupChangeMemberReq, users []im.UserID) error {
+	id, user := im.GroupID(req.GetGroupId()), im.UserID(req.GetUserId())
+	st, err := g.store.Standing(ctx, id, user)
+	if err == nil && st.Orphaned {
+		if err = g.store.Succeed(ctx, []im.GroupID{id}); err == nil {
+			st, err = g.store.Standing(ctx, id, user)
+		}
 	}
-	return changed, now, nil
+	if err == nil && !mayChange(st, user, isAdding(req), users) {
+		err = im.Errorf(im.Denied, "user %d may not change group %d", user, id)
+	}
+	return err
 }
 
 // mayChange says who may change a group: its creator everything; a member of
 // a temporary group may add; everybody may leave. The user id 0 is that of
 // http_msg_server, which a msg_server never sends.
-func mayChange(info *store.GroupInfo, user im.UserID, adding bool, asked []im.UserID) bool {
+func mayChange(st store.Standing, user im.UserID, adding bool, asked []im.UserID) bool {
 	switch {
-	case user == 0 || user == info.Creator:
+	case user == 0 || user == st.Creator:
 		return true
 	case adding:
-		return info.Type == groupTemporary && isMember(info, user)
+		return st.Type == groupTemporary && st.Member
 	default:
 		return len(asked) == 1 && asked[0] == user
 	}
@@ -141,28 +298,9 @@ const (
 	groupTemporary = 2
 )
 
-func isMember(info *store.GroupInfo, user im.UserID) bool {
-	return slices.ContainsFunc(info.Members, func(m store.Member) bool { return m.User == user })
-}
-
-// existing keeps the users that have an account.
-func (g *groupOps) existing(ctx context.Context, users []im.UserID) ([]im.UserID, error) {
-	var out []im.UserID
-	for _, id := range users {
-		_, err := g.groups.User(ctx, id)
-		switch {
-		case err == nil:
-			out = append(out, id)
-		case im.CodeOf(err) != im.NotFound:
-			return nil, err
-		}
-	}
-	return out, nil
-}
-
-func (g *groupOps) answerChange(
-	r *Request, req *group.IMGroupChangeMemberReq, result uint32, now []store.Member, changed []im.UserID,
-) {
+func changeAnswer(
+	req *group.IMGroupChangeMemberReq, result uint32, now []store.Member, changed []im.UserID,
+) *group.IMGroupChangeMemberRsp {
 	res := &group.IMGroupChangeMemberRsp{
 		UserId:        proto.Uint32(req.GetUserId()),
 		ChangeType:    req.GetChangeType().Enum(),
@@ -174,7 +312,7 @@ func (g *groupOps) answerChange(
 	for _, m := range now {
 		res.CurUserIdList = append(res.CurUserIdList, uint32(m.User))
 	}
-	r.Reply(wire.GroupChangeMemberRes, res)
+	return res
 }
 
 // createGroup makes a group, 0405 to 0406.
@@ -187,7 +325,7 @@ func (g *groupOps) createGroup(ctx context.Context, r *Request) (proto.Message, 
 	if err := proto.Unmarshal(r.Body, req); err != nil {
 		return nil, im.Wrap(im.Invalid, "parse creation of group", err)
 	}
-	members := userIDs(req.GetMemberIdList())
+	members := userIDs(req.GetMemberIdList()[:min(len(req.GetMemberIdList()), im.MaxMembers)])
 	res := &group.IMGroupCreateRsp{
 		UserId:     proto.Uint32(req.GetUserId()),
 		ResultCode: proto.Uint32(1),
@@ -199,12 +337,15 @@ func (g *groupOps) createGroup(ctx context.Context, r *Request) (proto.Message, 
 	switch {
 	case req.GetGroupName() == "" || len(members) == 0:
 		return res, im.Errorf(im.Invalid, "group without a name or members")
+	case len(req.GetMemberIdList()) > im.MaxMembers:
+		res.UserIdList = nil
+		return res, im.Errorf(im.TooLarge, "group of %d members", len(req.GetMemberIdList()))
 	case len([]rune(req.GetGroupName())) > maxGroupName:
 		return res, im.Errorf(im.TooLarge, "name of group")
 	case kind != groupTemporary && req.GetUserId() != 0 && !r.API:
 		return res, im.Errorf(im.Denied, "a client makes temporary groups only")
 	}
-	members, err := g.existing(ctx, members)
+	members, err := g.store.ExistingUsers(ctx, members)
 	if err != nil {
 		return res, err
 	}
@@ -218,16 +359,8 @@ func (g *groupOps) createGroup(ctx context.Context, r *Request) (proto.Message, 
 	if err != nil {
 		return res, err
 	}
-	g.groups.ForgetGroup(id)
 	res.ResultCode, res.GroupId, res.UserIdList = proto.Uint32(0), proto.Uint32(uint32(id)), wireIDs(members)
-	info, err := g.groups.Group(ctx, id)
-	if err != nil { // the group is made, and who repeats this makes another one: ask again
-		info, err = g.groups.Group(ctx, id)
-	}
-	if err == nil {
-		err = g.mirror.SetMembers(ctx, id, info.Members)
-	}
-	if err != nil {
+	if _, err := g.told(ctx, id); err != nil { // the group is made, and who repeats this makes another one
 		g.log.Debug("member list not mirrored", "group_id", id, "error", err)
 	}
 	return res, nil

@@ -33,8 +33,8 @@ type groupShield struct {
 
 func groupShieldCommands(g *groupShield) []Command {
 	return []Command{
-		{ID: wire.GroupShieldReq, Reply: wire.GroupShieldRes, Query: g.set},
-		{ID: wire.GroupShieldsReq, Reply: wire.GroupShieldsRes, Query: g.of},
+		{ID: wire.GroupShieldReq, Asker: ByUser, Refusal: refusal[group.IMGroupShieldReq, group.IMGroupShieldRsp](), Reply: wire.GroupShieldRes, Query: g.set},
+		{ID: wire.GroupShieldsReq, Asker: ByServer, Reply: wire.GroupShieldsRes, Query: g.of},
 	}
 }
 

@@ -34,7 +34,6 @@ func TestGroupList(t *testing.T) {
 	for user, want := range map[im.UserID][]*basedefine.GroupVersionInfo{
 		e.alice: versions(uint32(second), 2, uint32(first), 1),
 		e.carol: nil,
-		9999:    nil,
 	} {
 		res := new(group.IMNormalGroupListRsp)
 		id := proto.Uint32(uint32(user))
@@ -103,8 +102,8 @@ func TestMayChange(t *testing.T) {
 		"stranger removes":         {groupTemporary, stranger, false, []im.UserID{member}, false},
 		"http_msg_server":          {groupNormal, 0, true, []im.UserID{stranger}, true},
 	} {
-		info := &store.GroupInfo{Creator: creator, Type: tt.kind, Members: []store.Member{{User: creator}, {User: member}}}
-		if got := mayChange(info, tt.user, tt.adding, tt.asked); got != tt.want {
+		st := store.Standing{Creator: creator, Type: tt.kind, Member: tt.user == creator || tt.user == member}
+		if got := mayChange(st, tt.user, tt.adding, tt.asked); got != tt.want {
 			t.Errorf("%s: %v, want %v", name, got, tt.want)
 		}
 	}

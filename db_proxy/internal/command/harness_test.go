@@ -22,6 +22,7 @@ import (
 	"teamtalk/db_proxy/internal/store"
 	"teamtalk/db_proxy/internal/store/storetest"
 	"teamtalk/db_proxy/internal/voice"
+	"teamtalk/db_proxy/internal/work"
 	"teamtalk/internal/im"
 	"teamtalk/internal/wire"
 )
@@ -41,6 +42,8 @@ type env struct {
 	cache      *cache.Cache
 	faults     *faults // of the calls that reach SQL and Redis
 
+	waits   *work.Turns
+	noAPI   bool // requests come from a msg_server
 	path    string
 	sent    atomic.Int64 // messages
 	dumps   *dumps
@@ -109,7 +112,8 @@ func newEnv(t *testing.T) *env {
 	}
 	e.operations = map[wire.Command]Command{}
 	for _, row := range Operations(OperationDeps{
-		Store: e.store, Groups: e.directory, Mirror: written, Lanes: e.lanes, Voice: keeper, Behind: written, Log: log,
+		Store: e.store, Groups: e.directory, Accounts: e.directory, Mirror: written, Lanes: e.lanes, Turns: e.turns(t).Submit, Voice: keeper,
+		Behind: written, Log: log,
 	}) {
 		e.operations[row.ID] = row
 	}
@@ -119,7 +123,9 @@ func newEnv(t *testing.T) *env {
 	running.Go(func() { _ = written.Run(ctx) })
 	t.Cleanup(func() {
 		e.broken.Store(false)
+		e.waits.Wait()
 		e.lanes.Wait()
+		e.waits.Wait()
 		tasks.Wait()
 		cancel()
 		running.Wait()
@@ -130,6 +136,21 @@ func newEnv(t *testing.T) *env {
 	})
 	e.makeUsers()
 	return e
+}
+
+// turns are those of a db_proxy.
+func (e *env) turns(t *testing.T) *work.Turns {
+	t.Helper()
+	pool, err := work.NewPool(4, func(p any) { t.Errorf("panic: %v", p) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.waits = work.NewTurns(pool, work.TurnsConfig{
+		Workers: 4, Capacity: 10_000, Refused: prometheus.NewCounter(prometheus.CounterOpts{}),
+		Depth: prometheus.NewGauge(prometheus.GaugeOpts{}),
+	})
+	t.Cleanup(pool.Release)
+	return e.waits
 }
 
 func clientMD5(password string) string {
@@ -226,7 +247,7 @@ func (e *env) group(kind uint8, members ...im.UserID) im.GroupID {
 
 func (e *env) changeMembers(id im.GroupID, add, remove []im.UserID) {
 	e.t.Helper()
-	if _, _, err := e.store.ChangeMembers(e.t.Context(), id, add, remove); err != nil {
+	if _, err := e.store.ChangeMembers(e.t.Context(), id, add, remove); err != nil {
 		e.t.Fatal(err)
 	}
 	e.directory.ForgetGroup(id)

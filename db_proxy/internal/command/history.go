@@ -28,7 +28,7 @@ type history struct {
 }
 
 func historyCommands(h *history) []Command {
-	return []Command{{ID: wire.MsgListReq, Reply: wire.MsgListRes, Query: h.page}}
+	return []Command{{ID: wire.MsgListReq, Asker: ByUser, Reply: wire.MsgListRes, Query: h.page}}
 }
 
 // page answers with messages of a conversation, newest first, 0309 to 030A;

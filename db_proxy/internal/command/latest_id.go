@@ -21,7 +21,7 @@ type latestID struct {
 }
 
 func latestIDCommands(l *latestID) []Command {
-	return []Command{{ID: wire.LatestMsgIDReq, Reply: wire.LatestMsgIDRes, Query: l.latest}}
+	return []Command{{ID: wire.LatestMsgIDReq, Asker: ByUser, Reply: wire.LatestMsgIDRes, Query: l.latest}}
 }
 
 // latest answers with the id of the newest message of a conversation, 030B to

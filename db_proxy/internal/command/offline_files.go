@@ -28,9 +28,9 @@ type offlineFiles struct {
 
 func offlineFileCommands(o *offlineFiles) []Command {
 	return []Command{
-		{ID: wire.FileHasOfflineReq, Reply: wire.FileHasOfflineRes, Query: o.list},
-		{ID: wire.FileAddOfflineReq, Query: o.add},
-		{ID: wire.FileDelOfflineReq, Query: o.remove},
+		{ID: wire.FileHasOfflineReq, Asker: ByUser, Reply: wire.FileHasOfflineRes, Query: o.list},
+		{ID: wire.FileAddOfflineReq, Asker: ByUser, Query: o.add},
+		{ID: wire.FileDelOfflineReq, Asker: ByReceiver, Query: o.remove},
 	}
 }
 

@@ -169,18 +169,18 @@ func TestDepartments(t *testing.T) {
 	}
 	since := func(known uint32) *buddy.IMDepartmentRsp {
 		res := new(buddy.IMDepartmentRsp)
-		e.ok(wire.DepartmentsReq, &buddy.IMDepartmentReq{UserId: proto.Uint32(7), LatestUpdateTime: &known, AttachData: attach}, res)
+		e.ok(wire.DepartmentsReq, &buddy.IMDepartmentReq{UserId: proto.Uint32(uint32(e.alice)), LatestUpdateTime: &known, AttachData: attach}, res)
 		return res
 	}
 	now := uint32(noon.Unix())
 	equal(t, "all", since(0), &buddy.IMDepartmentRsp{
-		UserId: proto.Uint32(7), LatestUpdateTime: &now, AttachData: attach,
+		UserId: proto.Uint32(uint32(e.alice)), LatestUpdateTime: &now, AttachData: attach,
 		DeptList: []*basedefine.DepartInfo{{
 			DeptId: &id, Priority: proto.Uint32(0), DeptName: proto.String("研发"), ParentDeptId: proto.Uint32(0),
 			DeptStatus: basedefine.DepartmentStatusType_DEPT_STATUS_OK.Enum(),
 		}},
 	})
-	equal(t, "up to date", since(now), &buddy.IMDepartmentRsp{UserId: proto.Uint32(7), LatestUpdateTime: &now, AttachData: attach})
+	equal(t, "up to date", since(now), &buddy.IMDepartmentRsp{UserId: proto.Uint32(uint32(e.alice)), LatestUpdateTime: &now, AttachData: attach})
 }
 
 func TestSignature(t *testing.T) {

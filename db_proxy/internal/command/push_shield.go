@@ -24,8 +24,8 @@ type pushShield struct {
 
 func pushShieldCommands(p *pushShield) []Command {
 	return []Command{
-		{ID: wire.PushShieldReq, Reply: wire.PushShieldRes, Query: p.set},
-		{ID: wire.QueryPushShieldReq, Reply: wire.QueryPushShieldRes, Query: p.query},
+		{ID: wire.PushShieldReq, Asker: ByUser, Refusal: refusal[login.IMPushShieldReq, login.IMPushShieldRsp](), Reply: wire.PushShieldRes, Query: p.set},
+		{ID: wire.QueryPushShieldReq, Asker: ByUser, Refusal: refusal[login.IMQueryPushShieldReq, login.IMQueryPushShieldRsp](), Reply: wire.QueryPushShieldRes, Query: p.query},
 	}
 }
 

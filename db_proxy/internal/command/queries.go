@@ -101,7 +101,7 @@ func Queries(d QueryDeps) []Command {
 		latestIDCommands(&latestID{store: d.Store, access: a}),
 		unreadCommands(&unread{store: d.Store, counts: counts, access: a, reads: d.Lanes, voice: d.VoiceText}),
 		groupListCommands(&groupList{store: d.Store}),
-		groupInfoCommands(&groupInfo{store: d.Store, groups: d.Directory}),
+		groupInfoCommands(&groupInfo{store: d.Store, groups: d.Directory, forget: d.Directory.ForgetGroup}),
 		groupShieldCommands(&groupShield{store: d.Store, groups: d.Directory, mirror: d.Behind}),
 		deviceTokenCommands(&deviceToken{store: d.Store, mirror: d.Behind}),
 		apiCommands(&api{store: d.Store, users: d.Directory, relations: d.Directory, slow: d.Slow}),
@@ -109,7 +109,7 @@ func Queries(d QueryDeps) []Command {
 		offlineFileCommands(&offlineFiles{store: d.Store}),
 	)
 	slices.SortFunc(rows, func(a, b Command) int { return cmp.Compare(a.ID, b.ID) })
-	return rows
+	return guard(rows, d.Directory)
 }
 
 // maxReply bounds the size of a reply in bytes, well below the largest PDU of

@@ -36,7 +36,7 @@ type sessions struct {
 }
 
 func sessionCommands(s *sessions) []Command {
-	return []Command{{ID: wire.RecentSessionsReq, Reply: wire.RecentSessionsRes, Query: s.recent}}
+	return []Command{{ID: wire.RecentSessionsReq, Asker: ByUser, Reply: wire.RecentSessionsRes, Query: s.recent}}
 }
 
 // recent answers with the recent list since the time given, 0201 to 0202:

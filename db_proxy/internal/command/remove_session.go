@@ -37,7 +37,7 @@ type removeSession struct {
 }
 
 func removeSessionCommands(s *removeSession) []Command {
-	return []Command{{ID: wire.RemoveSessionReq, Reply: wire.RemoveSessionRes, Operation: s.remove}}
+	return []Command{{ID: wire.RemoveSessionReq, Asker: InLane, Reply: wire.RemoveSessionRes, Operation: s.remove}}
 }
 
 // remove takes a line off the recent list and marks its messages as read,
@@ -67,6 +67,7 @@ func (s *removeSession) remove(r *Request) error {
 	}
 	err = s.lanes.Submit(&lane.Change{
 		Conv:    conv,
+		Asker:   k.User,
 		Refused: func(error) { answer(1) },
 		Forgets: true,
 		Run: func(ctx context.Context) {

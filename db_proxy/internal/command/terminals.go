@@ -44,8 +44,8 @@ type terminals struct {
 
 func terminalCommands(t *terminals) []Command {
 	return []Command{
-		{ID: wire.TerminalReq, Reply: wire.TerminalRes, Query: t.open},
-		{ID: wire.BacklogReq, Reply: wire.BacklogRes, Query: t.page},
+		{ID: wire.TerminalReq, Asker: ByUser, Reply: wire.TerminalRes, Query: t.open},
+		{ID: wire.BacklogReq, Asker: ByUser, Reply: wire.BacklogRes, Query: t.page},
 	}
 }
 
@@ -74,7 +74,7 @@ func (t *terminals) open(ctx context.Context, r *Request) (proto.Message, error)
 // page answers with the messages behind an id or behind the terminal's
 // cursor, oldest first, 0792 to 0793. newest is known to be stored, and ids
 // are committed in their order: up to it, what the page lacks does not exist
-// for the user.
+// for the user. What is before they joined takes no place in a page.
 func (t *terminals) page(ctx context.Context, r *Request) (proto.Message, error) {
 	req := new(extension.IMBacklogReq)
 	if err := parse(r, req); err != nil {
@@ -109,8 +109,9 @@ func (t *terminals) page(ctx context.Context, r *Request) (proto.Message, error)
 		res.Denied = proto.Bool(true)
 		return res, nil
 	}
-	count := min(req.GetNewest()-uint32(after), max(req.GetLimit(), 1), im.MaxHistory)
-	upto := after + im.MsgID(count)
+	begin := min(max(after, since.After), im.MsgID(req.GetNewest()))
+	count := min(req.GetNewest()-uint32(begin), max(req.GetLimit(), 1), im.MaxHistory)
+	upto := begin + im.MsgID(count)
 	found, err := t.store.History(ctx, ref, upto, int(count), since)
 	if err != nil {
 		return nil, err

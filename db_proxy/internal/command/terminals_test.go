@@ -131,6 +131,44 @@ func TestTerminals(t *testing.T) {
 	e.silent(wire.BacklogReq, ask(proto.Uint32(0), 5, 100), "no SQL")
 }
 
+// The page of a member who came back is complete from where they stood, and
+// what they may not see takes no place in it.
+func TestBacklogOfWhoCameBack(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.waiting(e.bob, "pc")
+	g := e.group(groupTemporary, e.alice, e.bob)
+	say := func(n int) {
+		for range n {
+			e.send(e.alice, im.Group, uint32(g), "x")
+		}
+	}
+	say(5)
+	e.changeMembers(g, nil, []im.UserID{e.bob})
+	say(200)
+	e.changeMembers(g, []im.UserID{e.bob}, nil)
+	ask := func(after *uint32, newest uint32) *extension.IMBacklogReq {
+		return &extension.IMBacklogReq{
+			UserId: proto.Uint32(uint32(e.bob)), Terminal: proto.String("pc"), After: after,
+			SessionType: basedefine.SessionType_SESSION_TYPE_GROUP.Enum(), SessionId: proto.Uint32(uint32(g)),
+			Newest: proto.Uint32(newest), Limit: proto.Uint32(100),
+		}
+	}
+	if got, want := e.waiting(e.bob, "pc"), fmt.Sprintf("2:%d/205", g); got != want {
+		t.Errorf("waiting %q, want %q", got, want)
+	}
+	if got := e.backlog(ask(nil, 205)); got != "0..205:" {
+		t.Errorf("before anything new %q", got)
+	}
+	say(3)
+	if got := e.backlog(ask(nil, 208)); got != "0..208: 206 207 208" {
+		t.Errorf("behind the cursor %q", got)
+	}
+	if got := e.backlog(ask(proto.Uint32(206), 208)); got != "206..208: 207 208" {
+		t.Errorf("behind an id %q", got)
+	}
+}
+
 // A page larger than one PDU may be is cut behind a message, and says so.
 func TestLargeBacklog(t *testing.T) {
 	t.Parallel()

@@ -21,6 +21,8 @@ type unreadStore interface {
 	cache.Source
 	// GroupsOf returns the groups of a user without their members.
 	GroupsOf(ctx context.Context, user im.UserID) ([]store.GroupInfo, error)
+	// Memberships returns the groups of users.
+	Memberships(ctx context.Context, users []im.UserID) (map[im.UserID][]im.GroupID, error)
 }
 
 // unreadCache keeps the counts of unreadStore.
@@ -53,8 +55,36 @@ func (u unreadCounts) of(ctx context.Context, user im.UserID) ([]cache.Count, er
 	for i := range groups {
 		ids[i] = groups[i].ID
 	}
-	rebuild := cache.RebuildFrom(u.store, user, ids)
 	u.behind.SettleCounts(ctx)
+	return u.counted(ctx, user, ids)
+}
+
+// totals returns how many messages each of the users has not read.
+func (u unreadCounts) totals(ctx context.Context, users []im.UserID) (map[im.UserID]uint32, error) {
+	if len(users) == 0 {
+		return nil, nil
+	}
+	groups, err := u.store.Memberships(ctx, users)
+	if err != nil {
+		return nil, err
+	}
+	u.behind.SettleCounts(ctx)
+	totals := make(map[im.UserID]uint32, len(users))
+	for _, user := range users {
+		counts, err := u.counted(ctx, user, groups[user])
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range counts {
+			totals[user] += c.Count
+		}
+	}
+	return totals, nil
+}
+
+// counted returns the sessions of a member of groups that have unread messages.
+func (u unreadCounts) counted(ctx context.Context, user im.UserID, ids []im.GroupID) ([]cache.Count, error) {
+	rebuild := cache.RebuildFrom(u.store, user, ids)
 	counts, err := u.cache.Unread(ctx, user, ids, rebuild)
 	if err == nil || im.CodeOf(err) != im.Unavailable {
 		return counts, err
@@ -104,7 +134,7 @@ type readWaiter interface {
 }
 
 func unreadCommands(u *unread) []Command {
-	return []Command{{ID: wire.UnreadCountReq, Reply: wire.UnreadCountRes, Query: u.all, Turn: u.turn}}
+	return []Command{{ID: wire.UnreadCountReq, Asker: ByUser, Reply: wire.UnreadCountRes, Query: u.all, Turn: u.turn}}
 }
 
 // turn lets the reads go first that came on the same link: who has read

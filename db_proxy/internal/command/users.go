@@ -36,8 +36,8 @@ type users struct {
 
 func userCommands(u *users) []Command {
 	return []Command{
-		{ID: wire.UserInfoReq, Reply: wire.UserInfoRes, Query: u.byID},
-		{ID: wire.AllUsersReq, Reply: wire.AllUsersRes, Query: u.all},
+		{ID: wire.UserInfoReq, Asker: ByUser, Reply: wire.UserInfoRes, Query: u.byID},
+		{ID: wire.AllUsersReq, Asker: ByUser, Reply: wire.AllUsersRes, Query: u.all},
 	}
 }
 

@@ -32,7 +32,7 @@ type validation struct {
 const hashPatience = 10 * time.Second
 
 func validateCommands(v *validation) []Command {
-	return []Command{{ID: wire.ValidateReq, Reply: wire.ValidateRes, Query: v.validate}}
+	return []Command{{ID: wire.ValidateReq, Asker: ByServer, Reply: wire.ValidateRes, Query: v.validate}}
 }
 
 // validate checks a name and password, 0703 to 0704.

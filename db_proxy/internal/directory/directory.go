@@ -98,6 +98,22 @@ func (d *Directory) User(ctx context.Context, id im.UserID) (store.User, error) 
 	return *users[id], nil
 }
 
+// Active reports whether the account of a user exists and may log in: an error
+// im.Denied says that it may not, and is never older than the database.
+func (d *Directory) Active(ctx context.Context, id im.UserID) error {
+	for range 2 {
+		users, err := d.Users(ctx, []im.UserID{id})
+		if err != nil {
+			return err
+		}
+		if u := users[id]; u != nil && u.Status == im.StatusActive {
+			return nil
+		}
+		d.ForgetUser(id)
+	}
+	return im.Errorf(im.Denied, "the account of user %d is not active", id)
+}
+
 // Groups returns the groups that exist and are not deleted.
 func (d *Directory) Groups(ctx context.Context, ids []im.GroupID) (map[im.GroupID]*Group, error) {
 	now := d.clock()
@@ -133,8 +149,13 @@ func (d *Directory) Group(ctx context.Context, id im.GroupID) (*store.GroupInfo,
 
 // Relation looks a pair up; false if the two never spoke.
 func (d *Directory) Relation(ctx context.Context, pair im.Pair) (im.RelationID, bool, error) {
-	found, err := d.relate(ctx, []im.Pair{pair}, d.store.Relations)
+	found, err := d.Relations(ctx, []im.Pair{pair})
 	return found[pair], found[pair] != 0, err
+}
+
+// Relations looks pairs up; those who never spoke are absent.
+func (d *Directory) Relations(ctx context.Context, pairs []im.Pair) (map[im.Pair]im.RelationID, error) {
+	return d.relate(ctx, pairs, d.store.Relations)
 }
 
 // EnsureRelations returns the relation of every pair and makes the missing.

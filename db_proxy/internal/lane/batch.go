@@ -130,6 +130,19 @@ func (l *lane) keep(b *batch, f func(*Send) error) {
 	b.sends = kept
 }
 
+// keepReads drops the reads that f refuses.
+func (l *lane) keepReads(b *batch, f func(*Read) error) {
+	kept := b.reads[:0]
+	for _, r := range b.reads {
+		if err := f(r); err != nil {
+			r.fail(err)
+			continue
+		}
+		kept = append(kept, r)
+	}
+	b.reads = kept
+}
+
 // resolve settles who may send what to whom, and where each conversation
 // stands. It may be called again after an error.
 func (l *lane) resolve(ctx context.Context, b *batch) error {
@@ -145,6 +158,9 @@ func (l *lane) resolve(ctx context.Context, b *batch) error {
 			users = append(users, s.Conv.Pair.Peer(s.From))
 		}
 	}
+	for _, r := range b.reads {
+		users = append(users, r.User)
+	}
 	accounts, err := l.deps.Directory.Users(ctx, users)
 	if err != nil {
 		return err
@@ -154,8 +170,8 @@ func (l *lane) resolve(ctx context.Context, b *batch) error {
 		return err
 	}
 	l.keep(b, func(s *Send) error {
-		if from := accounts[s.From]; from == nil || from.Status != im.StatusActive {
-			return im.Errorf(im.Denied, "sender %d is not active", s.From)
+		if err := active(accounts, s.From); err != nil {
+			return err
 		}
 		if s.Conv.Kind == im.Single {
 			if to := accounts[s.Conv.Pair.Peer(s.From)]; to == nil || to.Status == im.StatusLeft {
@@ -172,6 +188,7 @@ func (l *lane) resolve(ctx context.Context, b *batch) error {
 		}
 		return nil
 	})
+	l.keepReads(b, func(r *Read) error { return active(accounts, r.User) })
 	if err := l.relate(ctx, b); err != nil {
 		return err
 	}
@@ -222,22 +239,21 @@ func (l *lane) relate(ctx context.Context, b *batch) error {
 	for _, s := range b.sends {
 		s.relation = relations[s.Conv.Pair]
 	}
-	reads := b.reads[:0]
+	pairs = pairs[:0]
 	for _, r := range b.reads {
 		if r.Conv.Kind == im.Single {
-			relation, ok, err := l.deps.Directory.Relation(ctx, r.Conv.Pair)
-			if err != nil {
-				return err
-			}
-			if !ok {
-				r.fail(im.Errorf(im.NotFound, "no conversation"))
-				continue
-			}
-			r.relation = relation
+			pairs = append(pairs, r.Conv.Pair)
 		}
-		reads = append(reads, r)
 	}
-	b.reads = reads
+	if relations, err = l.deps.Directory.Relations(ctx, pairs); err != nil {
+		return err
+	}
+	l.keepReads(b, func(r *Read) error {
+		if r.relation = relations[r.Conv.Pair]; r.relation == 0 && r.Conv.Kind == im.Single {
+			return im.Errorf(im.NotFound, "no conversation")
+		}
+		return nil
+	})
 	return nil
 }
 

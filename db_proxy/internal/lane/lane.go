@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"teamtalk/db_proxy/internal/cache"
+	"teamtalk/db_proxy/internal/store"
 	"teamtalk/internal/im"
 	"teamtalk/internal/trace"
 )
@@ -193,9 +194,7 @@ func (l *lane) process(batch []Operation) {
 	}()
 	for start := 0; start < len(batch); {
 		if change, ok := batch[start].(*Change); ok {
-			ctx, cancel := l.patience()
-			change.Run(ctx)
-			cancel()
+			l.change(change)
 			if change.Forgets {
 				l.states.forget(change.Conv)
 			}
@@ -212,4 +211,29 @@ func (l *lane) process(batch []Operation) {
 		l.store(batch[start:end])
 		start = end
 	}
+}
+
+// change runs a Change, or refuses one whose asker may not ask any more.
+func (l *lane) change(c *Change) {
+	ctx, cancel := l.patience()
+	defer cancel()
+	if c.Asker != 0 {
+		accounts, err := l.deps.Directory.Users(ctx, []im.UserID{c.Asker})
+		if err == nil {
+			err = active(accounts, c.Asker)
+		}
+		if err != nil {
+			c.Refused(err)
+			return
+		}
+	}
+	c.Run(ctx)
+}
+
+// active refuses users whose account is closed or does not exist.
+func active(accounts map[im.UserID]*store.User, user im.UserID) error {
+	if u := accounts[user]; u == nil || u.Status != im.StatusActive {
+		return im.Errorf(im.Denied, "user %d is not active", user)
+	}
+	return nil
 }

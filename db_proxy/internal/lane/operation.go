@@ -123,6 +123,9 @@ func (r *Read) end(err error) {
 // change of members. Everything before it is committed first.
 type Change struct {
 	Conv im.Conversation
+	// Asker is whose account must be active when the turn comes; 0: a server
+	// asks for itself.
+	Asker im.UserID
 	// Run does it and must obey ctx.
 	Run func(ctx context.Context)
 	// Forgets says that what the lane remembers of the conversation does not
@@ -149,7 +152,7 @@ type Directory interface {
 	Users(ctx context.Context, ids []im.UserID) (map[im.UserID]*store.User, error)
 	Groups(ctx context.Context, ids []im.GroupID) (map[im.GroupID]*directory.Group, error)
 	EnsureRelations(ctx context.Context, pairs []im.Pair) (map[im.Pair]im.RelationID, error)
-	Relation(ctx context.Context, pair im.Pair) (im.RelationID, bool, error)
+	Relations(ctx context.Context, pairs []im.Pair) (map[im.Pair]im.RelationID, error)
 }
 
 // Behind is what is written after the commit, coalesced.

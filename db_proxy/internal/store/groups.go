@@ -9,11 +9,15 @@ import (
 
 const groupColumns = "g.id, g.name, g.avatar, g.creator, g.type, g.version, g.updated, g.lastChated, g.status"
 
-func scanGroup(r scanner) (g GroupInfo, err error) {
+func scanGroup(r scanner) (g GroupInfo, err error) { return scanGroupAnd(r, &g) }
+
+func scanGroupAnd(r scanner, g *GroupInfo, more ...any) (GroupInfo, error) {
 	var status uint8
-	err = r.Scan(&g.ID, &g.Name, &g.Avatar, &g.Creator, &g.Type, &g.Version, &g.Updated, &g.LastChated, &status)
+	err := r.Scan(append([]any{
+		&g.ID, &g.Name, &g.Avatar, &g.Creator, &g.Type, &g.Version, &g.Updated, &g.LastChated, &status,
+	}, more...)...)
 	g.Deleted = status != 0
-	return g, err
+	return *g, err
 }
 
 // Groups returns groups with their members, ascending by id, deleted ones
@@ -24,15 +28,13 @@ func (s *Store) Groups(ctx context.Context, ids []im.GroupID) ([]GroupInfo, erro
 	}
 	var all []GroupInfo
 	err := s.read(ctx, "groups", s.exact, func(q querier) (err error) {
-		all, err = loadGroups(ctx, q, ids, "")
+		all, err = loadGroups(ctx, q, ids)
 		return err
 	})
 	return all, err
 }
 
-// loadGroups reads groups with their members; lock is "" or the clause that
-// locks the rows of the groups.
-func loadGroups(ctx context.Context, q querier, ids []im.GroupID, lock string) ([]GroupInfo, error) {
+func loadGroups(ctx context.Context, q querier, ids []im.GroupID) ([]GroupInfo, error) {
 	type row struct {
 		group im.GroupID
 		Member
@@ -41,8 +43,9 @@ func loadGroups(ctx context.Context, q querier, ids []im.GroupID, lock string) (
 		return m, r.Scan(&m.group, &m.User, &m.Joined, &m.Since.Time, &m.Since.After)
 	}
 
-	st := nums(q.stmt("SELECT "+groupColumns+" FROM IMGroup g WHERE g.id IN "), ids).add(" ORDER BY g.id")
-	all, err := listStmt(ctx, q, scanGroup, st.add(lock))
+	scanHead := func(r scanner) (g GroupInfo, err error) { return scanGroupAnd(r, &g, &g.Orphaned) }
+	st := nums(q.stmt("SELECT "+groupColumns+", "+orphaned+" FROM IMGroup g WHERE g.id IN "), ids).add(" ORDER BY g.id")
+	all, err := listStmt(ctx, q, scanHead, st)
 	if err != nil {
 		return nil, err
 	}
@@ -89,9 +92,6 @@ func (s *Store) CreateGroup(ctx context.Context, g NewGroup) (id im.GroupID, err
 	}
 	members, created := distinct(g.Members), uint32(0)
 	err = s.update(ctx, "create_group", func(q querier) error {
-		if _, err := lockLog(ctx, q); err != nil {
-			return err
-		}
 		now := s.now()
 		n, err := q.insert(ctx, `INSERT INTO IMGroup (name, avatar, creator, type, userCnt, status, version, updated, created)
 			VALUES (?, ?, ?, ?, ?, 0, 1, ?, ?)`, g.Name, g.Avatar, g.Creator, g.Type, len(members), now, now)
@@ -100,6 +100,11 @@ func (s *Store) CreateGroup(ctx context.Context, g NewGroup) (id im.GroupID, err
 		}
 		id, created = im.GroupID(n), now
 		if err := s.addMembers(ctx, q, id, 0, members); err != nil {
+			return err
+		}
+		// Taken last: nobody can wait for the rows of a group that they do not
+		// know, and thousands of members would keep everybody else from the log.
+		if _, err := lockLog(ctx, q); err != nil {
 			return err
 		}
 		return s.logChanges(ctx, q, GroupChanged, n)
@@ -151,31 +156,36 @@ func (s *Store) addMembers(
 	return nil
 }
 
-// ChangeMembers adds and removes members of a group in one transaction.
-// Users who are members already, and ones to remove who are not, do not
+// ChangeMembers adds and removes members of a group in one transaction, which
+// takes as long as there are users in the lists and no longer for a larger
+// group. Users who are members already, and ones to remove who are not, do not
 // count; who stands in both lists is removed. changed are those who really
-// came or went, ascending, and info is the group afterwards. Only if there
-// are any does the version rise.
+// came or went, ascending. Only if there are any does the version rise.
 //
 // Those who come have nothing unread; from the recent lists of those who go
-// the group disappears. im.NotFound: the group does not exist or is deleted.
+// the group disappears, and a creator who goes is succeeded. im.NotFound: the
+// group does not exist or is deleted.
 func (s *Store) ChangeMembers(
 	ctx context.Context, group im.GroupID, add, remove []im.UserID,
-) (changed []im.UserID, info GroupInfo, err error) {
+) (changed []im.UserID, err error) {
 	err = s.update(ctx, "change_members", func(q querier) error {
+		changed = nil
 		if _, err := lockLog(ctx, q); err != nil {
 			return err
 		}
-		all, err := loadGroups(ctx, q, []im.GroupID{group}, " /*! FOR UPDATE */")
+		found, err := number(ctx, q, "SELECT id FROM IMGroup WHERE id = ? AND status = 0 /*! FOR UPDATE */", group)
+		if err == nil && found == 0 {
+			err = im.Errorf(im.NotFound, "no group %d", group)
+		}
 		if err != nil {
 			return err
 		}
-		if len(all) == 0 || all[0].Deleted {
-			return im.Errorf(im.NotFound, "no group %d", group)
+		members, err := membersAmong(ctx, q, group, distinct(slices.Concat(add, remove)))
+		if err != nil {
+			return err
 		}
-		come, gone := realChanges(all[0].Members, add, remove)
-		changed = distinct(append(slices.Clone(come), gone...))
-		if info = all[0]; len(changed) == 0 {
+		come, gone := realChanges(members, add, remove)
+		if changed = distinct(slices.Concat(come, gone)); len(changed) == 0 {
 			return nil
 		}
 		newest, err := newestID(ctx, q, ConvRef{Conv: im.GroupOf(group)})
@@ -188,24 +198,34 @@ func (s *Store) ChangeMembers(
 		if err := s.leave(ctx, q, group, newest, gone); err != nil {
 			return err
 		}
-		if _, err := q.exec(ctx, `UPDATE IMGroup SET version = version + 1, userCnt = ?, updated = ? WHERE id = ?`,
-			len(info.Members)+len(come)-len(gone), s.now(), group); err != nil {
+		if _, err := q.exec(ctx, `UPDATE IMGroup SET version = version + 1, updated = ?,
+			userCnt = (SELECT COUNT(*) FROM IMGroupMember WHERE groupId = ? AND status = 0) WHERE id = ?`,
+			s.now(), group, group); err != nil {
 			return err
 		}
-		if all, err = loadGroups(ctx, q, []im.GroupID{group}, ""); err != nil {
-			return err
-		}
-		info = all[0]
 		return s.logChanges(ctx, q, GroupChanged, uint32(group))
 	})
-	return changed, info, err
+	if err != nil {
+		return nil, err
+	}
+	return changed, nil
+}
+
+// membersAmong returns those of the users who are members.
+func membersAmong(ctx context.Context, q querier, group im.GroupID, users []im.UserID) ([]im.UserID, error) {
+	if len(users) == 0 {
+		return nil, nil
+	}
+	scan := func(r scanner) (u im.UserID, err error) { return u, r.Scan(&u) }
+	st := q.stmt("SELECT userId FROM IMGroupMember WHERE status = 0 AND groupId = ").num(uint64(group)).add(" AND userId IN ")
+	return listStmt(ctx, q, scan, nums(st, users))
 }
 
 // realChanges returns who of the wanted users really comes and goes.
-func realChanges(members []Member, add, remove []im.UserID) (come, leave []im.UserID) {
+func realChanges(members, add, remove []im.UserID) (come, leave []im.UserID) {
 	is := make(map[im.UserID]bool, len(members))
 	for _, m := range members {
-		is[m.User] = true
+		is[m] = true
 	}
 	remove = distinct(remove)
 	come = slices.DeleteFunc(distinct(add), func(u im.UserID) bool {
@@ -218,6 +238,9 @@ func realChanges(members []Member, add, remove []im.UserID) (come, leave []im.Us
 func (s *Store) join(ctx context.Context, q querier, group im.GroupID, newest im.MsgID, users []im.UserID) error {
 	if len(users) == 0 {
 		return nil
+	}
+	if err := s.keepPlaces(ctx, q, group, users); err != nil {
+		return err
 	}
 	if err := s.addMembers(ctx, q, group, newest, users); err != nil {
 		return err
@@ -239,6 +262,9 @@ func (s *Store) leave(ctx context.Context, q querier, group im.GroupID, newest i
 		if err := q.run(ctx, nums(st, users)); err != nil {
 			return err
 		}
+	}
+	if err := s.succeed(ctx, q, []im.GroupID{group}); err != nil {
+		return err
 	}
 	ids := make([]uint32, len(users))
 	for i, u := range users {

@@ -38,24 +38,23 @@ func TestGroups(t *testing.T) {
 
 		// Only real changes count.
 		now := f.clock.add(5)
-		changed, info, err := f.ChangeMembers(ctx, id, []im.UserID{u[0], u[1], u[4], 0}, []im.UserID{u[2], u[3], u[4]})
+		changed, err := f.ChangeMembers(ctx, id, []im.UserID{u[0], u[1], u[4], 0}, []im.UserID{u[2], u[3], u[4]})
 		check(t, err)
 		if fmt.Sprint(changed) != fmt.Sprint([]im.UserID{u[1], u[2]}) {
 			t.Errorf("changed %v", changed)
 		}
 		want.Version, want.Updated, want.Members = 2, now, []Member{{User: u[0], Joined: start}, {User: u[1], Joined: now}}
-		same(info)
+		same(must(f.Groups(ctx, []im.GroupID{id}))(t)[0])
 		counted()
-		changed, info, err = f.ChangeMembers(ctx, id, []im.UserID{u[0]}, []im.UserID{u[3]})
+		changed, err = f.ChangeMembers(ctx, id, []im.UserID{u[0]}, []im.UserID{u[3]})
 		check(t, err)
 		if len(changed) != 0 {
 			t.Errorf("nothing changed, but %v", changed)
 		}
-		same(info)
+		same(must(f.Groups(ctx, []im.GroupID{id}))(t)[0])
 		again := f.clock.add(5)
-		_, info = must2(f.ChangeMembers(ctx, id, []im.UserID{u[2]}, nil))(t)
+		must(f.ChangeMembers(ctx, id, []im.UserID{u[2]}, nil))(t)
 		want.Version, want.Updated, want.Members = 3, again, []Member{{User: u[0], Joined: start}, {User: u[1], Joined: now}, {User: u[2], Joined: again}}
-		same(info)
 		same(must(f.Groups(ctx, []im.GroupID{id}))(t)[0])
 		counted()
 
@@ -82,11 +81,101 @@ func TestGroups(t *testing.T) {
 			t.Errorf("deleted group %+v", got)
 		}
 		for _, g := range []im.GroupID{id, 12345} {
-			_, _, err := f.ChangeMembers(ctx, g, u, nil)
+			_, err := f.ChangeMembers(ctx, g, u, nil)
 			wantCode(t, err, im.NotFound)
 		}
 		_, err = f.CreateGroup(ctx, NewGroup{Name: strings.Repeat("x", 257)})
 		wantCode(t, err, im.Invalid)
+	})
+}
+
+// Whoever governs a temporary group may go in any way: the one who has been
+// an active member for longest takes their place.
+func TestCreatorsAreSucceeded(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		kind    uint8
+		outside bool // the creator is no member
+		goes    func(t *testing.T, f fixture, g im.GroupID, creator im.UserID)
+		stays   bool
+	}{
+		"leaves": {2, false, func(t *testing.T, f fixture, g im.GroupID, u im.UserID) {
+			must(f.ChangeMembers(t.Context(), g, nil, []im.UserID{u}))(t)
+		}, false},
+		"left before": {2, false, func(t *testing.T, f fixture, g im.GroupID, u im.UserID) {
+			f.exec(t, fmt.Sprintf("UPDATE IMGroupMember SET status = 1 WHERE groupId = %d AND userId = %d", g, u))
+		}, false},
+		"is disabled": {2, false, func(t *testing.T, f fixture, _ im.GroupID, u im.UserID) {
+			status := uint8(3)
+			check(t, f.ChangeUser(t.Context(), u, UserChange{Status: &status}))
+		}, false},
+		"left the company": {2, true, func(t *testing.T, f fixture, _ im.GroupID, u im.UserID) {
+			f.exec(t, fmt.Sprintf("UPDATE IMUser SET status = 3 WHERE id = %d", u))
+		}, false},
+		"is deleted": {2, true, func(t *testing.T, f fixture, _ im.GroupID, u im.UserID) {
+			f.exec(t, fmt.Sprintf("DELETE FROM IMUser WHERE id = %d", u))
+		}, false},
+		"governs from outside": {2, true, func(*testing.T, fixture, im.GroupID, im.UserID) {}, true},
+		"of a normal group": {1, false, func(t *testing.T, f fixture, g im.GroupID, u im.UserID) {
+			must(f.ChangeMembers(t.Context(), g, nil, []im.UserID{u}))(t)
+		}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			each(t, func(t *testing.T, f fixture) {
+				ctx := t.Context()
+				u := f.users(t, 5)
+				first := u[:2] // the second one is gone before
+				if tt.outside {
+					first = u[1:2]
+				}
+				g := must(f.CreateGroup(ctx, NewGroup{Name: "g", Creator: u[0], Type: tt.kind, Members: first}))(t)
+				for _, next := range []im.UserID{u[4], u[3], u[2]} { // ids do not decide
+					f.clock.add(5)
+					must(f.ChangeMembers(ctx, g, []im.UserID{next}, nil))(t)
+				}
+				f.exec(t, fmt.Sprintf("UPDATE IMUser SET status = 3 WHERE id = %d", u[1]))
+				tt.goes(t, f, g, u[0])
+				before := must(f.Groups(ctx, []im.GroupID{g}))(t)[0].Version
+				check(t, f.Succeed(ctx, []im.GroupID{g, 999}))
+				want := u[4]
+				if tt.stays {
+					want = u[0]
+				}
+				info := must(f.Groups(ctx, []im.GroupID{g}))(t)[0]
+				if info.Creator != want || info.Orphaned {
+					t.Errorf("the creator is %d, orphaned %v, want %d", info.Creator, info.Orphaned, want)
+				}
+				if tt.stays && info.Version != before {
+					t.Errorf("version %d, was %d", info.Version, before)
+				}
+				st := must(f.Standing(ctx, g, u[3]))(t)
+				if st.Creator != want || !st.Member || st.Type != tt.kind {
+					t.Errorf("standing %+v", st)
+				}
+			})
+		})
+	}
+}
+
+// A group whose members are all gone waits for the next one.
+func TestNobodyToSucceed(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, f fixture) {
+		ctx := t.Context()
+		u := f.users(t, 2)
+		g := must(f.CreateGroup(ctx, NewGroup{Name: "g", Creator: u[0], Type: 2, Members: u[:1]}))(t)
+		must(f.ChangeMembers(ctx, g, nil, u[:1]))(t)
+		if info := must(f.Groups(ctx, []im.GroupID{g}))(t)[0]; info.Creator != u[0] || !info.Orphaned {
+			t.Errorf("group of nobody %+v", info)
+		}
+		must(f.ChangeMembers(ctx, g, u[1:], nil))(t)
+		check(t, f.Succeed(ctx, []im.GroupID{g}))
+		if info := must(f.Groups(ctx, []im.GroupID{g}))(t)[0]; info.Creator != u[1] || info.Orphaned {
+			t.Errorf("group %+v", info)
+		}
+		_, err := f.Standing(ctx, 999, u[0])
+		wantCode(t, err, im.NotFound)
 	})
 }
 
@@ -107,7 +196,7 @@ func TestChangeMembersRace(t *testing.T) {
 				if i%2 == 1 {
 					add, remove = remove, add
 				}
-				changed, _, err := stores[i%2].ChangeMembers(ctx, id, add, remove)
+				changed, err := stores[i%2].ChangeMembers(ctx, id, add, remove)
 				if err != nil {
 					t.Errorf("caller %d: %v", i, err)
 				}

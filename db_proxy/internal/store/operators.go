@@ -104,7 +104,7 @@ func idsByName(ctx context.Context, q querier, names []string) (map[string]im.Us
 
 func usersByName(ctx context.Context, q querier, names []string) ([]User, error) {
 	var all []User
-	for part := range slices.Chunk(names, 5000) {
+	for part := range slices.Chunk(names, maxIDs) {
 		st := q.stmt("SELECT " + userColumns + " FROM IMUser WHERE name IN (")
 		for i, n := range part {
 			if i > 0 {

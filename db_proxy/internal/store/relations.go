@@ -86,9 +86,9 @@ func (s *Store) makeRelations(ctx context.Context, missing, dead []im.Pair, foun
 				return err
 			}
 		}
-		for _, p := range dead {
-			if _, err := q.exec(ctx, "UPDATE IMRelationShip SET status = 0, updated = ? WHERE smallId = ? AND bigId = ?",
-				now, p.Small, p.Big); err != nil {
+		for part := range slices.Chunk(dead, maxArms) {
+			st := q.stmt("UPDATE IMRelationShip SET status = 0, updated = ").num(now).add(" WHERE ")
+			if err := q.run(ctx, anyPair(st, part)); err != nil {
 				return err
 			}
 		}
@@ -111,19 +111,24 @@ func findRelations(ctx context.Context, q querier, pairs []im.Pair) ([]relation,
 	var all []relation
 	for part := range slices.Chunk(pairs, maxArms) {
 		st := q.stmt("SELECT id, smallId, bigId, status FROM IMRelationShip WHERE ")
-		for i, p := range part {
-			if i > 0 {
-				st.add(" OR ")
-			}
-			st.add("(smallId=").num(uint64(p.Small)).add(" AND bigId=").num(uint64(p.Big)).add(")")
-		}
-		some, err := listStmt(ctx, q, scanRelation, st)
+		some, err := listStmt(ctx, q, scanRelation, anyPair(st, part))
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, some...)
 	}
 	return all, nil
+}
+
+// anyPair appends the condition for at most maxArms pairs.
+func anyPair(st *stmt, pairs []im.Pair) *stmt {
+	for i, p := range pairs {
+		if i > 0 {
+			st.add(" OR ")
+		}
+		st.add("(smallId=").num(uint64(p.Small)).add(" AND bigId=").num(uint64(p.Big)).add(")")
+	}
+	return st
 }
 
 // realPairs returns the pairs of two real users, sorted and without

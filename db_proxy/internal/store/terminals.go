@@ -37,23 +37,25 @@ type Delivery struct {
 // Backlog is where a terminal stands in a conversation.
 type Backlog struct {
 	SessionKey
-	Upto   im.MsgID // arrived, or before the user joined
+	Upto   im.MsgID // arrived; without anything, before the user joined
 	Newest im.MsgID // stored
 }
 
 // The conversations in which messages wait for a terminal: as in unread.go,
-// with its delivery cursors.
+// with its delivery cursors. A cursor that is behind the beginning of the
+// membership stands: what is between was missed and is marked as a gap.
 const (
 	waitingSingles = `SELECT s.peerId, r.id, COALESCE(d.msgId, 0)
 		FROM IMRecentSession s
 		JOIN IMRelationShip r ON r.smallId = LEAST(s.userId, s.peerId) AND r.bigId = GREATEST(s.userId, s.peerId)
 		LEFT JOIN IMDeliveryCursor d ON d.userId = s.userId AND d.terminal = ? AND d.type = 1 AND d.peerId = s.peerId
 		WHERE s.userId = ? AND s.type = 1`
-	waitingGroups = `SELECT m.groupId, m.groupId, GREATEST(COALESCE(d.msgId, 0), COALESCE(m.joinedId, 0))
+	everyGroup = `SELECT m.groupId, m.groupId, COALESCE(d.msgId, m.joinedId, 0)
 		FROM IMGroupMember m
 		JOIN IMGroup g ON g.id = m.groupId AND g.status = 0
 		LEFT JOIN IMDeliveryCursor d ON d.userId = m.userId AND d.terminal = ? AND d.type = 2 AND d.peerId = m.groupId
-		WHERE m.userId = ? AND m.status = 0`
+		WHERE m.userId = ?`
+	waitingGroups = everyGroup + " AND m.status = 0"
 )
 
 // OpenTerminal returns the conversations in which messages wait for a
@@ -71,7 +73,7 @@ func (s *Store) OpenTerminal(ctx context.Context, t Terminal) (waiting []Backlog
 		seen, err = number(ctx, q,
 			"SELECT updated FROM IMDeliveryCursor WHERE userId = ? AND terminal = ? AND type = 0 AND peerId = 0", t.User, t.Name)
 		if err == nil && seen != 0 {
-			waiting, err = s.waiting(ctx, q, t)
+			waiting, err = s.waiting(ctx, q, t, waitingGroups)
 		}
 		return err
 	})
@@ -91,13 +93,14 @@ func (s *Store) OpenTerminal(ctx context.Context, t Terminal) (waiting []Backlog
 	return waiting, err
 }
 
-// waiting returns where a terminal stands in each of its conversations.
-func (s *Store) waiting(ctx context.Context, q querier, t Terminal) (all []Backlog, err error) {
+// waiting returns where a terminal stands in each of its conversations, of
+// which the groups are those that a constant query names.
+func (s *Store) waiting(ctx context.Context, q querier, t Terminal, groups string) (all []Backlog, err error) {
 	var refs []ConvRef
 	for _, part := range []struct {
 		kind im.Kind
 		text string
-	}{{im.Single, waitingSingles}, {im.Group, waitingGroups}} {
+	}{{im.Single, waitingSingles}, {im.Group, groups}} {
 		kind := part.kind
 		scan := func(r scanner) (b Backlog, err error) {
 			var key uint32
@@ -130,7 +133,8 @@ func (s *Store) waiting(ctx context.Context, q querier, t Terminal) (all []Backl
 }
 
 // addTerminal makes a terminal known, with a cursor at the end of every
-// conversation that has messages.
+// conversation that has messages; also of groups that the user left, where it
+// begins if they come back.
 func (s *Store) addTerminal(ctx context.Context, t Terminal) error {
 	return s.update(ctx, "add_terminal", func(q querier) error {
 		type row struct {
@@ -144,13 +148,16 @@ func (s *Store) addTerminal(ctx context.Context, t Terminal) error {
 			return err
 		}
 		slices.SortFunc(known, func(a, b row) int { return cmp.Or(cmp.Compare(b.seen, a.seen), cmp.Compare(b.name, a.name)) })
-		for _, old := range known[min(len(known), MaxTerminals-1):] {
-			_, err := q.exec(ctx, "DELETE FROM IMDeliveryCursor WHERE userId = ? AND terminal = ?", t.User, old.name)
-			if err != nil {
+		if old := known[min(len(known), MaxTerminals-1):]; len(old) > 0 {
+			st := q.stmt("DELETE FROM IMDeliveryCursor WHERE userId = ").num(uint64(t.User)).add(" AND terminal IN (").str(old[0].name)
+			for _, o := range old[1:] {
+				st.add(",").str(o.name)
+			}
+			if err := q.run(ctx, st.add(")")); err != nil {
 				return err
 			}
 		}
-		all, err := s.waiting(ctx, q, t)
+		all, err := s.waiting(ctx, q, t, everyGroup)
 		if err != nil {
 			return err
 		}
@@ -171,22 +178,34 @@ func (s *Store) addTerminal(ctx context.Context, t Terminal) error {
 	})
 }
 
-// DeliveredUpto returns the cursor of a known terminal in a conversation: what
-// has arrived, or what is before the user joined.
+// DeliveredUpto returns where a known terminal stands in a conversation: its
+// cursor, without one what is before the user joined.
 func (s *Store) DeliveredUpto(ctx context.Context, t Terminal, kind im.Kind, peer uint32) (upto im.MsgID, err error) {
+	text, args := `SELECT msgId FROM IMDeliveryCursor
+		WHERE userId = ? AND terminal = ? AND type = 1 AND peerId = ?`, []any{t.User, t.Name, peer}
+	if kind == im.Group {
+		text, args = `SELECT COALESCE(d.msgId, m.joinedId, 0) FROM IMGroupMember m
+			LEFT JOIN IMDeliveryCursor d ON d.userId = m.userId AND d.terminal = ? AND d.type = 2 AND d.peerId = m.groupId
+			WHERE m.userId = ? AND m.groupId = ?`, []any{t.Name, t.User, peer}
+	}
 	err = s.read(ctx, "delivered_upto", s.exact, func(q querier) error {
-		n, err := number(ctx, q, `SELECT msgId FROM IMDeliveryCursor
-			WHERE userId = ? AND terminal = ? AND type = ? AND peerId = ?`, t.User, t.Name, kind, peer)
+		n, err := number(ctx, q, text, args...)
 		upto = im.MsgID(n)
-		if err != nil || kind != im.Group {
-			return err
-		}
-		n, err = number(ctx, q, `SELECT COALESCE(joinedId, 0) FROM IMGroupMember
-			WHERE groupId = ? AND userId = ?`, peer, t.User)
-		upto = max(upto, im.MsgID(n))
 		return err
 	})
 	return upto, err
+}
+
+// keepPlaces gives the known terminals of users who come back to a group, and
+// got nothing of it, a cursor where their membership before began: what they
+// missed then is marked as a gap. It is called before the new membership is
+// written.
+func (s *Store) keepPlaces(ctx context.Context, q querier, group im.GroupID, users []im.UserID) error {
+	st := q.stmt("INSERT IGNORE INTO IMDeliveryCursor (userId, terminal, type, peerId, msgId, updated) " +
+		"SELECT d.userId, d.terminal, 2, m.groupId, m.joinedId, ").num(uint64(s.now())).
+		add(" FROM IMGroupMember m JOIN IMDeliveryCursor d ON d.userId = m.userId AND d.type = 0 AND d.peerId = 0" +
+			" WHERE m.joinedId IS NOT NULL AND m.status <> 0 AND m.groupId = ").num(uint64(group)).add(" AND m.userId IN ")
+	return q.run(ctx, nums(st, users))
 }
 
 // WriteDeliveries moves delivery cursors forward; one that is ahead already

@@ -57,7 +57,7 @@ func TestTerminals(t *testing.T) {
 		}
 		// Whoever joins has only what comes later.
 		waits("pc", u[2], "")
-		_, _, err := f.ChangeMembers(ctx, group.Conv.Group, []im.UserID{u[2]}, nil)
+		_, err := f.ChangeMembers(ctx, group.Conv.Group, []im.UserID{u[2]}, nil)
 		check(t, err)
 		waits("pc", u[2], "")
 		store(group, 3)
@@ -80,5 +80,66 @@ func TestTerminals(t *testing.T) {
 				t.Errorf("%q: %v", bad.Name, err)
 			}
 		}
+	})
+}
+
+// Who left a group and comes back stands where they stood: what is between was
+// missed. A terminal that never got anything of it stands where the membership
+// before began, one that came meanwhile where it came.
+func TestTerminalsKeepTheirPlaceInAGroup(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, f fixture) {
+		ctx := t.Context()
+		u := f.users(t, 2)
+		group := ConvRef{Conv: im.GroupOf(must(f.CreateGroup(ctx, NewGroup{Name: "g", Creator: u[0], Type: 2, Members: u[:1]}))(t))}
+		g := group.Conv.Group
+		store := func(ids ...im.MsgID) {
+			t.Helper()
+			b := &Batch{}
+			for _, id := range ids {
+				b.Messages = append(b.Messages, f.text(group, id, u[0], "x"))
+			}
+			check(t, f.Commit(ctx, b))
+		}
+		change := func(add, remove []im.UserID) {
+			t.Helper()
+			_, err := f.ChangeMembers(ctx, g, add, remove)
+			check(t, err)
+		}
+		stands := func(name, want string) {
+			t.Helper()
+			term := Terminal{u[1], name}
+			got := ""
+			for _, b := range must(f.OpenTerminal(ctx, term))(t) {
+				got = fmt.Sprintf("%d/%d", b.Upto, b.Newest)
+				if n := must(f.DeliveredUpto(ctx, term, im.Group, uint32(g)))(t); n != b.Upto {
+					t.Errorf("%s: delivered up to %d, and waits behind %d", name, n, b.Upto)
+				}
+			}
+			if got != want {
+				t.Errorf("%s stands at %q, want %q", name, got, want)
+			}
+		}
+		store(1)
+		stands("pc", "")
+		stands("phone", "")
+		change(u[1:], nil)
+		store(2, 3, 4)
+		check(t, f.WriteDeliveries(ctx, []Delivery{{Terminal{u[1], "pc"}, im.Group, uint32(g), 3}}))
+		change(nil, u[1:])
+		store(5, 6)
+		stands("tablet", "")
+		store(7)
+		change(u[1:], nil)
+		stands("pc", "3/7")
+		stands("phone", "1/7")
+		stands("tablet", "6/7")
+		store(8)
+		stands("pc", "3/8")
+		stands("phone", "1/8")
+		stands("tablet", "6/8")
+		change(nil, u[1:])
+		change(u[1:], nil) // again, with nothing between
+		stands("phone", "1/8")
 	})
 }

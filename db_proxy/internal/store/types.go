@@ -63,7 +63,10 @@ type GroupInfo struct {
 	Updated    uint32
 	LastChated uint32
 	Deleted    bool
-	Members    []Member // status 0 only, ascending by user
+	// Orphaned says that nobody governs a temporary group: its creator is gone,
+	// and Succeed was not called since. Lists without members do not tell.
+	Orphaned bool
+	Members  []Member // status 0 only, ascending by user
 }
 
 // Member is one member of a group and when he joined (Unix seconds). History

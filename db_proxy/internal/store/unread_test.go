@@ -93,13 +93,13 @@ func TestUnread(t *testing.T) {
 
 		// Who joins has read everything, and who comes back once more.
 		f.clock.add(10)
-		must2(f.ChangeMembers(ctx, group.Conv.Group, []im.UserID{u[3]}, []im.UserID{u[2]}))(t)
+		must(f.ChangeMembers(ctx, group.Conv.Group, []im.UserID{u[3]}, []im.UserID{u[2]}))(t)
 		want(u[2], "")
 		want(u[3], "")
 		f.send(t, group, u[0], "d")
 		want(u[3], g+"=1")
 		want(u[2], "")
-		must2(f.ChangeMembers(ctx, group.Conv.Group, []im.UserID{u[2]}, nil))(t)
+		must(f.ChangeMembers(ctx, group.Conv.Group, []im.UserID{u[2]}, nil))(t)
 		want(u[2], "")
 		f.clock.add(1)
 		f.send(t, group, u[3], "e")
@@ -233,12 +233,12 @@ func TestSessions(t *testing.T) {
 
 		// The line goes with the membership, and comes back with a message.
 		f.clock.add(1)
-		must2(f.ChangeMembers(ctx, group.Conv.Group, nil, []im.UserID{u[2]}))(t)
+		must(f.ChangeMembers(ctx, group.Conv.Group, nil, []im.UserID{u[2]}))(t)
 		want(u[2], 0, fmt.Sprintf("single:%d@3/%d", u[0], other.Relation))
 		f.clock.add(1)
 		f.send(t, group, u[1], "6")
 		f.clock.add(1)
-		must2(f.ChangeMembers(ctx, group.Conv.Group, []im.UserID{u[2]}, nil))(t)
+		must(f.ChangeMembers(ctx, group.Conv.Group, []im.UserID{u[2]}, nil))(t)
 		want(u[2], 0, fmt.Sprintf("single:%d@3/%d", u[0], other.Relation))
 		f.clock.add(1)
 		f.send(t, group, u[0], "7")
@@ -313,13 +313,5 @@ func (f fixture) exec(t *testing.T, text string) {
 	t.Helper()
 	if _, err := f.write.db.ExecContext(t.Context(), text); err != nil {
 		t.Fatal(err)
-	}
-}
-
-func must2[A, B any](a A, b B, err error) func(*testing.T) (A, B) {
-	return func(t *testing.T) (A, B) {
-		t.Helper()
-		check(t, err)
-		return a, b
 	}
 }

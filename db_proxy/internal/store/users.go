@@ -46,6 +46,9 @@ func (s *Store) UserByName(ctx context.Context, name string) (User, Credentials,
 	return rows[0].User, rows[0].Credentials, nil
 }
 
+// maxIDs is how many ids one statement looks up at most.
+const maxIDs = 5000
+
 // Users returns accounts of any status, ascending by id; unknown ids are
 // absent.
 func (s *Store) Users(ctx context.Context, ids []im.UserID) ([]User, error) {
@@ -53,9 +56,28 @@ func (s *Store) Users(ctx context.Context, ids []im.UserID) ([]User, error) {
 	var all []User
 	err := s.read(ctx, "users", s.exact, func(q querier) error {
 		all = all[:0]
-		for part := range slices.Chunk(ids, 5000) {
+		for part := range slices.Chunk(ids, maxIDs) {
 			st := nums(q.stmt("SELECT "+userColumns+" FROM IMUser WHERE id IN "), part).add(" ORDER BY id")
 			some, err := listStmt(ctx, q, scanUser, st)
+			if err != nil {
+				return err
+			}
+			all = append(all, some...)
+		}
+		return nil
+	})
+	return all, err
+}
+
+// ExistingUsers returns those of the users who have an account, of any status,
+// ascending and each once.
+func (s *Store) ExistingUsers(ctx context.Context, ids []im.UserID) (all []im.UserID, err error) {
+	scan := func(r scanner) (u im.UserID, err error) { return u, r.Scan(&u) }
+	ids = distinct(ids)
+	err = s.read(ctx, "existing_users", s.exact, func(q querier) error {
+		all = all[:0]
+		for part := range slices.Chunk(ids, maxIDs) {
+			some, err := listStmt(ctx, q, scan, nums(q.stmt("SELECT id FROM IMUser WHERE id IN "), part).add(" ORDER BY id"))
 			if err != nil {
 				return err
 			}

@@ -209,8 +209,9 @@ func (t *Terminal) Ack(conv im.Conversation, id im.MsgID, now time.Time) (upto i
 }
 
 // Page takes the answer to a Fetch: the messages behind after, complete up to
-// upto. denied: the user may not see the conversation (any more). It returns
-// which of them were pushed.
+// upto. denied: the user may not see the conversation (any more); the terminal
+// keeps its place, so that it hears what it missed if they come back. It
+// returns which of them were pushed.
 func (t *Terminal) Page(
 	conv im.Conversation, after, upto im.MsgID, page []Message, denied bool, now time.Time,
 ) (pushed []im.MsgID) {
@@ -226,14 +227,19 @@ func (t *Terminal) Page(
 		t.next(f, now) // an answer to another question
 		return nil
 	}
+	if denied {
+		if f.newest <= upto {
+			f.newest = f.sent
+		}
+		t.resume(now)
+		return nil
+	}
 	t.skipOld(f)
 	for _, m := range page {
 		if m.ID <= f.sent {
 			continue
 		}
-		if !denied {
-			t.gap(f, m.ID-1)
-		}
+		t.gap(f, m.ID-1)
 		if f.isOwn(m.ID) {
 			f.pass(m.ID)
 			continue
@@ -243,12 +249,7 @@ func (t *Terminal) Page(
 		}
 		pushed = append(pushed, m.ID)
 	}
-	if !denied {
-		t.gap(f, upto)
-	}
-	if upto > f.sent {
-		f.pass(upto)
-	}
+	t.gap(f, upto)
 	t.resume(now)
 	return pushed
 }

@@ -333,9 +333,37 @@ func TestDeniedConversation(t *testing.T) {
 	b := at(t, 5)
 	b.offer(9)
 	b.says("?5/9")
+	b.offer(10)
 	b.Page(conv, 5, 9, nil, true, b.now)
+	b.says("?5/10") // it may be seen again
+	b.Page(conv, 5, 10, nil, true, b.now)
 	b.says("")
-	b.saves(time.Second, "9")
+	b.saves(time.Second, "")
+}
+
+// A member who left and joins again hears of what they missed before the first
+// message, whether they were on-line meanwhile or not.
+func TestLeftAndJoinedAgain(t *testing.T) {
+	t.Parallel()
+	b := at(t, 3) // 4 and 5 came when they were off-line, and 6 and 7 when they were no member
+	b.offer(8)
+	b.says("?3/8")
+	b.page(3, 8, 8)
+	b.says("-4:7 8")
+	b.acks(8)
+	b.saves(time.Second, "8")
+	// Fetched when they were no member any more.
+	b.offer(10)
+	b.says("?8/10")
+	b.Page(conv, 8, 10, nil, true, b.now)
+	b.says("")
+	b.saves(saveEvery, "")
+	b.offer(13)
+	b.says("?8/13")
+	b.page(8, 13, 13)
+	b.says("-9:12 13")
+	b.acks(13)
+	b.saves(saveEvery, "13")
 }
 
 func TestRecheck(t *testing.T) {
@@ -357,7 +385,7 @@ func TestIdleConversationsAreForgotten(t *testing.T) {
 	for i := range im.GroupID(maxFlows + 500) {
 		c := im.GroupOf(i + 1)
 		b.Offer(c, 1, frame(1), true, b.now)
-		b.Page(c, 0, 1, nil, true, b.now)
+		b.Page(c, 0, 1, nil, false, b.now)
 		b.saves(time.Second, "1")
 	}
 	if len(b.flows) > maxFlows {
