@@ -104,7 +104,7 @@ func (s *Server) passTo(pdu wire.PDU) *client {
 		s.metrics.dropped("client_gone")
 		return nil
 	}
-	c.queries.end()
+	c.queries.end(pdu.Seq)
 	s.answerClient(c, pdu.Command, pdu.Seq, body)
 	return c
 }
@@ -195,7 +195,7 @@ func (s *Server) membersChanged(_ *link.Link, pdu wire.PDU) {
 	if c != nil {
 		except = c.conn.ID()
 	}
-	s.push(targets, except, frame)
+	s.tellMembers(note, except, frame)
 	s.routes.relay(targets, wire.GroupChangeMemberNotify, frame[wire.HeaderSize:], nil)
 }
 

@@ -122,7 +122,7 @@ func (s *Server) ask(c *client, l *link.Link, pdu wire.PDU, m request) bool {
 		s.metrics.dropped("no_db_proxy")
 		return false
 	}
-	if !c.mayAsk() {
+	if !c.mayAsk(pdu) {
 		return true
 	}
 	identify(m, c)

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"teamtalk/internal/im"
 	"teamtalk/internal/wire"
 	"teamtalk/pb/basedefine"
 	"teamtalk/pb/group"
@@ -121,4 +122,48 @@ func (s *Server) membersAnswered(id uint64, body []byte) {
 		s.notifyPhones(o)
 	}
 	s.deliver(o)
+}
+
+// noticeBytes is what one change of members may send to the clients of this
+// server: every notice lists all members, so that the bytes rise with the
+// square of the group.
+const noticeBytes = 64 << 20
+
+// membersNotice passes a change of members on that was made elsewhere, 040B.
+func (s *Server) membersNotice(body []byte, _ uint16) {
+	note := new(group.IMGroupChangeMemberNotify)
+	if err := proto.Unmarshal(body, note); err != nil {
+		s.metrics.dropped("bad_body")
+		return
+	}
+	s.tellMembers(note, 0, wire.Append(nil, wire.GroupChangeMemberNotify, 0, body))
+}
+
+// tellMembers pushes a change of members once to every connection of those who
+// came or went, and then of the members, but for one connection. The frame is
+// shared by all. Beyond noticeBytes the rest is not told: they see the members
+// when they ask for the group next, whose version has risen.
+func (s *Server) tellMembers(note *group.IMGroupChangeMemberNotify, except uint64, frame []byte) {
+	told := make(map[uint32]bool, len(note.GetChgUserIdList())+len(note.GetCurUserIdList()))
+	room, pushed, left := noticeBytes, 0, 0
+	for _, user := range slices.Concat(note.GetChgUserIdList(), note.GetCurUserIdList()) {
+		if told[user] {
+			continue
+		}
+		told[user] = true
+		for _, session := range s.sessions.Of(im.UserID(user)) {
+			switch {
+			case session.ConnID == except:
+			case room < len(frame):
+				left++
+			case session.Conn.pushShared(frame):
+				room -= len(frame)
+				pushed++
+			}
+		}
+	}
+	s.metrics.pushed.Add(float64(pushed))
+	if left > 0 {
+		s.metrics.drops.WithLabelValues("member_notices").Add(float64(left))
+	}
 }

@@ -48,3 +48,41 @@ func TestFloodOfQuestions(t *testing.T) {
 	}
 	patient.quiet()
 }
+
+// A long question weighs as much as many short ones, and one of any size may be
+// asked when nothing else is.
+func TestQuestionsWeighBySize(t *testing.T) {
+	t.Parallel()
+	ask := func(seq uint16, size int) wire.PDU {
+		return wire.PDU{Header: wire.Header{Seq: seq}, Body: make([]byte, size)}
+	}
+	now := time.Unix(1_700_000_000, 0)
+	var q queries
+	for i, step := range []struct {
+		pdu  wire.PDU
+		want bool
+	}{
+		{ask(1, 10), true},
+		{ask(2, 1<<20), true}, // everybody's status, asked beside something short
+		{ask(3, 10), false},
+	} {
+		if got := q.start(now, step.pdu, 256); got != step.want {
+			t.Errorf("question %d: %v", i+1, got)
+		}
+	}
+	q.end(1)
+	if q.start(now, ask(4, 10), 256) {
+		t.Error("the long one is not answered")
+	}
+	q.end(2)
+	for seq := range uint16(40) { // 40 times 5,000 users
+		if !q.start(now, ask(seq, 20_000), 256) {
+			t.Errorf("question %d is refused", seq)
+		}
+	}
+	q.end(999) // of no question: the oldest
+	q.drop(func(query) bool { return true })
+	if q.weight != 0 || len(q.asked) != 0 {
+		t.Errorf("weight %d of %d questions", q.weight, len(q.asked))
+	}
+}

@@ -15,7 +15,6 @@ import (
 	"teamtalk/pb/basedefine"
 	"teamtalk/pb/buddy"
 	"teamtalk/pb/extension"
-	"teamtalk/pb/group"
 	"teamtalk/pb/message"
 	"teamtalk/pb/server"
 	"teamtalk/pb/switchservice"
@@ -37,7 +36,7 @@ func (s *Server) relayHandlers() map[wire.Command]relayHandler {
 		wire.MsgReadNotify:           plain(s, wire.MsgReadNotify, ownTerminals[*message.IMMsgDataReadNotify]),
 		wire.P2PCommand:              plain(s, wire.P2PCommand, bothSides),
 		wire.FileNotify:              plain(s, wire.FileNotify, fileReceiver),
-		wire.GroupChangeMemberNotify: plain(s, wire.GroupChangeMemberNotify, membersOf),
+		wire.GroupChangeMemberNotify: s.membersNotice,
 		wire.SignInfoChangedNotify:   s.toEverybody(wire.SignInfoChangedNotify),
 		wire.AvatarChangedNotify:     s.toEverybody(wire.AvatarChangedNotify),
 		wire.ServerKickUser:          s.serverKick,
@@ -76,12 +75,6 @@ func bothSides(m *switchservice.IMP2PCmdMsg) []uint32 {
 	return slices.Compact([]uint32{m.GetFromUserId(), m.GetToUserId()})
 }
 
-func membersOf(m *group.IMGroupChangeMemberNotify) []uint32 {
-	all := slices.Concat(m.GetChgUserIdList(), m.GetCurUserIdList())
-	slices.Sort(all)
-	return slices.Compact(all)
-}
-
 func (s *Server) toEverybody(command wire.Command) relayHandler {
 	return func(body []byte, _ uint16) {
 		s.pushAll(wire.Append(nil, command, 0, body), func(*Session) bool { return true })
@@ -103,6 +96,8 @@ func (s *Server) relayArrived(body []byte, _ uint16) {
 		s.pushAll(frame, func(*Session) bool { return true })
 	case order == nil && (command == wire.FileReady || command == wire.FileMoved):
 		s.pushFileNews(envelope.GetTargets(), frame)
+	case order == nil && command == wire.GroupChangeMemberNotify:
+		s.membersNotice(envelope.GetBody(), 0)
 	case order == nil:
 		s.push(envelope.GetTargets(), 0, frame)
 	default:

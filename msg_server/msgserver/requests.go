@@ -70,7 +70,7 @@ func (s *Server) usersStatus(c *client, pdu wire.PDU) {
 		return
 	}
 	identify(req, c)
-	if !c.mayAsk() {
+	if !c.mayAsk(pdu) {
 		return
 	}
 	if !s.routes.ask(wire.UsersStatusReq, pdu.Seq, req) {
@@ -147,8 +147,8 @@ func (s *Server) groupInfo(c *client, pdu wire.PDU) {
 	}
 }
 
-// groupCreate makes a temporary group, 0405. A normal one is refused with an
-// answer. Source: flows.md §12.3, defect F5.
+// groupCreate makes a temporary group, 0405. A normal one, and one of too many
+// members, is refused with an answer. Source: flows.md §12.3, defects D14, F5.
 func (s *Server) groupCreate(c *client, pdu wire.PDU) {
 	req := new(group.IMGroupCreateReq)
 	err := proto.Unmarshal(pdu.Body, req)
@@ -156,7 +156,8 @@ func (s *Server) groupCreate(c *client, pdu wire.PDU) {
 		s.metrics.dropped("bad_body")
 		return
 	}
-	if req.GetGroupType() == basedefine.GroupType_GROUP_TYPE_TMP && s.ask(c, s.db.General(c.conn.ID()), pdu, req) {
+	makes := req.GetGroupType() == basedefine.GroupType_GROUP_TYPE_TMP && len(req.GetMemberIdList()) <= im.MaxMembers
+	if makes && s.ask(c, s.db.General(c.conn.ID()), pdu, req) {
 		return
 	}
 	c.conn.SendMessage(wire.GroupCreateRes, pdu.Seq, &group.IMGroupCreateRsp{
@@ -165,7 +166,8 @@ func (s *Server) groupCreate(c *client, pdu wire.PDU) {
 }
 
 // groupChangeMember adds or removes members, 0407, at the owner of the
-// group, behind what was sent to it. Source: flows.md §12.4.
+// group. Too many at once are refused with an answer. Source: flows.md §12.4,
+// defect D14.
 func (s *Server) groupChangeMember(c *client, pdu wire.PDU) {
 	req := new(group.IMGroupChangeMemberReq)
 	err := proto.Unmarshal(pdu.Body, req)
@@ -173,7 +175,8 @@ func (s *Server) groupChangeMember(c *client, pdu wire.PDU) {
 		s.metrics.dropped("bad_body")
 		return
 	}
-	if s.ask(c, s.db.Owner(im.GroupOf(im.GroupID(req.GetGroupId()))), pdu, req) {
+	owner := s.db.Owner(im.GroupOf(im.GroupID(req.GetGroupId())))
+	if len(req.GetMemberIdList()) <= im.MaxMembers && s.ask(c, owner, pdu, req) {
 		return
 	}
 	c.conn.SendMessage(wire.GroupChangeMemberRes, pdu.Seq, &group.IMGroupChangeMemberRsp{

@@ -88,7 +88,7 @@ func (s *Server) allUsers(c *client, pdu wire.PDU) {
 		s.ask(c, l, pdu, req)
 		return
 	}
-	if c.mayAsk() {
+	if c.mayAsk(pdu) {
 		s.users.answer(listAsker{client: c, seq: pdu.Seq, known: req.GetLatestUpdateTime()}, l)
 	}
 }
@@ -257,7 +257,7 @@ func (d *directory) changed(known uint32) (latest uint32, parts [][]byte) {
 // send queues the list, or what changed in it: for Android in PDUs it can
 // take, for all others in one. The parts are shared by all connections.
 func (a listAsker) send(d *directory) {
-	a.client.queries.end()
+	a.client.queries.end(a.seq)
 	session := a.client.session.Load()
 	if session == nil {
 		return
