@@ -92,9 +92,9 @@ func groupOperations() []*operation {
 
 // Bounds of groups.
 const (
-	maxGroupName = 256  // characters
-	maxAvatar    = 256  // characters
-	maxMembers   = 5000 // of one request
+	maxGroupName = 256 // characters
+	maxAvatar    = 256 // characters
+	maxMembers   = im.MaxMembers
 )
 
 // groupTypes are the words for IMGroup.type. Source: storage.md.
@@ -263,6 +263,15 @@ func (c *call) changeMembers(
 	return res, true, nil
 }
 
+// containsAll reports whether all of the users are among the members.
+func containsAll(members, users []uint32) bool {
+	is := make(map[uint32]bool, len(members))
+	for _, m := range members {
+		is[m] = true
+	}
+	return !slices.ContainsFunc(users, func(u uint32) bool { return !is[u] })
+}
+
 func addMembers(c *call, in *newMembers) (*memberChange, error) {
 	id, err := c.pathID(groupInPath)
 	if err != nil {
@@ -275,12 +284,15 @@ func addMembers(c *call, in *newMembers) (*memberChange, error) {
 	if err := c.existing("user_ids", in.UserIDs); err != nil {
 		return nil, err
 	}
-	if !slices.ContainsFunc(in.UserIDs, func(u uint32) bool { return !slices.Contains(before.MemberIDs, u) }) {
+	if containsAll(before.MemberIDs, in.UserIDs) {
 		return &memberChange{Added: []uint32{}, MemberIDs: before.MemberIDs}, nil
 	}
 	res, ok, err := c.changeMembers(id, basedefine.GroupModifyType_GROUP_MODIFY_TYPE_ADD, in.UserIDs)
 	if err != nil {
 		return nil, err
+	}
+	if ok && !containsAll(res.GetCurUserIdList(), in.UserIDs) {
+		return nil, im.Errorf(im.Unavailable, "db_proxy added %d members to group %d and then failed", len(res.GetChgUserIdList()), id)
 	}
 	if ok {
 		return &memberChange{Added: res.GetChgUserIdList(), MemberIDs: res.GetCurUserIdList()}, nil
@@ -289,7 +301,7 @@ func addMembers(c *call, in *newMembers) (*memberChange, error) {
 	if err != nil {
 		return nil, err
 	}
-	if slices.ContainsFunc(in.UserIDs, func(u uint32) bool { return !slices.Contains(after.MemberIDs, u) }) {
+	if !containsAll(after.MemberIDs, in.UserIDs) {
 		return nil, im.Errorf(im.Unavailable, "db_proxy did not change group %d", id)
 	}
 	return &memberChange{Added: []uint32{}, MemberIDs: after.MemberIDs}, nil // somebody else was faster
