@@ -20,6 +20,7 @@ var (
 	ErrNoFiles    = errors.New("client: the server takes no files of messages")
 	ErrWrongReply = errors.New("client: reply does not fit the request")
 	ErrTooLong    = errors.New("client: text too long or empty")
+	ErrNoLogin    = errors.New("client: locate: the answer is not that of a login_server")
 )
 
 // LoginError is a log-in that the server refused.

@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -86,17 +85,17 @@ func Locate(ctx context.Context, loginURL string) (Location, error) {
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
-		return Location{}, fmt.Errorf("client: locate: %s", resp.Status)
+		return Location{}, fmt.Errorf("%w: %s", ErrNoLogin, resp.Status)
 	}
 	var a locateAnswer
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxLocate)).Decode(&a); err != nil {
-		return Location{}, fmt.Errorf("client: locate: decode answer: %w", err)
+		return Location{}, fmt.Errorf("%w: %w", ErrNoLogin, err)
 	}
 	if a.Code != 0 {
 		return Location{}, &LocateError{Code: a.Code, Msg: a.Msg}
 	}
 	if a.PriorIP == "" || a.Port == 0 {
-		return Location{}, errors.New("client: locate: answer names no server")
+		return Location{}, fmt.Errorf("%w: it names no server", ErrNoLogin)
 	}
 	port := strconv.Itoa(int(a.Port))
 	loc := Location{

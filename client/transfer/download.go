@@ -51,7 +51,7 @@ func Fetch(ctx context.Context, d Download, o Options) (path string, err error) 
 	}
 	if name != "" {
 		if _, err := os.Lstat(d.Path); err == nil {
-			return "", fmt.Errorf("%w: %s exists", ErrRefused, d.Path)
+			return "", fmt.Errorf("%w: %w", ErrRefused, &ExistsError{d.Path})
 		}
 	}
 	if !share.ValidID(d.ID) {
@@ -80,7 +80,7 @@ func Fetch(ctx context.Context, d Download, o Options) (path string, err error) 
 		return "", err
 	}
 	if string(p.sum.Sum(nil)) != meta.sum {
-		return "", errors.Join(fmt.Errorf("%w: it was removed, begin again", ErrContent), os.Remove(part))
+		return "", errors.Join(fmt.Errorf("%w: %w", ErrContent, ErrDamaged), os.Remove(part))
 	}
 	if name == "" {
 		name = meta.name
@@ -121,7 +121,7 @@ func settle(part, target, asked string) (string, error) {
 		}
 		target = fmt.Sprintf("%s (%d)%s", stem, n, ext)
 	}
-	return "", fmt.Errorf("%w: %s exists", ErrRefused, target)
+	return "", fmt.Errorf("%w: %w", ErrRefused, &ExistsError{target})
 }
 
 // fileMeta is what a server says of a file.
@@ -247,7 +247,7 @@ func (a *attempts) receive(p *partial, body io.Reader) error {
 // ownDisk is what our own disk refuses; what it has stays.
 func ownDisk(err error) error {
 	if errors.Is(err, syscall.ENOSPC) {
-		err = errors.Join(ErrNoSpace, err)
+		return fmt.Errorf("%w: %w: %w", ErrRefused, ErrNoSpace, err)
 	}
 	return fmt.Errorf("%w: %w", ErrRefused, err)
 }

@@ -28,6 +28,34 @@ var (
 	ErrContent = errors.New("transfer: the content differs")
 )
 
+// The reasons behind an ErrRefused or ErrContent, for those who tell people.
+var (
+	ErrDenied        = errors.New("nobody you can write to, or no group of yours")
+	ErrGone          = errors.New("there is no such file here, or not any more")
+	ErrQuota         = errors.New("your files on the server would be too many or too large")
+	ErrTooLarge      = errors.New("too large")
+	ErrUndeliverable = errors.New("it has arrived, but the receiver cannot be written to")
+	ErrChanged       = errors.New("the file changed while it was sent")
+	ErrDamaged       = errors.New("what came is damaged and was removed, begin again")
+)
+
+// ExistsError comes with ErrRefused: nothing is overwritten.
+type ExistsError struct{ Path string }
+
+func (e *ExistsError) Error() string { return e.Path + " exists" }
+
+// SilenceError is a transfer that was given up.
+type SilenceError struct {
+	After time.Duration // without a byte
+	Err   error         // of the last attempt
+}
+
+func (e *SilenceError) Error() string {
+	return fmt.Sprintf("transfer: given up after %v without a byte: %v", e.After, e.Err)
+}
+
+func (e *SilenceError) Unwrap() error { return e.Err }
+
 // Access asks a msg_server for the access to a file; id is "" for a new one.
 type Access func(ctx context.Context, id string) (client.FileAccess, error)
 
@@ -117,7 +145,7 @@ func (a *attempts) repeat(ctx context.Context, step func(context.Context) error)
 			a.access.Token = ""
 		}
 		if time.Since(a.last) > a.Patience {
-			return fmt.Errorf("transfer: given up after %v without a byte: %w", a.Patience, err)
+			return &SilenceError{a.Patience, err}
 		}
 		select {
 		case <-ctx.Done():
@@ -138,9 +166,9 @@ func (a *attempts) authorise(ctx context.Context) error {
 	access, err := a.Access(ctx, a.access.ID)
 	if nack, ok := errors.AsType[*client.NackError](err); ok && !nack.Retryable {
 		if nack.Code == im.Denied {
-			return fmt.Errorf("%w: nobody you can write to, or no group of yours", ErrRefused)
+			return fmt.Errorf("%w: %w", ErrRefused, ErrDenied)
 		}
-		return fmt.Errorf("%w: %v", ErrRefused, nack.Code)
+		return fmt.Errorf("%w: %w", ErrRefused, nack)
 	}
 	if errors.Is(err, client.ErrNoFiles) {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
@@ -160,13 +188,13 @@ func refusal(r *http.Response) error {
 	case http.StatusUnauthorized:
 		return errToken
 	case http.StatusNotFound:
-		return fmt.Errorf("%w: there is no such file here, or not any more", ErrRefused)
+		return fmt.Errorf("%w: %w", ErrRefused, ErrGone)
 	case http.StatusRequestEntityTooLarge:
 		word, _ := io.ReadAll(io.LimitReader(r.Body, 64))
 		if strings.HasPrefix(string(word), "quota") {
-			return fmt.Errorf("%w: your files on the server would be too many or too large", ErrRefused)
+			return fmt.Errorf("%w: %w", ErrRefused, ErrQuota)
 		}
-		return fmt.Errorf("%w: too large", ErrRefused)
+		return fmt.Errorf("%w: %w", ErrRefused, ErrTooLarge)
 	case http.StatusInsufficientStorage:
 		return fmt.Errorf("%w: %w on the server", ErrRefused, ErrNoSpace)
 	case http.StatusConflict, http.StatusLocked, http.StatusRequestTimeout, http.StatusTooManyRequests:

@@ -34,7 +34,7 @@ func Hash(ctx context.Context, f *os.File, size int64) (string, error) {
 	case err != nil:
 		return "", err
 	case n != size:
-		return "", fmt.Errorf("%w: the file became shorter", ErrContent)
+		return "", fmt.Errorf("%w: %w", ErrContent, ErrChanged)
 	}
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
@@ -55,7 +55,7 @@ func Send(ctx context.Context, u *Upload, o Options) (msg uint32, err error) {
 }
 
 // errNoMessage is what becomes of a file that has arrived and is gone.
-var errNoMessage = fmt.Errorf("%w: it has arrived, but the receiver cannot be written to", ErrRefused)
+var errNoMessage = fmt.Errorf("%w: %w", ErrRefused, ErrUndeliverable)
 
 // Stored waits until the message of a file that Send has sent is stored, and
 // returns its id. It may be called at any time until the file expires.
@@ -176,7 +176,7 @@ func (a *attempts) offset(ctx context.Context, u *Upload) (at int64, msg uint32,
 	at, err = strconv.ParseInt(res.Header.Get("Upload-Offset"), 10, 64)
 	length, err2 := strconv.ParseInt(res.Header.Get("Upload-Length"), 10, 64)
 	if err != nil || err2 != nil || at < 0 || at > length || length != u.Size {
-		return 0, 0, fmt.Errorf("%w: the upload is another one", ErrContent)
+		return 0, 0, fmt.Errorf("%w: %w", ErrContent, ErrChanged)
 	}
 	id, _ := strconv.ParseUint(res.Header.Get("Message-Id"), 10, 32) // absent until it is stored
 	return at, uint32(id), nil
@@ -207,7 +207,7 @@ func (a *attempts) append(ctx context.Context, u *Upload, at int64) error {
 	case http.StatusNoContent:
 		return errAsk
 	case 460:
-		return fmt.Errorf("%w: the file changed while it was sent", ErrContent)
+		return fmt.Errorf("%w: %w", ErrContent, ErrChanged)
 	}
 	return refusal(res)
 }

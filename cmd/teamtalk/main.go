@@ -20,26 +20,43 @@ import (
 	"teamtalk/cmd/teamtalk/internal/files"
 	"teamtalk/cmd/teamtalk/internal/migrate"
 	"teamtalk/cmd/teamtalk/internal/serve"
+	"teamtalk/cmd/teamtalk/internal/usage"
+	"teamtalk/cmd/teamtalk/internal/words"
 	"teamtalk/internal/rolemain"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	ctx = words.With(ctx, words.FromEnv(os.Getenv))
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
 // run executes a command line and returns its exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	started := false
+	root := root()
+	usage.Check(root)
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err != nil && !exit.WasTold(err) {
+		_, _ = fmt.Fprintln(stderr, "teamtalk:", words.Of(ctx).Explain(err))
+	}
+	return exit.Code(err)
+}
+
+// root returns "teamtalk" with all its commands.
+func root() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "teamtalk",
 		Short:         "TeamTalk, an instant-messaging server in one program",
 		Version:       rolemain.Version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		// Everything before is about the arguments.
-		PersistentPreRun: func(*cobra.Command, []string) { started = true },
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args:          cobra.NoArgs,
 	}
 	root.SetVersionTemplate("teamtalk {{.Version}}\n")
 	root.AddCommand(
@@ -48,19 +65,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		admin.UserCommand(), admin.GroupCommand(), admin.TraceCommand(), admin.RecountCommand(), admin.APIKeyCommand(),
 		bench.Command(), migrate.Command(), version(),
 	)
-	root.SetArgs(args)
-	root.SetIn(stdin)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
-	if err == nil {
-		return 0
-	}
-	_, _ = fmt.Fprintln(stderr, "teamtalk:", err)
-	if code := exit.Code(err); started || code != exit.Failed {
-		return code
-	}
-	return exit.Usage
+	return root
 }
 
 // version returns "version".

@@ -147,7 +147,15 @@ func (a *Admin) SetEnabled(ctx context.Context, name string, enabled bool) error
 	return a.store.SetUserStatus(ctx, name, status)
 }
 
-// GroupSpec is a group to create. Creator "" means nobody; he is not added
+// MissingUserError is an im.NotFound that says which account does not exist.
+type MissingUserError struct{ Name string }
+
+func (e *MissingUserError) Error() string { return fmt.Sprintf("no user %q", e.Name) }
+
+// Unwrap returns the error with the code.
+func (e *MissingUserError) Unwrap() error { return im.Errorf(im.NotFound, "no user %q", e.Name) }
+
+// GroupSpec is a group to create. Creator "" means nobody; they are not added
 // to Members.
 type GroupSpec struct {
 	Name    string
@@ -156,8 +164,9 @@ type GroupSpec struct {
 	Normal  bool // a normal group, listed by 0401; otherwise a temporary one
 }
 
-// AddGroup creates a group of existing accounts. An existing group of that
-// name is left alone and reported.
+// AddGroup creates a group of existing accounts; a *MissingUserError names one
+// that does not exist. An existing group of that name is left alone and
+// reported.
 func (a *Admin) AddGroup(ctx context.Context, spec GroupSpec) (id uint32, existed bool, err error) {
 	if strings.TrimSpace(spec.Name) == "" || len(spec.Members) == 0 {
 		return 0, false, im.Errorf(im.Invalid, "a group needs a name and members")
@@ -181,7 +190,7 @@ func (a *Admin) AddGroup(ctx context.Context, spec GroupSpec) (id uint32, existe
 	}
 	for _, name := range names {
 		if ids[name] == 0 {
-			return 0, false, im.Errorf(im.NotFound, "user %q", name)
+			return 0, false, &MissingUserError{name}
 		}
 	}
 	group := store.NewGroup{Name: spec.Name, Creator: ids[spec.Creator], Type: 2}

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"teamtalk/internal/nearest"
 )
 
 // Kind is the type of a value and decides which getter of File returns it.
@@ -178,18 +180,11 @@ func (k *Key) pair(name string) (half string, n int, ok bool) {
 // suggest returns the declared name that a reader most likely meant by an
 // unknown one, or "".
 func (ks Keys) suggest(name string) string {
-	best, least := "", 3
+	var names []string
 	for i := range ks {
-		for _, candidate := range ks.names(&ks[i]) {
-			if strings.EqualFold(candidate, name) {
-				return candidate
-			}
-			if d := distance(candidate, name); d < least {
-				best, least = candidate, d
-			}
-		}
+		names = append(names, ks.names(&ks[i])...)
 	}
-	return best
+	return nearest.Of(name, names)
 }
 
 // names lists the names under which k may stand in a file, numbered pairs
@@ -207,25 +202,4 @@ func (ks Keys) names(k *Key) []string {
 	default:
 		return []string{k.Name}
 	}
-}
-
-// distance is the number of single-byte edits between two names.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, diagonal+1)
-		}
-	}
-	return row[len(b)]
 }

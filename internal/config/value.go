@@ -69,13 +69,28 @@ func (k *Key) convert(text string) (value any, reason string) {
 }
 
 func (k *Key) text(text string) (any, string) {
-	if k.Enum != nil && !slices.Contains(k.Enum, text) {
-		return nil, fmt.Sprintf("%q is none of: %s", text, strings.Join(k.Enum, ", "))
+	text, reason := k.word(text)
+	if reason != "" {
+		return nil, reason
 	}
 	if reason := k.length(text); reason != "" {
 		return nil, reason
 	}
 	return text, ""
+}
+
+// word returns a word as Enum spells it, whatever its case; without an Enum
+// every word is allowed.
+func (k *Key) word(text string) (word, reason string) {
+	if k.Enum == nil {
+		return text, ""
+	}
+	for _, allowed := range k.Enum {
+		if strings.EqualFold(allowed, text) {
+			return allowed, ""
+		}
+	}
+	return "", fmt.Sprintf("%q is none of: %s", text, strings.Join(k.Enum, ", "))
 }
 
 // length checks the number of bytes of a text without repeating it.
@@ -229,9 +244,11 @@ func hosts(text string, portless func(string) bool) (any, string) {
 func (k *Key) list(text string) (any, string) {
 	words := split(text, ",")
 	for i, word := range words {
-		if k.Enum != nil && !slices.Contains(k.Enum, word) {
-			return nil, fmt.Sprintf("%q is none of: %s", word, strings.Join(k.Enum, ", "))
+		word, reason := k.word(word)
+		if reason != "" {
+			return nil, reason
 		}
+		words[i] = word
 		if slices.Contains(words[:i], word) {
 			return nil, fmt.Sprintf("%q stands twice", word)
 		}

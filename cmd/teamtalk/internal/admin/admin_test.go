@@ -38,7 +38,7 @@ func run(t *testing.T, args ...string) result {
 	err := root.ExecuteContext(t.Context())
 	r := result{out: out.String(), code: exit.Code(err)}
 	if err != nil {
-		r.err = err.Error()
+		r.err = Explain(err)
 	}
 	return r
 }
@@ -107,10 +107,10 @@ func TestAccounts(t *testing.T) {
 				{"user passwd nobody --password other", result{"", 1, `no user "nobody"`}},
 				{"group add everyone --members alice,bob --creator alice", result{"1\teveryone\n", 0, ""}},
 				{"group add everyone --members alice", result{"1\teveryone\n", 3, "group everyone exists; left alone"}},
-				{"group add some --members alice,nobody", result{"", 1, `user "nobody"`}},
+				{"group add some --members alice,nobody", result{"", 1, `no user "nobody"`}},
 				{"group add two --type tmp --members alice,bob --json", result{`{"id":2,"name":"two"}` + "\n", 0, ""}},
 				{"user add bob --json --password x", result{
-					`[{"id":2,"name":"bob","nick":"bob","status":0,"existed":true}]` + "\n", 3, "user bob exists; left alone",
+					`[{"id":2,"name":"bob","nick":"bob","status":"active","disabled":false,"existed":true}]` + "\n", 3, "user bob exists; left alone",
 				}},
 			}
 			for _, step := range steps {

@@ -3,18 +3,16 @@ package admin
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"teamtalk/cmd/teamtalk/internal/exit"
+	"teamtalk/cmd/teamtalk/internal/words"
 	"teamtalk/db_proxy/dbproxy"
 	"teamtalk/internal/config"
-	"teamtalk/internal/im"
 )
 
 // Names in a data folder.
@@ -74,7 +72,7 @@ func (t *target) open(ctx context.Context, create bool) (Backend, func() error, 
 	}
 	file := filepath.Join(t.data, DataFile)
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) && !create {
-		return nil, nil, fmt.Errorf("there is no data in %s: use --data or --config", t.data)
+		return nil, nil, words.Errorf(words.NoData, t.data)
 	}
 	return direct(ctx, dbproxy.Config{StoreDriver: "sqlite", StorePath: file})
 }
@@ -88,20 +86,5 @@ func direct(ctx context.Context, cfg dbproxy.Config) (Backend, func() error, err
 	return a, a.Close, nil
 }
 
-// Explain makes an error one line for people: no codes, no package names.
-func Explain(err error) string {
-	var parts []string
-	for err != nil {
-		e, ok := errors.AsType[*im.Error](err)
-		if !ok {
-			parts = append(parts, err.Error())
-			break
-		}
-		if prefix, _, found := strings.Cut(err.Error(), e.Error()); found && prefix != "" {
-			parts = append(parts, strings.TrimSuffix(prefix, ": "))
-		}
-		parts = append(parts, strings.TrimPrefix(e.Msg, "store: "))
-		err = e.Cause
-	}
-	return strings.Join(strings.Fields(strings.Join(parts, ": ")), " ")
-}
+// Explain makes an error one line for people, in English.
+func Explain(err error) string { return words.English.Explain(err) }

@@ -6,14 +6,15 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
 	"teamtalk/cmd/teamtalk/internal/exit"
 	"teamtalk/cmd/teamtalk/internal/password"
+	"teamtalk/cmd/teamtalk/internal/words"
 	"teamtalk/db_proxy/dbproxy"
 	"teamtalk/internal/im"
 )
@@ -49,7 +50,7 @@ func GroupCommand() *cobra.Command {
 
 // needsSubcommand complains about a command that does nothing by itself.
 func needsSubcommand(cmd *cobra.Command, _ []string) error {
-	return exit.Usagef("%s: say what to do; see %s --help", cmd.Name(), cmd.CommandPath())
+	return exit.Bad(words.SayWhat, cmd.Name(), cmd.CommandPath())
 }
 
 // flags adds the flags that say which accounts a command is about.
@@ -62,15 +63,15 @@ func (t *target) flags(cmd *cobra.Command) {
 // with runs do on the backend of the target.
 func (t *target) with(cmd *cobra.Command, create bool, do func(Backend) error) error {
 	if t.config != "" && cmd.Flags().Changed("data") {
-		return exit.Usagef("--data and --config exclude each other")
+		return exit.Bad(words.DataOrConfig)
 	}
 	b, closeBackend, err := t.open(cmd.Context(), create)
 	if err == nil {
 		err = do(b)
 		err = errors.Join(err, closeBackend())
 	}
-	if err != nil && exit.Code(err) == exit.Failed {
-		return errors.New(Explain(err))
+	if code := im.CodeOf(err); code == im.Invalid || code == im.TooLarge {
+		return exit.UsageErr(err)
 	}
 	return err
 }
@@ -85,7 +86,7 @@ func (s *secret) flags(cmd *cobra.Command) {
 
 func (s *secret) read(cmd *cobra.Command, whose string) (string, error) {
 	return password.Read(password.Source{
-		Literal: s.literal, File: s.file, Prompt: "Password for " + whose + ": ",
+		Literal: s.literal, File: s.file, Prompt: words.Of(cmd.Context()).Say(words.PasswordFor, whose),
 		Stdin: os.Stdin, Stderr: cmd.ErrOrStderr(),
 	})
 }
@@ -113,7 +114,10 @@ func userAdd() *cobra.Command {
 				return err
 			}
 			if nick != "" && len(args) == 0 {
-				return exit.Usagef("user add: --nick goes with a NAME")
+				return exit.Bad(words.NickNeedsName)
+			}
+			if utf8.RuneCountInString(nick) > maxName {
+				return exit.Bad(words.NickTooLong, cmd.Name(), nick, maxName)
 			}
 			secret, err := pw.read(cmd, names[0])
 			if err != nil {
@@ -147,21 +151,40 @@ func userAdd() *cobra.Command {
 func accountNames(args []string, prefix string, from, count int) ([]string, error) {
 	switch {
 	case len(args) == 1 && (prefix != "" || count != 0):
-		return nil, exit.Usagef("user add: NAME and --prefix exclude each other")
-	case len(args) == 1 && strings.TrimSpace(args[0]) == "":
-		return nil, exit.Usagef("user add: the NAME is empty")
+		return nil, exit.Bad(words.NameOrPrefix)
 	case len(args) == 1:
-		return args, nil
+		return args, checkName("user add", args[0], maxName)
 	case prefix == "":
-		return nil, exit.Usagef("user add: give a NAME, or --prefix and --count")
+		return nil, exit.Bad(words.GiveName)
 	case count < 1 || count > maxBulk || from < 0:
-		return nil, exit.Usagef("user add: --count must be 1 to %d and --from not negative", maxBulk)
+		return nil, exit.Bad(words.BadCount, maxBulk)
 	}
 	names := make([]string, count)
 	for i := range names {
 		names[i] = prefix + strconv.Itoa(from+i)
 	}
-	return names, nil
+	return names, checkName("user add", names[count-1], maxName) // the longest
+}
+
+// The longest names in characters.
+const (
+	maxName      = 32 // of an account, and a nick
+	maxGroupName = 256
+)
+
+// checkName refuses a name that the database would not take.
+func checkName(command, name string, limit int) error {
+	switch {
+	case strings.TrimSpace(name) == "":
+		return exit.Bad(words.NameEmpty, command)
+	case !utf8.ValidString(name):
+		return exit.Bad(words.NotText, command, name)
+	case name != strings.TrimSpace(name):
+		return exit.Bad(words.NameBlanks, command, name)
+	case utf8.RuneCountInString(name) > limit:
+		return exit.Bad(words.NameTooLong, command, name, limit)
+	}
+	return nil
 }
 
 // printAdded prints accounts that were asked for.
@@ -174,7 +197,7 @@ func printAdded(out io.Writer, made []dbproxy.Account, asJSON bool) error {
 	}
 	var err error
 	if asJSON {
-		err = printJSON(out, made)
+		err = printJSON(out, views(made))
 	} else {
 		var text strings.Builder
 		for _, a := range made {
@@ -186,9 +209,9 @@ func printAdded(out io.Writer, made []dbproxy.Account, asJSON bool) error {
 	case err != nil:
 		return fmt.Errorf("print: %w", err)
 	case existed == 1 && len(made) == 1:
-		return exit.Existsf("user %s exists; left alone", made[0].Name)
+		return exit.There(words.UserExists, made[0].Name)
 	case existed > 0:
-		return exit.Existsf("%d of %d accounts existed; left alone", existed, len(made))
+		return exit.There(words.UsersExist, existed, len(made))
 	}
 	return nil
 }
@@ -216,7 +239,7 @@ func userList() *cobra.Command {
 					return err
 				}
 				if asJSON {
-					return printJSON(cmd.OutOrStdout(), slices.Concat([]dbproxy.Account{}, all)) // never null
+					return printJSON(cmd.OutOrStdout(), views(all))
 				}
 				var text strings.Builder
 				for _, a := range all {
@@ -230,6 +253,26 @@ func userList() *cobra.Command {
 	at.flags(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
+}
+
+// view is an account as --json prints it, in the words of the table and of the
+// HTTP API.
+type view struct {
+	ID       uint32 `json:"id"`
+	Name     string `json:"name"`
+	Nick     string `json:"nick"`
+	Status   string `json:"status"`
+	Disabled bool   `json:"disabled"`
+	Existed  bool   `json:"existed,omitempty"`
+}
+
+// views returns a list that is never null.
+func views(accounts []dbproxy.Account) []view {
+	all := make([]view, 0, len(accounts))
+	for _, a := range accounts {
+		all = append(all, view{a.ID, a.Name, a.Nick, statusName(a.Status), a.Status != dbproxy.StatusActive, a.Existed})
+	}
+	return all
 }
 
 // statusName returns the word for the status of an account.
@@ -268,7 +311,7 @@ func userPassword() *cobra.Command {
 // named says of a missing account who is missing.
 func named(name string, err error) error {
 	if im.CodeOf(err) == im.NotFound {
-		return fmt.Errorf("no user %q", name)
+		return words.Errorf(words.NoUser, name)
 	}
 	return err
 }
@@ -306,11 +349,14 @@ func groupAdd() *cobra.Command {
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if kind != "normal" && kind != "tmp" {
-				return exit.Usagef("group add: --type is normal or tmp")
+				return exit.Bad(words.GroupType)
 			}
 			spec.Name, spec.Normal = args[0], kind == "normal"
 			if strings.TrimSpace(spec.Name) == "" || len(spec.Members) == 0 {
-				return exit.Usagef("group add: a group needs a NAME and --members")
+				return exit.Bad(words.GroupNeeds)
+			}
+			if err := checkName("group add", spec.Name, maxGroupName); err != nil {
+				return err
 			}
 			return at.with(cmd, false, func(b Backend) error {
 				id, existed, err := b.AddGroup(cmd.Context(), spec)
@@ -343,7 +389,7 @@ func printGroup(out io.Writer, id uint32, name string, existed, asJSON bool) err
 		_, err = fmt.Fprintf(out, "%d\t%s\n", id, name)
 	}
 	if err == nil && existed {
-		return exit.Existsf("group %s exists; left alone", name)
+		return exit.There(words.GroupExists, name)
 	}
 	return err
 }

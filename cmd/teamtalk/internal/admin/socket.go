@@ -47,8 +47,9 @@ type (
 		Grace time.Duration `json:"grace"`
 	}
 	failure struct {
-		Error string  `json:"error"`
-		Code  im.Code `json:"code"`
+		Error   string  `json:"error"`
+		Code    im.Code `json:"code"`
+		Missing string  `json:"missing,omitempty"` // of a dbproxy.MissingUserError
 	}
 	none struct{}
 )
@@ -153,12 +154,21 @@ func handle[Req, Res any](mux *http.ServeMux, path string, log *slog.Logger,
 		}
 		if err != nil {
 			log.Warn("operator's request failed", slog.String("request", path), slog.Any("error", err))
-			answer, status = failure{Explain(err), im.CodeOf(err)}, http.StatusUnprocessableEntity
+			answer, status = refusal(err), http.StatusUnprocessableEntity
 		}
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(status)
 		_ = json.NewEncoder(w).Encode(answer) // whoever asked may have gone
 	})
+}
+
+// refusal is an error as it goes over the socket.
+func refusal(err error) failure {
+	f := failure{Error: Explain(err), Code: im.CodeOf(err)}
+	if missing, ok := errors.AsType[*dbproxy.MissingUserError](err); ok {
+		f.Missing = missing.Name
+	}
+	return f
 }
 
 // Running reports whether "teamtalk serve" answers for a data folder.
@@ -213,6 +223,9 @@ func (r *remote) call(ctx context.Context, path string, request, answer any) err
 		var f failure
 		if json.Unmarshal(data, &f) != nil || f.Error == "" {
 			return fmt.Errorf("the running server answers %s", res.Status)
+		}
+		if f.Missing != "" {
+			return &dbproxy.MissingUserError{Name: f.Missing}
 		}
 		return im.Errorf(f.Code, "%s", f.Error)
 	}

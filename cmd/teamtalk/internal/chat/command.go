@@ -2,14 +2,16 @@ package chat
 
 import (
 	"context"
-	"errors"
 	"os"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"teamtalk/client"
 	"teamtalk/cmd/teamtalk/internal/exit"
+	"teamtalk/cmd/teamtalk/internal/files"
 	"teamtalk/cmd/teamtalk/internal/password"
+	"teamtalk/cmd/teamtalk/internal/words"
 )
 
 // defaultLogin is where "teamtalk serve" answers.
@@ -36,11 +38,17 @@ func Command() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.User == "" {
-				return exit.Usagef("chat: --user is missing")
+				return exit.Bad(words.UserMissing, cmd.Name())
+			}
+			if err := files.CheckServer(o.LoginURL, o.Addr); err != nil {
+				return err
+			}
+			if !plain && !onTerminal() {
+				return exit.Bad(words.NoTerminal)
 			}
 			var err error
 			o.Password, err = password.Read(password.Source{
-				File: passwordFile, Env: "TEAMTALK_PASSWORD", Prompt: "Password for " + o.User + ": ",
+				File: passwordFile, Env: "TEAMTALK_PASSWORD", Prompt: words.Of(cmd.Context()).Say(words.PasswordFor, o.User),
 				Stdin: os.Stdin, Stderr: cmd.ErrOrStderr(),
 			})
 			if err != nil {
@@ -78,8 +86,21 @@ func run(cmd *cobra.Command, o client.Options, plain bool) error {
 	}
 	cancel()
 	<-ended
-	if err != nil && !errors.Is(err, errUnsent) {
-		return errors.New(explain(err))
-	}
 	return err
+}
+
+// onTerminal reports whether there is a terminal to draw on and to read keys
+// from.
+func onTerminal() bool {
+	if !term.IsTerminal(int(os.Stdout.Fd())) {
+		return false
+	}
+	if term.IsTerminal(int(os.Stdin.Fd())) {
+		return true
+	}
+	keys, err := os.Open("/dev/tty") // where the screen reads if standard input is something else
+	if err != nil {
+		return false
+	}
+	return keys.Close() == nil
 }

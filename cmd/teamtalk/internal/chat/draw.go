@@ -8,7 +8,7 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 
-	"teamtalk/client"
+	"teamtalk/cmd/teamtalk/internal/words"
 	"teamtalk/internal/im"
 )
 
@@ -31,7 +31,7 @@ func (s *screen) View() tea.View {
 		v.WindowTitle += fmt.Sprintf(" (%d)", n)
 	}
 	if s.width < 10 || s.height < 5 {
-		v.SetContent("too small")
+		v.SetContent(s.say(words.TooSmall))
 		return v
 	}
 	rows := s.body(&v)
@@ -45,7 +45,9 @@ func (s *screen) body(v *tea.View) []string {
 	height := s.height - footRows
 	switch {
 	case s.help:
-		return s.helpPage(height)
+		return s.pageOf(s.helpLines(), height)
+	case s.details:
+		return s.pageOf(s.detailLines(), height)
 	case s.width >= narrow:
 		left := s.sidebar(s.listWidth(), height)
 		right := s.conversation(s.conversationWidth(), height)
@@ -92,6 +94,7 @@ func (s *screen) placeCursor(v *tea.View, column int) {
 	case s.focus == onSearch:
 		_, x := s.search.view(s.method, s.searchWidth())
 		v.Cursor = tea.NewCursor(1+x, 0)
+	case s.long != nil: // a question, not a line to write on
 	case s.focus == onInput && s.model.Current != (Key{}):
 		_, x := s.input.view(s.method, s.inputWidth())
 		v.Cursor = tea.NewCursor(column+2+x, s.height-footRows-1)
@@ -134,7 +137,7 @@ func (s *screen) sidebar(width, height int) []string {
 	rows = append(rows, s.listed(s.contacts, s.contactTop, contactRows, width)...)
 	if groupRows > 0 {
 		s.groupTop = window(s.groupTop, slices.Index(s.groups, s.selected), groupRows-1, len(s.groups))
-		rows = append(rows, s.rule("─ Groups ", width))
+		rows = append(rows, s.rule("─ "+s.say(words.Groups)+" ", width))
 		rows = append(rows, s.listed(s.groups, s.groupTop, groupRows-1, width)...)
 	}
 	return rows
@@ -210,17 +213,21 @@ func (s *screen) conversation(width, height int) []string {
 	for _, l := range shown {
 		rows = append(rows, fit(s.method, l.text, width))
 	}
-	rule := ""
+	rule := s.typing()
 	if below := len(lines) - 1 - last; below > 0 {
-		rule = fmt.Sprintf(" %d lines below, Esc shows them ", below)
+		rule = s.say(words.LinesBelow, below)
 	}
 	rows = append(rows, s.rule("──"+rule, width))
 	typed, _ := s.input.view(s.method, s.inputWidth())
 	prompt := paint(dim, "> ")
 	if s.focus == onInput {
 		prompt = paint(bold, "> ")
+		if s.input.size() == 0 {
+			typed = paint(dim, s.say(words.InputHint))
+		}
 	}
-	return append(rows, fit(s.method, prompt+typed, width))
+	rows = append(rows, fit(s.method, prompt+typed, width))
+	return s.overlay(rows, width)
 }
 
 // head draws the line above a conversation.
@@ -232,13 +239,16 @@ func (s *screen) head(k Key, width int) string {
 // about returns what to know about a conversation before reading it.
 func (s *screen) about(k Key) string {
 	if k.Kind == im.Group {
-		return fmt.Sprintf("%d members", len(s.model.Group(im.GroupID(k.ID)).Members))
+		return s.say(words.Members, len(s.model.Group(im.GroupID(k.ID)).Members))
 	}
 	contact := s.model.Contact(im.UserID(k.ID))
 	if contact.Signature != "" {
 		return cleanLine(contact.Signature)
 	}
-	return presence(contact.Online)
+	if contact.Online {
+		return s.say(words.Online)
+	}
+	return s.say(words.Offline)
 }
 
 // welcome fills the place of the conversation while none is open.
@@ -247,9 +257,9 @@ func (s *screen) welcome(width, height int) []string {
 	for i := range rows {
 		rows[i] = strings.Repeat(" ", width)
 	}
-	text := []string{"TeamTalk", "", "Enter opens a conversation", "/ searches, F1 shows all keys"}
-	if len(s.contacts) == 0 && s.model.Ready() && s.search.text == "" {
-		text[2] = "Nobody else has an account yet"
+	text := []string{"TeamTalk", "", s.say(words.WelcomeOpen), s.say(words.WelcomeKeys)}
+	if len(s.contacts) == 0 && s.model.Ready() && s.search.size() == 0 {
+		text[2] = s.say(words.WelcomeNobody)
 	}
 	for i, t := range text {
 		if at := height/2 - len(text)/2 + i; at >= 0 && at < height {
@@ -261,24 +271,24 @@ func (s *screen) welcome(width, height int) []string {
 
 // helpLines explains the keys in lines of the screen's width.
 func (s *screen) helpLines() []string {
-	lines := []string{paint(bold, " Keys")}
+	lines := []string{paint(bold, s.say(words.HelpTitle))}
 	const column = 25
 	for _, h := range keyHelp {
-		if s.width >= narrow {
-			lines = append(lines, " "+fit(s.method, h[0], column)+h[1])
+		about := s.say(h.about)
+		if column+1+s.method.StringWidth(about) <= s.width {
+			lines = append(lines, " "+fit(s.method, h.keys, column)+about)
 			continue
 		}
-		lines = append(lines, " "+paint(bold, h[0]))
-		for text := range strings.SplitSeq(s.method.Wrap(h[1], max(1, s.width-3), ""), "\n") {
+		lines = append(lines, " "+paint(bold, h.keys))
+		for text := range strings.SplitSeq(s.method.Wrap(about, max(1, s.width-3), ""), "\n") {
 			lines = append(lines, "   "+text)
 		}
 	}
 	return lines
 }
 
-// helpPage draws the part of the help that is scrolled to.
-func (s *screen) helpPage(height int) []string {
-	lines := s.helpLines()
+// pageOf draws the part of a page that is scrolled to.
+func (s *screen) pageOf(lines []string, height int) []string {
 	s.helpTop = max(0, min(s.helpTop, len(lines)-height))
 	rows := make([]string, height)
 	for i := range rows {
@@ -289,33 +299,4 @@ func (s *screen) helpPage(height int) []string {
 		rows[i] = fit(s.method, text, s.width)
 	}
 	return rows
-}
-
-// statusBar draws the lowest line.
-func (s *screen) statusBar() string {
-	state := paint(green, " ●") + " online " + s.model.Addr
-	switch {
-	case s.model.Final && kicked(s.model.Problem):
-		state = paint(red, " ✗ "+explain(s.model.Problem)) + ": press any key to leave"
-	case s.model.State == client.Online && !s.model.Ready():
-		state = paint(yellow, " ◌") + " loading"
-	case s.model.State == client.Online && s.news != "":
-		state += "  " + cleanLine(s.news)
-	case s.model.State == client.Online:
-	case s.model.Problem != nil:
-		state = paint(red, " ✗ offline: "+cleanLine(explain(s.model.Problem))) + ", reconnecting"
-	default:
-		state = paint(yellow, " ◌") + " connecting"
-	}
-	if s.flash != "" {
-		state = paint(red, " "+cleanLine(s.flash))
-	}
-	right := "F1 help "
-	if s.help {
-		right = "arrows scroll, Esc closes "
-	}
-	if n, in := s.model.UnreadTotal(); n > 0 {
-		right = paint(bold+";"+yellow, fmt.Sprintf("%d unread in %d", n, in)) + "  " + right
-	}
-	return fit(s.method, ends(s.method, state, right, s.width), s.width)
 }

@@ -19,9 +19,10 @@ type (
 		Addr  string // of the msg_server; Online only
 		Me    im.UserID
 		Safe  bool  // Online only: a repeated send is stored once
+		Files bool  // Online only: the server takes files of messages
 		Err   error // why it is Offline
 	}
-	// Ended says that the session will not reconnect.
+	// Ended says that the session will not reconnect by itself.
 	Ended struct{ Err error }
 	// Synced is everything asked for after a log-in.
 	Synced struct {
@@ -116,6 +117,8 @@ type (
 	Watch struct{ On bool }
 	// Retry sends failed messages of a conversation again.
 	Retry struct{ Key }
+	// TakeBack logs in again after a log-in elsewhere took the place.
+	TakeBack struct{}
 )
 
 // Internal events that Due brings back.
@@ -130,6 +133,8 @@ type Effect interface{ effect() }
 
 // The effects.
 type (
+	// DoLogin begins the session anew after it was displaced.
+	DoLogin struct{}
 	// DoSync asks for users, groups, recent conversations and unread counts.
 	DoSync struct{}
 	// DoSend sends a text once.
@@ -276,10 +281,12 @@ func (Newest) event()           {}
 func (MarkRead) event()         {}
 func (Watch) event()            {}
 func (Retry) event()            {}
+func (TakeBack) event()         {}
 func (checkGap) event()         {}
 func (resend) event()           {}
 func (syncAgain) event()        {}
 
+func (DoLogin) effect()   {}
 func (DoSync) effect()    {}
 func (DoSend) effect()    {}
 func (DoRead) effect()    {}

@@ -4,24 +4,24 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
 	"teamtalk/client"
 	"teamtalk/client/transfer"
 	"teamtalk/cmd/teamtalk/internal/files"
+	"teamtalk/cmd/teamtalk/internal/words"
 )
 
 // What the user asks for, and what becomes of it.
 type (
-	// SendFile sends a file to a conversation, or goes on with it.
+	// SendFile sends a file to a conversation, or goes on with it. With Text it
+	// is a new one of that name, which holds the text.
 	SendFile struct {
 		Key
-		Path string
+		Path, Text string
 	}
 	// GetFile fetches a file of a conversation into the working folder, or goes
 	// on with it; without an id the newest one.
@@ -46,10 +46,11 @@ type (
 	}
 )
 
-// DoFile moves a file; with Path it is sent, else fetched.
+// DoFile moves a file; with Path it is sent, else fetched. A Text is written to
+// the file first.
 type DoFile struct {
 	Key
-	Path, FileID string
+	Path, Text, FileID string
 }
 
 // DoStop ends all DoFile.
@@ -76,7 +77,7 @@ func (FileNotice) notice() {}
 func (m *Model) applyFiles(e Event) bool {
 	switch e := e.(type) {
 	case SendFile:
-		m.do(DoFile{Key: e.Key, Path: e.Path})
+		m.do(DoFile{Key: e.Key, Path: e.Path, Text: e.Text})
 	case GetFile:
 		m.do(DoFile{Key: e.Key, FileID: cmp.Or(e.FileID, m.coming[e.Key])})
 	case PeerFile:
@@ -89,7 +90,7 @@ func (m *Model) applyFiles(e Event) bool {
 		m.say(FileNotice{Key: e.Key, Name: e.Name, Percent: e.Percent})
 	case FileEnded:
 		if e.Err != nil {
-			m.say(Trouble{strings.TrimSpace("file " + e.Name), e.Err})
+			m.trouble(e.Err, words.FileOf, e.Name)
 		} else {
 			m.say(FileNotice{Key: e.Key, Name: e.Name, Path: e.Path, ID: e.ID, Percent: 100, Ended: true})
 		}
@@ -97,24 +98,6 @@ func (m *Model) applyFiles(e Event) bool {
 		return false
 	}
 	return true
-}
-
-// fileCommand reads a command about files behind a prefix; ok is false for
-// anything else. In the full screen / begins a search.
-func fileCommand(k Key, prefix, text string) (e Event, ok bool) {
-	text, ok = strings.CutPrefix(text, prefix)
-	name, rest, _ := strings.Cut(text, " ")
-	rest = strings.TrimSpace(rest)
-	switch {
-	case !ok:
-	case name == "file" && rest != "":
-		return SendFile{k, rest}, true
-	case name == "get":
-		return GetFile{k, rest}, true
-	case name == "stop" && rest == "":
-		return StopFiles{}, true
-	}
-	return nil, false
 }
 
 // transfers are the files under way. Safe from any goroutine.
@@ -151,7 +134,7 @@ func (t *transfers) stopAll() {
 }
 
 // errPaused is what becomes of a transfer that the user stopped.
-var errPaused = errors.New("paused; the same command goes on")
+var errPaused = words.Errorf(words.Paused)
 
 // file moves a file. It outlives connections.
 func (l *Link) file(ctx context.Context, e DoFile) Event {
@@ -159,23 +142,62 @@ func (l *Link) file(ctx context.Context, e DoFile) Event {
 	defer end()
 	answer := FileEnded{Key: e.Key, Name: cmp.Or(e.Path, e.FileID)}
 	o := transfer.Options{Access: l.access(e), Progress: l.progress(&answer)}
-	if e.Path != "" {
-		var sent files.Sent
-		sent, answer.Err = files.Send(ctx, l.user, files.Conversation{Kind: e.Kind, Session: e.ID}, atHome(e.Path), o)
-		answer.ID = sent.ID
-	} else {
-		var id string
-		id, answer.Err = l.findFile(ctx, e.Key, e.FileID)
-		if answer.Err == nil {
-			answer.Path, answer.Err = transfer.Fetch(ctx, transfer.Download{
-				ID: id, Path: ".", Named: func(name string) { answer.Name = name },
-			}, o)
-		}
+	switch {
+	case e.Text != "":
+		answer.Err = l.sendText(ctx, e, &answer, o)
+	case e.Path != "":
+		answer.Err = l.sendFile(ctx, e, &answer, o)
+	default:
+		answer.Err = l.fetchFile(ctx, e, &answer, o)
 	}
 	if errors.Is(answer.Err, context.Canceled) {
 		answer.Err = errPaused
 	}
 	return answer
+}
+
+func (l *Link) sendFile(ctx context.Context, e DoFile, answer *FileEnded, o transfer.Options) error {
+	sent, err := files.Send(ctx, l.user, files.Conversation{Kind: e.Kind, Session: e.ID}, e.Path, o)
+	answer.ID = sent.ID
+	return err
+}
+
+// sendText sends a text as a file. The file stays until it has arrived: the
+// name that is told goes on with it.
+func (l *Link) sendText(ctx context.Context, e DoFile, answer *FileEnded, o transfer.Options) error {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return err
+	}
+	folder := filepath.Join(cache, "teamtalk", "texts")
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return err
+	}
+	e.Path = filepath.Join(folder, filepath.Base(e.Path))
+	answer.Name = e.Path
+	if err := os.WriteFile(e.Path, []byte(e.Text), 0o600); err != nil {
+		return err
+	}
+	if err := l.sendFile(ctx, e, answer, o); err != nil {
+		return err
+	}
+	return os.Remove(e.Path)
+}
+
+// fetchFile fetches a file into the working folder.
+func (l *Link) fetchFile(ctx context.Context, e DoFile, answer *FileEnded, o transfer.Options) error {
+	id, err := l.findFile(ctx, e.Key, e.FileID)
+	if err != nil {
+		return err
+	}
+	folder, err := os.Getwd() // so that people are told where it is
+	if err != nil {
+		return err
+	}
+	answer.Path, err = transfer.Fetch(ctx, transfer.Download{
+		ID: id, Path: folder, Named: func(name string) { answer.Name = name },
+	}, o)
+	return err
 }
 
 // access asks the server that the session is connected to when it is needed.
@@ -201,16 +223,6 @@ func (l *Link) findFile(ctx context.Context, k Key, what string) (id string, err
 	return "", client.ErrOffline
 }
 
-// atHome replaces a leading ~/ as shells do.
-func atHome(path string) string {
-	if rest, ok := strings.CutPrefix(path, "~/"); ok {
-		if home, err := os.UserHomeDir(); err == nil {
-			return filepath.Join(home, rest)
-		}
-	}
-	return path
-}
-
 // progressEvery is how often the view is told how far a transfer is.
 const progressEvery = time.Second
 
@@ -233,12 +245,12 @@ func percent[N int64 | uint64](done, total N) int {
 }
 
 // describe says in a few words how a transfer is.
-func (n FileNotice) describe() string {
+func (n FileNotice) describe(l words.Lang) string {
 	switch {
 	case !n.Ended:
-		return fmt.Sprintf("%s: %d %%; :stop pauses", filepath.Base(n.Name), n.Percent)
+		return l.Say(words.FileMoving, filepath.Base(n.Name), n.Percent)
 	case n.ID != "":
-		return filepath.Base(n.Name) + " is sent"
+		return l.Say(words.FileIsSent, filepath.Base(n.Name))
 	}
-	return "fetched " + n.Path
+	return l.Say(words.FileIsFetched, n.Path)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"teamtalk/client"
+	"teamtalk/cmd/teamtalk/internal/words"
 	"teamtalk/internal/im"
 	"teamtalk/internal/share"
 )
@@ -79,17 +80,17 @@ func fileKey(me im.UserID, kind im.Kind, from im.UserID, to uint32) Key {
 }
 
 // describe says in a few words what somebody does with a file.
-func (n PeerFileNotice) describe(user string) string {
-	far := fmt.Sprintf("%d %% of %s", percent(n.Moved, n.Size), share.Bytes(n.Size))
+func (n PeerFileNotice) describe(l words.Lang, user string) string {
+	far := l.Say(words.FarOf, percent(n.Moved, n.Size), share.Bytes(n.Size))
 	switch {
 	case n.Ready:
-		return fmt.Sprintf("%s has sent %s (%s); :get fetches it", user, n.Name, share.Bytes(n.Size))
+		return l.Say(words.PeerSent, user, n.Name, share.Bytes(n.Size))
 	case !n.Fetches:
-		return fmt.Sprintf("%s is sending %s: %s; :get fetches it as soon as it is there", user, n.Name, far)
+		return l.Say(words.PeerSending, user, n.Name, far)
 	case n.Moved == n.Size:
-		return fmt.Sprintf("%s has %s", user, n.Name)
+		return l.Say(words.PeerHas, user, n.Name)
 	}
-	return fmt.Sprintf("%s is fetching %s: %s", user, n.Name, far)
+	return l.Say(words.PeerFetching, user, n.Name, far)
 }
 
 // line is the notice as the plain view prints it.

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"teamtalk/client"
+	"teamtalk/cmd/teamtalk/internal/words"
 	"teamtalk/internal/im"
 )
 
@@ -51,7 +52,7 @@ func TestPeerFiles(t *testing.T) {
 	if !slices.Equal(d.told, want) {
 		t.Errorf("told %q, want %q", d.told, want)
 	}
-	if got := (PeerFileNotice{PeerFile: PeerFile{Name: "a", Moved: 1 << 29, Size: 1 << 31}}).describe("Bob"); got !=
+	if got := (PeerFileNotice{PeerFile: PeerFile{Name: "a", Moved: 1 << 29, Size: 1 << 31}}).describe(words.English, "Bob"); got !=
 		"Bob is sending a: 25 % of 2.0 GiB; :get fetches it as soon as it is there" {
 		t.Errorf("%q", got)
 	}

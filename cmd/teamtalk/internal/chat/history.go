@@ -2,6 +2,7 @@ package chat
 
 import (
 	"teamtalk/client"
+	"teamtalk/cmd/teamtalk/internal/words"
 	"teamtalk/internal/im"
 )
 
@@ -10,7 +11,7 @@ func (m *Model) page(e Page) {
 	c := m.conversation(e.Key)
 	c.loading = false
 	if e.Err != nil {
-		m.say(Trouble{"load history", e.Err})
+		m.trouble(e.Err, words.LoadHistory)
 		return
 	}
 	if len(e.Messages) == 0 && (e.Begin == 0 || e.Begin < c.oldest()) {

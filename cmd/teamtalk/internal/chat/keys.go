@@ -4,26 +4,33 @@ import (
 	"slices"
 
 	tea "charm.land/bubbletea/v2"
+
+	"teamtalk/cmd/teamtalk/internal/words"
 )
 
 // keyHelp explains the keys; one page of 80x24 must hold it.
-var keyHelp = [...][2]string{
-	{"Tab", "between the list and the input"},
-	{"Up, Down", "in the list: choose; in the input: scroll"},
-	{"Enter", "open what is chosen; send what is written"},
-	{"/", "search contacts and groups (when the input is empty)"},
-	{"PgUp, PgDn", "scroll; above the top, older messages are loaded"},
-	{"Esc", "end the search; back to the newest message; to the list"},
-	{"Ctrl-N", "next conversation with unread messages"},
-	{"Ctrl-R", "send failed messages again"},
-	{"Ctrl-J, Alt-Enter", "line break in a message"},
-	{"Ctrl-A, -E, -W, -U, -K", "start, end; delete word, to start, to end"},
-	{":file PATH, :get [NAME]", "send a file, fetch one; :stop pauses"},
-	{"F1, or ? in the list", "this help"},
-	{"Ctrl-C", "leave"},
-	{"", ""},
-	{"…  ✓  ✗", "a message is on its way, is stored, has failed"},
-	{"●  ○", "a contact is on-line, is not"},
+var keyHelp = [...]struct {
+	keys  string
+	about words.ID
+}{
+	{"Tab", words.HelpTab},
+	{"Up, Down", words.HelpArrows},
+	{"Enter", words.HelpEnter},
+	{"/", words.HelpSearch},
+	{"PgUp, PgDn", words.HelpPages},
+	{"Esc", words.HelpEsc},
+	{"Ctrl-N", words.HelpUnread},
+	{"Ctrl-R", words.HelpRetry},
+	{"Ctrl-J, Alt-Enter", words.HelpBreak},
+	{"Ctrl-A, -E, -W, -U, -K", words.HelpEdit},
+	{":COMMAND, /COMMAND", words.HelpCommands},
+	{"::TEXT, //TEXT", words.HelpEscape},
+	{"F2", words.HelpDetails},
+	{"F1, or ? in the list", words.HelpHelp},
+	{"Ctrl-C", words.HelpLeave},
+	{"", words.NoWords},
+	{"…  ✓  ✗", words.HelpMarks},
+	{"●  ○", words.HelpPresence},
 }
 
 // key takes a key.
@@ -31,13 +38,23 @@ func (s *screen) key(msg tea.KeyPressMsg) tea.Cmd {
 	key := msg.Keystroke()
 	s.flash, s.news = "", ""
 	switch {
-	case key == "ctrl+c", s.model.Final:
+	case key == "ctrl+c":
 		return tea.Quit
-	case s.help:
-		s.helpKey(key)
+	case s.model.Final:
+		if key == "enter" {
+			return s.apply(TakeBack{})
+		}
 		return nil
+	case s.help, s.details:
+		s.pageKey(key)
+		return nil
+	case s.long != nil:
+		return s.longKey(key)
 	case key == "f1", key == "?" && s.focus == onList:
 		s.help, s.helpTop = true, 0
+		return nil
+	case key == "f2":
+		s.details, s.helpTop = true, 0
 		return nil
 	case key == "ctrl+n":
 		return s.open(s.nextUnread())
@@ -59,8 +76,8 @@ func (s *screen) key(msg tea.KeyPressMsg) tea.Cmd {
 	return nil
 }
 
-// helpKey takes a key while the help is shown: any other than these closes it.
-func (s *screen) helpKey(key string) {
+// pageKey takes a key while a page is shown: any other than these closes it.
+func (s *screen) pageKey(key string) {
 	switch key {
 	case "up":
 		s.helpTop--
@@ -71,7 +88,7 @@ func (s *screen) helpKey(key string) {
 	case "pgdown":
 		s.helpTop += s.height
 	default:
-		s.help = false
+		s.help, s.details = false, false
 	}
 }
 
@@ -122,7 +139,7 @@ func (s *screen) searchKey(key, text string) tea.Cmd {
 		s.endSearch()
 		return nil
 	}
-	if key == "backspace" && s.search.text == "" {
+	if key == "backspace" && s.search.size() == 0 {
 		s.endSearch()
 		return nil
 	}
@@ -150,7 +167,12 @@ func (s *screen) inputKey(key, text string) tea.Cmd {
 		return s.send()
 	case "ctrl+j", "alt+enter", "shift+enter":
 		s.insert("\n")
-	case "tab", "shift+tab":
+	case "tab":
+		if cmd, ok := s.complete(); ok {
+			return cmd
+		}
+		s.focus = onList
+	case "shift+tab":
 		s.focus = onList
 	case "up":
 		return s.scroll(-1)
@@ -162,9 +184,7 @@ func (s *screen) inputKey(key, text string) tea.Cmd {
 		}
 		s.bottom = place{}
 	default:
-		if key == "/" && s.input.text == "" {
-			s.focus = onSearch
-		} else if !s.input.key(key) && text != "" {
+		if !s.input.key(key) && text != "" {
 			s.insert(text)
 		}
 	}

@@ -26,13 +26,14 @@ type Link struct {
 	user      string // log-in name
 	transfers transfers
 	events    chan Event    // never closed
+	again     chan struct{} // asks Run to log in again after it was displaced
 	done      chan struct{} // closed when Run ends
 }
 
 // NewLink returns a Link that Run connects. Handler, OnState and Capabilities
 // of o are its own affair.
 func NewLink(o client.SessionOptions) (*Link, error) {
-	l := &Link{user: o.User, events: make(chan Event, maxEvents), done: make(chan struct{})}
+	l := &Link{user: o.User, events: make(chan Event, maxEvents), again: make(chan struct{}, 1), done: make(chan struct{})}
 	o.Capabilities = client.AllCapabilities()
 	o.Handler = l.pushed
 	o.OnState = l.stateChanged
@@ -49,11 +50,21 @@ func NewLink(o client.SessionOptions) (*Link, error) {
 func (l *Link) Events() <-chan Event { return l.events }
 
 // Run keeps the session alive until ctx ends, which gives nil, or the server
-// ends it for good.
+// refuses the log-in for good. After the log-in was displaced it waits for a
+// DoLogin.
 func (l *Link) Run(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { close(l.done) })
 	err := l.session.Run(ctx)
 	l.post(Ended{err})
+	for kicked(err) {
+		select {
+		case <-l.again:
+			err = l.session.Run(ctx)
+			l.post(Ended{err})
+		case <-ctx.Done():
+			err = nil
+		}
+	}
 	if stop() {
 		close(l.done)
 	}
@@ -75,7 +86,8 @@ func (l *Link) stateChanged(s client.State, err error) {
 	}
 	e := StateChanged{State: s, Err: err}
 	if c := l.session.Client(); s == client.Online && c != nil {
-		e.Addr, e.Me, e.Safe = c.Addr(), c.User(), c.Granted(client.CapClientMsgID)
+		e.Addr, e.Me = c.Addr(), c.User()
+		e.Safe, e.Files = c.Granted(client.CapClientMsgID), c.Granted(client.CapFiles)
 	}
 	l.post(e)
 }
@@ -128,6 +140,14 @@ func (l *Link) Exec(ctx context.Context, e Effect) Event {
 	switch e := e.(type) {
 	case DoFile:
 		return l.file(ctx, e)
+	case DoPath:
+		return findPath(e)
+	case DoLogin:
+		select {
+		case l.again <- struct{}{}:
+		default: // asked for already
+		}
+		return nil
 	case DoStop:
 		l.transfers.stopAll()
 		return nil

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"teamtalk/client"
+	"teamtalk/cmd/teamtalk/internal/words"
 	"teamtalk/internal/im"
 )
 
@@ -18,8 +19,9 @@ type Model struct {
 	State   client.State
 	Addr    string // of the msg_server, when Online
 	Problem error  // why the session is not Online; may be nil
-	Final   bool   // the session has ended for good
-	Current Key    // the open conversation; zero: none
+	Final   bool   // the session has ended; TakeBack may begin it anew
+	Lang    words.Lang
+	Current Key // the open conversation; zero: none
 
 	contacts      map[im.UserID]*Contact
 	groups        map[im.GroupID]*Group
@@ -28,6 +30,7 @@ type Model struct {
 	synced   bool // a roster has been loaded once
 	fresh    bool // the roster of this connection has been loaded
 	safe     bool // a repeated send is stored once
+	files    bool // the server takes files of messages
 	watching bool
 	early    []Received         // pushed before the roster came
 	asked    map[im.UserID]bool // accounts asked for by DoUsers and not answered
@@ -214,6 +217,15 @@ func (m *Model) sort(keys []Key) {
 		x, y := order[a], order[b]
 		return cmp.Or(y.updated.Compare(x.updated), cmp.Compare(x.title, y.title), cmp.Compare(a.ID, b.ID))
 	})
+}
+
+// Room returns how many more messages can be written to a conversation before
+// some of those on their way are stored.
+func (m *Model) Room(k Key) int {
+	if c := m.conversations[k]; c != nil {
+		return maxOutbox - len(c.outbox)
+	}
+	return maxOutbox
 }
 
 // UnreadTotal returns the number of unread messages and of conversations that

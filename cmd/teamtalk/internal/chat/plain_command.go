@@ -8,15 +8,20 @@ import (
 	"strings"
 
 	"teamtalk/client"
+	"teamtalk/cmd/teamtalk/internal/words"
 	"teamtalk/internal/im"
 )
 
 const plainHistory = 20 // messages that /history prints by itself
 
 // command carries out a command of the input.
-func (p *plain) command(ctx context.Context, name, rest string) {
+func (p *plain) command(ctx context.Context, r *request) {
 	current := p.model.Current
-	switch name {
+	if r.needs && current == (Key{}) {
+		p.refuse(words.Errorf(words.NoneChosen))
+		return
+	}
+	switch r.name {
 	case "quit":
 		p.quitting = true
 	case "help":
@@ -26,55 +31,60 @@ func (p *plain) command(ctx context.Context, name, rest string) {
 	case "groups":
 		p.groups()
 	case "to":
-		p.to(rest)
+		p.to(r.rest)
 	case "history":
-		p.history(ctx, rest)
-	case "read":
-		if p.chosen() {
-			p.handle(ctx, MarkRead{current})
-			p.printf("read %s %d", p.name(current), p.model.conversation(current).readTo)
-		}
-	case "retry":
-		if p.chosen() {
-			p.handle(ctx, Retry{current})
-		}
-	case "file", "get", "stop":
-		if e, ok := fileCommand(current, "", strings.TrimSpace(name+" "+rest)); !ok {
-			p.printf("error /file takes a PATH, /get the id of a file or nothing, /stop nothing")
-		} else if p.chosen() {
-			p.handle(ctx, e)
-		}
+		p.history(ctx, r.rest)
 	default:
-		p.printf("error unknown command /%s", escape(name))
+		p.about(ctx, r)
 	}
 }
 
-// chosen reports whether there is a current conversation, and complains if not.
-func (p *plain) chosen() bool {
-	if p.model.Current == (Key{}) {
-		p.printf("error no conversation chosen: /to NAME or /to #GROUP")
-		return false
-	}
-	return true
-}
-
-// compose sends a text to the current conversation.
-func (p *plain) compose(ctx context.Context, text string) {
-	if p.chosen() {
-		p.handle(ctx, Compose{
-			Key: p.model.Current, ClientMsgID: client.NewClientMsgID(), Text: text, At: p.now(),
-		})
-	}
-}
-
-// to chooses the current conversation. History is left for /history.
-func (p *plain) to(name string) {
-	k, ok := p.model.Find(unescape(name))
-	if !ok {
-		p.printf("error nobody is called %s", escape(name))
+// about carries out what concerns messages and files.
+func (p *plain) about(ctx context.Context, r *request) {
+	current := p.model.Current
+	e, err := r.about(current)
+	if err != nil {
+		p.refuse(err)
 		return
 	}
+	p.handle(ctx, e)
+	if r.name == "read" {
+		p.printf("read %s %d", p.name(current), p.model.conversation(current).readTo)
+	}
+}
+
+// compose sends a text to the current conversation, in as many messages as it
+// takes.
+func (p *plain) compose(ctx context.Context, text string) {
+	current := p.model.Current
+	parts := split(text, maxText)
+	room := p.model.Room(current)
+	switch {
+	case current == (Key{}):
+		p.refuse(words.Errorf(words.NoneChosen))
+		return
+	case len(parts) > room:
+		p.lost++
+		p.refuse(words.Errorf(words.TooLongToSend, room))
+		return
+	case len(parts) > 1:
+		p.printf("split %s %d", p.name(current), len(parts))
+	}
+	for _, part := range parts {
+		p.handle(ctx, Compose{Key: current, ClientMsgID: client.NewClientMsgID(), Text: part, At: p.now()})
+	}
+}
+
+// to chooses the current conversation. History is left for /history. Without
+// one, what follows must not go to the one before.
+func (p *plain) to(name string) {
+	k, ok := p.model.Find(unescape(name))
 	p.model.Current = k
+	if !ok {
+		p.model.Current = Key{}
+		p.refuse(words.Errorf(words.NobodyCalled, name))
+		return
+	}
 	p.printf("to %s", p.name(k))
 }
 
@@ -84,13 +94,11 @@ func (p *plain) history(ctx context.Context, count string) {
 	if count != "" {
 		var err error
 		if n, err = strconv.Atoi(count); err != nil || n <= 0 {
-			p.printf("error /history takes a number of messages")
+			p.refuse(words.Errorf(words.CommandTakes, "/history [N]"))
 			return
 		}
 	}
-	if p.chosen() {
-		p.handle(ctx, Newest{p.model.Current, n})
-	}
+	p.handle(ctx, Newest{p.model.Current, n})
 }
 
 // who prints the contacts.
@@ -186,7 +194,7 @@ func (p *plain) print(n Notice) {
 	case PeerFileNotice:
 		p.printf("%s", n.line(p.from(n.Key, &Message{From: n.User})))
 	case Trouble:
-		p.printf("error %s: %s", n.What, escape(explain(n.Err)))
+		p.printf("error %s: %s", escape(n.What), escape(p.model.Lang.Explain(n.Err)))
 	}
 }
 
@@ -200,7 +208,7 @@ func (p *plain) printState(n StateNotice) {
 	if kicked(n.Err) {
 		word = "kicked"
 	}
-	p.printf("%s %s", word, escape(explain(n.Err)))
+	p.printf("%s %s", word, escape(p.model.Lang.Explain(n.Err)))
 }
 
 // escape makes a text fit a line of output.

@@ -13,6 +13,7 @@ import (
 
 	"teamtalk/client"
 	"teamtalk/client/clienttest"
+	"teamtalk/cmd/teamtalk/internal/words"
 	"teamtalk/internal/im"
 	"teamtalk/internal/wire"
 	"teamtalk/pb/basedefine"
@@ -111,7 +112,7 @@ func TestPlainDialogue(t *testing.T) {
 	alice.say("hello?")
 	alice.expect("error no conversation chosen")
 	alice.say("/to nobody")
-	alice.next("error nobody is called nobody")
+	alice.next(`error nobody is called "nobody"`)
 	alice.say("/to bob")
 	alice.next("to bob")
 	alice.say("hello, 世界 👋")
@@ -219,7 +220,7 @@ func TestPlainEnds(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t, "alice", "bob")
 	wrong := o.chat(t, "alice", "wrong")
-	wrong.next("offline log-in refused: wrong name or password")
+	wrong.next("offline " + words.English.Say(words.WrongPassword))
 	if _, ok := errors.AsType[*client.LoginError](<-wrong.ended); !ok {
 		t.Error("a wrong password is no error")
 	}

@@ -2,6 +2,7 @@ package chat
 
 import (
 	"teamtalk/client"
+	"teamtalk/cmd/teamtalk/internal/words"
 	"teamtalk/internal/im"
 )
 
@@ -119,7 +120,7 @@ func (m *Model) filled(e Filled) {
 	if e.Err != nil {
 		if m.State == client.Online && !c.checking {
 			c.checking = true
-			m.say(Trouble{"load missed messages", e.Err})
+			m.trouble(e.Err, words.LoadMissed)
 			m.do(DoLater{syncPatience, checkGap{e.Key}})
 		}
 		return

@@ -10,6 +10,8 @@ import (
 	"github.com/charmbracelet/x/ansi"
 
 	"teamtalk/client"
+	"teamtalk/cmd/teamtalk/internal/words"
+	"teamtalk/internal/share"
 )
 
 // focus says where keys go.
@@ -34,8 +36,11 @@ type screen struct {
 	blurred       bool        // the terminal is not looked at
 	help          bool
 	helpTop       int
+	details       bool   // what did not fit is shown instead
 	flash         string // trouble, shown once in the status bar
 	news          string // of files, shown there while the session is on-line
+	said          []said // what the status bar has shown, the newest last
+	long          *long  // what is asked about a text that is too long
 
 	focus  focus
 	input  editor
@@ -71,7 +76,7 @@ type happened struct{ Event }
 // session ends for good; it returns why, nil for the first two.
 func RunScreen(ctx context.Context, l *Link, user string) error {
 	s := newScreen(ctx, l.Exec, user)
-	p := tea.NewProgram(s, tea.WithContext(ctx))
+	p := tea.NewProgram(&paced{screen: s, now: time.Now}, tea.WithContext(ctx))
 	ended := make(chan struct{})
 	go func() {
 		for {
@@ -86,7 +91,7 @@ func RunScreen(ctx context.Context, l *Link, user string) error {
 	_, err := p.Run()
 	close(ended)
 	if err != nil && !errors.Is(err, tea.ErrInterrupted) && ctx.Err() == nil {
-		return err
+		return words.Errorf(words.ScreenFailed, err)
 	}
 	if s.model.Final {
 		return s.model.Problem
@@ -95,10 +100,12 @@ func RunScreen(ctx context.Context, l *Link, user string) error {
 }
 
 func newScreen(ctx context.Context, exec func(context.Context, Effect) Event, user string) *screen {
-	return &screen{
+	s := &screen{
 		ctx: ctx, exec: exec, user: user, model: NewModel(), width: 80, height: 24,
 		drafts: make(map[Key]editor),
 	}
+	s.model.Lang = words.Of(ctx)
+	return s
 }
 
 // Init implements tea.Model.
@@ -141,14 +148,17 @@ func (s *screen) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 func (s *screen) apply(e Event) tea.Cmd {
 	effects, notices := s.model.Update(e)
 	for _, n := range notices {
-		if trouble, ok := n.(Trouble); ok {
-			s.flash = trouble.What + ": " + explain(trouble.Err)
-		}
 		switch n := n.(type) {
+		case Trouble:
+			s.complain(s.say(words.TroubleOf, n.What, n.Err))
 		case FileNotice:
-			s.flash, s.news = "", n.describe()
+			s.tell(n.describe(s.model.Lang), !n.Ended)
 		case PeerFileNotice:
-			s.flash, s.news = "", n.describe(s.model.Nick(n.User))
+			s.tell(n.describe(s.model.Lang, s.model.Nick(n.User)), !n.Ready)
+		case StateNotice:
+			s.noteState(n)
+		case PathNotice:
+			s.pathFound(n.PathFound)
 		}
 	}
 	s.list()
@@ -166,8 +176,8 @@ func (s *screen) apply(e Event) tea.Cmd {
 
 // list brings the lists up to date and keeps the selection on them.
 func (s *screen) list() {
-	s.contacts = s.model.Contacts(s.search.text)
-	s.groups = s.model.Groups(s.search.text)
+	s.contacts = s.model.Contacts(s.search.text())
+	s.groups = s.model.Groups(s.search.text())
 	if all := s.entries(); !slices.Contains(all, s.selected) {
 		s.selected = Key{}
 		if len(all) > 0 {
@@ -182,7 +192,7 @@ func (s *screen) entries() []Key { return slices.Concat(s.contacts, s.groups) }
 // watch tells the model when the newest messages come before the user's eyes,
 // or are no longer.
 func (s *screen) watch() tea.Cmd {
-	on := s.model.Current != (Key{}) && s.bottom == (place{}) && !s.blurred && !s.help && s.showsConversation()
+	on := s.model.Current != (Key{}) && s.bottom == (place{}) && !s.blurred && !s.help && !s.details && s.showsConversation()
 	if on == s.model.watching {
 		return nil
 	}
@@ -196,33 +206,88 @@ func (s *screen) open(k Key) tea.Cmd {
 	}
 	if k != s.model.Current {
 		s.drafts[s.model.Current] = s.input
-		if s.input.text == "" {
+		if s.input.size() == 0 {
 			delete(s.drafts, s.model.Current)
 		}
 		s.input, s.bottom = s.drafts[k], place{}
 	}
-	s.selected, s.focus = k, onInput
+	s.selected, s.focus, s.long = k, onInput, nil
 	return s.apply(Open{k})
 }
 
-// send sends what is in the input.
+// send sends what is in the input, or does what it asks for. What is refused
+// stays there.
 func (s *screen) send() tea.Cmd {
-	if s.input.text == "" || s.model.Current == (Key{}) {
+	if s.input.size() == 0 || s.model.Current == (Key{}) {
 		return nil
 	}
-	if e, ok := fileCommand(s.model.Current, ":", s.input.text); ok {
-		s.input.clear()
-		return s.apply(e)
+	text, asked, err := parseInput(s.input.text())
+	switch {
+	case err != nil:
+		s.complain(s.model.Lang.Explain(err))
+		return nil
+	case asked != nil:
+		return s.request(asked)
+	case len(text) > maxText:
+		s.long = &long{text: text, parts: split(text, maxText)}
+		return nil
 	}
+	return s.compose(text)
+}
+
+// compose sends texts to the current conversation, all or none.
+func (s *screen) compose(texts ...string) tea.Cmd {
+	k := s.model.Current
+	if room := s.model.Room(k); len(texts) > room {
+		s.complain(s.say(words.TooLongToSend, room))
+		return nil
+	}
+	s.input.clear()
 	s.bottom = place{}
-	return s.apply(Compose{
-		Key: s.model.Current, ClientMsgID: client.NewClientMsgID(), Text: s.input.clear(), At: time.Now(),
-	})
+	var cmds []tea.Cmd
+	for _, text := range texts {
+		cmds = append(cmds, s.apply(Compose{Key: k, ClientMsgID: client.NewClientMsgID(), Text: text, At: time.Now()}))
+	}
+	return tea.Batch(cmds...)
+}
+
+// request does what a command asks for.
+func (s *screen) request(r *request) tea.Cmd {
+	k := s.model.Current
+	e, err := r.about(k)
+	if err != nil {
+		s.complain(s.model.Lang.Explain(err))
+		return nil
+	}
+	var cmd tea.Cmd
+	switch r.name {
+	case "quit":
+		return tea.Quit
+	case "help":
+		s.help, s.helpTop = true, 0
+	case "who", "groups":
+		s.focus = onList
+	case "history":
+		cmd = s.scroll(-s.page())
+	case "to":
+		found, ok := s.model.Find(r.rest)
+		if !ok {
+			s.complain(s.say(words.NobodyCalled, r.rest))
+			return nil
+		}
+		s.input.clear()
+		return s.open(found)
+	default:
+		cmd = s.apply(e)
+	}
+	s.input.clear()
+	return cmd
 }
 
 // paste takes a pasted text.
 func (s *screen) paste(text string) {
 	switch {
+	case s.help, s.details, s.long != nil, s.model.Final:
 	case s.focus == onSearch:
 		s.search.insert(cleanLine(text))
 		s.list()
@@ -235,6 +300,6 @@ func (s *screen) paste(text string) {
 // insert puts a text into the input.
 func (s *screen) insert(text string) {
 	if !s.input.insert(text) {
-		s.flash = "a message has room for no more"
+		s.complain(s.say(words.TooMuchPasted, share.Bytes(uint64(len(text)))))
 	}
 }

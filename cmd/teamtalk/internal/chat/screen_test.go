@@ -198,7 +198,7 @@ func TestScreenEnds(t *testing.T) {
 	}
 	s = newTestScreen(t, 80, 24)
 	s.Update(happened{Ended{&client.KickedError{}}})
-	if text := shown(s); !strings.Contains(text, "logged in elsewhere: press any key") {
+	if text := shown(s); !strings.Contains(text, "logged in elsewhere: Enter takes the session back") {
 		t.Errorf("does not say why:\n%s", text)
 	}
 	if !errors.As(s.model.Problem, new(*client.KickedError)) {
@@ -214,7 +214,7 @@ func TestScreenSearch(t *testing.T) {
 		t.Fatalf("found %v", got)
 	}
 	press(s, "enter")
-	if s.model.Current != everyone || s.focus != onInput || s.search.text != "" {
+	if s.model.Current != everyone || s.focus != onInput || s.search.size() != 0 {
 		t.Errorf("opened %v", s.model.Current)
 	}
 	press(s, "ctrl+n")
@@ -247,14 +247,14 @@ func TestEditor(t *testing.T) {
 					t.Errorf("key %s not taken", k)
 				}
 			}
-			if got := e.text[:e.cursor] + "|" + e.text[e.cursor:]; got != test.want {
+			if got := string(e.before()) + "|" + string(e.behind()); got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})
 	}
 	var e editor
-	if e.insert(strings.Repeat("世", 2000)) || len(e.text) != 3066 {
-		t.Errorf("took %d bytes", len(e.text))
+	if !e.insert(strings.Repeat("世", 2000)) || e.insert(strings.Repeat("x", maxInput)) || e.size() != 6000 {
+		t.Errorf("took %d bytes", e.size())
 	}
 	if shown, column := e.view(ansi.WcWidth, 11); column > 10 || ansi.StringWidth(shown) > 11 {
 		t.Errorf("cursor at %d in %q", column, shown)

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"teamtalk/client"
-	"teamtalk/client/textcrypt"
+	"teamtalk/cmd/teamtalk/internal/words"
 	"teamtalk/internal/im"
 )
 
@@ -13,11 +13,11 @@ import (
 func (m *Model) compose(e Compose) {
 	c := m.conversation(e.Key)
 	switch {
-	case e.Text == "" || len(e.Text) > textcrypt.MaxPlain:
-		m.say(Trouble{"send", client.ErrTooLong})
+	case e.Text == "" || len(e.Text) > maxText:
+		m.trouble(client.ErrTooLong, words.SendTrouble)
 		return
 	case len(c.outbox) >= maxOutbox:
-		m.say(Trouble{"send", errOutboxFull})
+		m.trouble(errOutboxFull, words.SendTrouble)
 		return
 	}
 	msg := &Message{From: m.Me, At: e.At, Text: e.Text, clientMsgID: e.ClientMsgID}
@@ -30,8 +30,8 @@ func (m *Model) compose(e Compose) {
 }
 
 var (
-	errOutboxFull = errors.New("too many unsent messages")
-	errUncertain  = errors.New("connection lost; it may have arrived")
+	errOutboxFull = words.Errorf(words.OutboxFull)
+	errUncertain  = words.Errorf(words.Uncertain)
 )
 
 // send sends the next message of a conversation if there is one and nothing
@@ -114,17 +114,19 @@ type lostError struct {
 }
 
 func (e *lostError) Error() string {
-	if e.written {
-		return errUncertain.Error()
-	}
-	return e.err.Error()
+	return e.Unwrap().Error()
 }
 
-func (e *lostError) Unwrap() error { return e.err }
+func (e *lostError) Unwrap() error {
+	if e.written {
+		return errUncertain
+	}
+	return e.err
+}
 
 // fail gives a message up.
 func (m *Model) fail(k Key, msg *Message, err error) {
-	msg.Status, msg.Reason = Failed, explain(err)
+	msg.Status, msg.Reason = Failed, m.Lang.Explain(err)
 	if c := m.conversations[k]; c != nil && c.inFlight == msg {
 		c.inFlight = nil
 	}

@@ -1,12 +1,12 @@
 package chat
 
 import (
-	"fmt"
 	"strings"
 	"time"
 
 	"github.com/charmbracelet/x/ansi"
 
+	"teamtalk/cmd/teamtalk/internal/words"
 	"teamtalk/internal/share"
 )
 
@@ -44,17 +44,17 @@ func (t *transcript) lines(m *Model, c *Conversation, method ansi.Method, width 
 	}
 	messages := c.Messages()
 	all := make([]line, 0, 2*len(messages)+1)
-	all = append(all, line{text: t.top(c, method, width)})
+	all = append(all, line{text: t.top(m, c, method, width)})
 	var before *Message
 	for _, msg := range messages {
 		newDay := before == nil || !sameDay(before.At, msg.At)
 		if newDay {
-			all = append(all, line{day(msg.At, method, width), msg, -2})
+			all = append(all, line{day(m.Lang, msg.At, method, width), msg, -2})
 		}
 		if newDay || before.From != msg.From || before.Mine != msg.Mine || msg.At.Sub(before.At) > lull {
 			all = append(all, line{heading(m, msg, method, width), msg, -1})
 		}
-		for part, text := range t.wrap(msg, method, width) {
+		for part, text := range t.wrap(m.Lang, msg, method, width) {
 			all = append(all, line{text, msg, part})
 		}
 		before = msg
@@ -63,13 +63,13 @@ func (t *transcript) lines(m *Model, c *Conversation, method ansi.Method, width 
 }
 
 // top returns the line above the oldest message.
-func (t *transcript) top(c *Conversation, method ansi.Method, width int) string {
-	text := "PgUp loads older messages"
+func (t *transcript) top(m *Model, c *Conversation, method ansi.Method, width int) string {
+	text := m.Lang.Say(words.LoadsOlder)
 	switch {
 	case c.Loading():
-		text = "loading…"
+		text = m.Lang.Say(words.LoadingOlder)
 	case c.Complete() || (c.Loaded() && c.oldest() == 1):
-		text = "beginning of the conversation"
+		text = m.Lang.Say(words.Beginning)
 	}
 	return paint(dim, centre(method, text, width))
 }
@@ -87,10 +87,10 @@ func sameDay(a, b time.Time) bool {
 }
 
 // day returns the separator before the first message of a day.
-func day(at time.Time, method ansi.Method, width int) string {
-	text := at.Local().Format(" Monday, 2 January 2006 ")
+func day(l words.Lang, at time.Time, method ansi.Method, width int) string {
+	text := at.Local().Format(l.Say(words.LongDate))
 	if method.StringWidth(text) > width-4 {
-		text = at.Local().Format(" 2006-01-02 ")
+		text = at.Local().Format(l.Say(words.ShortDate))
 	}
 	side := strings.Repeat("─", max(1, (width-method.StringWidth(text))/2))
 	return paint(dim, method.Truncate(side+text+side, width, ""))
@@ -100,27 +100,28 @@ func day(at time.Time, method ansi.Method, width int) string {
 func heading(m *Model, msg *Message, method ansi.Method, width int) string {
 	clock := msg.At.Local().Format("15:04")
 	if msg.Mine {
-		return paint(bold+";"+green, "You") + "  " + paint(dim, clock)
+		return paint(bold+";"+green, m.Lang.Say(words.You)) + "  " + paint(dim, clock)
 	}
 	name := method.Truncate(plainEmoji(method, cleanLine(m.Nick(msg.From))), max(1, width-len(clock)-2), "…")
 	return paintName(msg.From, name) + "  " + paint(dim, clock)
 }
 
 // wrap returns the text of a message in lines, an own one with its mark.
-func (t *transcript) wrap(msg *Message, method ansi.Method, width int) []string {
+func (t *transcript) wrap(l words.Lang, msg *Message, method ansi.Method, width int) []string {
 	look := wrapped{width: width, method: method, status: msg.Status, reason: msg.Reason}
 	if w, ok := t.memo[msg]; ok && w.same(look) {
 		return w.lines
 	}
 	const indent = "  "
 	inner := max(1, width-len(indent))
-	lines := strings.Split(method.Wrap(plainEmoji(method, clean(readable(msg))), inner, ""), "\n")
+	lines := strings.Split(method.Wrap(plainEmoji(method, clean(readable(l, msg))), inner, ""), "\n")
 	for i, text := range lines {
 		// A character wider than the space there is cannot be wrapped.
 		lines[i] = indent + method.Truncate(text, inner, "")
 	}
 	if msg.Mine {
-		lines = attach(lines, indent, mark(msg), method, width)
+		style, sign := mark(l, msg)
+		lines = attach(lines, indent, style, sign, method, width)
 	}
 	if len(t.memo) > 2*maxKept {
 		clear(t.memo) // most of it is of messages that were let go
@@ -132,13 +133,13 @@ func (t *transcript) wrap(msg *Message, method ansi.Method, width int) []string 
 
 // readable returns the text of a message as people read it: the id of a file is
 // for programs.
-func readable(msg *Message) string {
+func readable(l words.Lang, msg *Message) string {
 	if _, _, ok := share.ParseText(msg.Text); !ok {
 		return msg.Text
 	}
 	text, _, _ := strings.Cut(msg.Text, "\n")
 	if !msg.Mine {
-		text += "  :get fetches it"
+		text = l.Say(words.GetFetches, text)
 	}
 	return "📎 " + text
 }
@@ -148,24 +149,27 @@ func (w wrapped) same(o wrapped) bool {
 	return w.width == o.width && w.method == o.method && w.status == o.status && w.reason == o.reason
 }
 
-// mark returns the sign of how far an own message has come.
-func mark(msg *Message) string {
+// mark returns the sign of how far an own message has come, and its style.
+func mark(l words.Lang, msg *Message) (style, sign string) {
 	switch msg.Status {
 	case Pending:
-		return paint(dim, "…")
+		return dim, "…"
 	case Failed:
-		return paint(red, fmt.Sprintf("✗ press ctrl-r (%s)", cleanLine(msg.Reason)))
+		return red, l.Say(words.PressToRetry, cleanLine(msg.Reason))
 	case Stored:
 	}
-	return paint(green, "✓")
+	return green, "✓"
 }
 
-// attach puts a mark behind the last line, or on a line of its own.
-func attach(lines []string, indent, mark string, method ansi.Method, width int) []string {
+// attach puts a mark behind the last line, or on lines of its own.
+func attach(lines []string, indent, style, mark string, method ansi.Method, width int) []string {
 	last := len(lines) - 1
 	if method.StringWidth(lines[last])+1+method.StringWidth(mark) <= width {
-		lines[last] += " " + mark
+		lines[last] += " " + paint(style, mark)
 		return lines
 	}
-	return append(lines, method.Truncate(indent+mark, width, "…"))
+	for text := range strings.SplitSeq(method.Wrap(mark, max(1, width-len(indent)), ""), "\n") {
+		lines = append(lines, indent+paint(style, method.Truncate(text, max(1, width-len(indent)), "")))
+	}
+	return lines
 }

@@ -2,10 +2,7 @@ package chat
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"net"
 	"strings"
 	"time"
 
@@ -122,59 +119,4 @@ func unread(ctx context.Context, c *client.Client) ([]Unread, error) {
 		})
 	}
 	return all, err
-}
-
-// explain says in words for people why something did not work.
-func explain(err error) string {
-	switch {
-	case err == nil:
-		return "disconnected"
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, client.ErrAckTimeout):
-		return "no answer from the server"
-	case errors.Is(err, client.ErrOffline):
-		return "not connected"
-	case errors.Is(err, client.ErrTooLong):
-		return "text empty or too long"
-	case errors.Is(err, io.EOF):
-		return "the server closed the connection"
-	}
-	if refused, ok := errors.AsType[*client.LoginError](err); ok {
-		if refused.Permanent() {
-			return "log-in refused: wrong name or password"
-		}
-		return fmt.Sprintf("log-in refused by the server (%d)", int32(refused.Code))
-	}
-	if none, ok := errors.AsType[*client.LocateError](err); ok {
-		return explainLocate(none)
-	}
-	if nack, ok := errors.AsType[*client.NackError](err); ok {
-		return "refused by the server: " + strings.ReplaceAll(nack.Code.String(), "_", " ")
-	}
-	if op, ok := errors.AsType[*net.OpError](err); ok && op.Addr != nil {
-		return fmt.Sprintf("%s: %v", op.Addr, innermost(op))
-	}
-	return strings.TrimPrefix(err.Error(), "client: ")
-}
-
-// explainLocate says why a login_server names no msg_server. Its own words are
-// Chinese.
-func explainLocate(err *client.LocateError) string {
-	switch err.Code {
-	case 1:
-		return "no msg_server is running"
-	case 2:
-		return "all msg_servers are full"
-	}
-	return fmt.Sprintf("the login_server refuses (%d)", err.Code)
-}
-
-// innermost returns the cause at the end of a chain.
-func innermost(err error) error {
-	for {
-		next := errors.Unwrap(err)
-		if next == nil {
-			return err
-		}
-		err = next
-	}
 }

@@ -2,9 +2,11 @@ package chat
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"teamtalk/client"
+	"teamtalk/cmd/teamtalk/internal/words"
 )
 
 const (
@@ -37,8 +39,10 @@ func (m *Model) apply(e Event) {
 	case Synced:
 		m.sync(e)
 	case SyncFailed:
-		m.say(Trouble{"load contacts", e.Err})
+		m.trouble(e.Err, words.LoadContacts)
 		m.do(DoLater{syncPatience, syncAgain{}})
+	case TakeBack:
+		m.takeBack()
 	case Due:
 		m.apply(e.Then)
 	case checkGap:
@@ -51,6 +55,10 @@ func (m *Model) apply(e Event) {
 		}
 	case UsersLoaded, GroupsLoaded, PresenceChanged, MembersChanged, SignatureChanged:
 		m.applyRoster(e)
+	case FindPath:
+		m.do(DoPath(e))
+	case PathFound:
+		m.say(PathNotice{e})
 	default:
 		if !m.applyFiles(e) {
 			m.applyMessages(e)
@@ -96,7 +104,7 @@ func (m *Model) stateChanged(e StateChanged) {
 	m.State, m.Addr, m.fresh = e.State, e.Addr, false
 	switch e.State {
 	case client.Online:
-		m.Me, m.safe, m.Problem = e.Me, e.Safe, nil
+		m.Me, m.safe, m.files, m.Problem = e.Me, e.Safe, e.Files, nil
 		m.do(DoSync{})
 	case client.Offline:
 		news := m.Problem == nil || e.Err == nil || m.Problem.Error() != e.Err.Error()
@@ -106,6 +114,19 @@ func (m *Model) stateChanged(e StateChanged) {
 		}
 	case client.Connecting:
 	}
+}
+
+// takeBack logs in again after somebody else took the place; theirs ends then.
+func (m *Model) takeBack() {
+	if m.Final && kicked(m.Problem) {
+		m.Final, m.Problem, m.State = false, nil, client.Connecting
+		m.do(DoLogin{})
+	}
+}
+
+// trouble tells a failure, and of what.
+func (m *Model) trouble(err error, what words.ID, args ...any) {
+	m.say(Trouble{strings.TrimSpace(m.Lang.Say(what, args...)), err})
 }
 
 // failAll gives up everything unsent, as the session has ended.

@@ -5,6 +5,8 @@ package exit
 import (
 	"errors"
 	"fmt"
+
+	"teamtalk/cmd/teamtalk/internal/words"
 )
 
 // The exit codes.
@@ -35,6 +37,40 @@ func (e *coded) ExitCode() int { return e.code }
 func Usagef(format string, args ...any) error {
 	return &coded{Usage, fmt.Errorf(format, args...)}
 }
+
+// Bad returns an error about bad arguments that has words in every language.
+func Bad(id words.ID, args ...any) error { return &coded{Usage, words.Errorf(id, args...)} }
+
+// UsageErr gives an error without a code the code Usage.
+func UsageErr(err error) error {
+	if err == nil || Code(err) != Failed {
+		return err
+	}
+	return &coded{Usage, err}
+}
+
+// told is an error that the user has read already.
+type told struct{ error }
+
+func (t told) Unwrap() error { return t.error }
+
+// Told marks an error that a command has printed itself.
+func Told(err error) error {
+	if err == nil {
+		return nil
+	}
+	return told{err}
+}
+
+// WasTold reports whether an error needs no printing any more.
+func WasTold(err error) bool {
+	_, ok := errors.AsType[told](err)
+	return ok
+}
+
+// There returns an error, in every language, about something that was there
+// already.
+func There(id words.ID, args ...any) error { return &coded{Exists, words.Errorf(id, args...)} }
 
 // Existsf returns an error about something that was there already.
 func Existsf(format string, args ...any) error {

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,6 +17,7 @@ import (
 	"teamtalk/client/transfer"
 	"teamtalk/cmd/teamtalk/internal/exit"
 	"teamtalk/cmd/teamtalk/internal/password"
+	"teamtalk/cmd/teamtalk/internal/words"
 )
 
 // defaultLogin is where "teamtalk serve" answers.
@@ -50,17 +54,38 @@ func (f *flags) add(cmd *cobra.Command, user string) {
 	set.BoolVar(&f.quiet, "quiet", false, "no progress bar")
 }
 
+// CheckServer refuses what cannot name a server.
+func CheckServer(loginURL, addr string) error {
+	if addr != "" {
+		if host, port, err := net.SplitHostPort(addr); err != nil || host == "" || port == "" {
+			return exit.Bad(words.BadAddr, addr)
+		}
+		return nil
+	}
+	if !strings.Contains(loginURL, "://") {
+		loginURL = "http://" + loginURL
+	}
+	u, err := url.Parse(loginURL)
+	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return exit.Bad(words.BadLogin, loginURL)
+	}
+	return nil
+}
+
 // open logs in and finds the conversation.
 func (f *flags) open(cmd *cobra.Command, peer string) (*line, Conversation, error) {
 	switch {
 	case f.options.User == "":
-		return nil, Conversation{}, exit.Usagef("%s: --user is missing", cmd.Name())
+		return nil, Conversation{}, exit.Bad(words.UserMissing, cmd.Name())
 	case (f.user == "") == (f.group == ""):
-		return nil, Conversation{}, exit.Usagef("%s: either --%s or --group", cmd.Name(), peer)
+		return nil, Conversation{}, exit.Bad(words.EitherPeer, cmd.Name(), peer)
 	}
-	var err error
+	err := CheckServer(f.options.LoginURL, f.options.Addr)
+	if err != nil {
+		return nil, Conversation{}, err
+	}
 	f.options.Password, err = password.Read(password.Source{
-		File: f.passwordFile, Env: "TEAMTALK_PASSWORD", Prompt: "Password for " + f.options.User + ": ",
+		File: f.passwordFile, Env: "TEAMTALK_PASSWORD", Prompt: words.Of(cmd.Context()).Say(words.PasswordFor, f.options.User),
 		Stdin: os.Stdin, Stderr: cmd.ErrOrStderr(),
 	})
 	if err != nil {
@@ -92,7 +117,7 @@ func SendCommand() *cobra.Command {
 		},
 	}
 	f.add(cmd, "to")
-	cmd.Flags().BoolVar(&f.wait, "wait", false, "stay until the receiver has fetched it, and show how far he is")
+	cmd.Flags().BoolVar(&f.wait, "wait", false, "stay until the receiver has fetched it, and show how far they are")
 	return cmd
 }
 
@@ -102,7 +127,7 @@ func send(cmd *cobra.Command, f *flags, path string) error {
 		return err
 	}
 	if f.wait && f.group != "" {
-		return exit.Usagef("send: --wait is for one receiver, not for a group")
+		return exit.Bad(words.WaitForGroup)
 	}
 	l, conv, err := f.open(cmd, "to")
 	if err != nil {
@@ -124,7 +149,7 @@ func send(cmd *cobra.Command, f *flags, path string) error {
 	err = l.fetched(cmd.Context(), sent.ID, bar.set)
 	bar.end(err)
 	if errors.Is(err, context.Canceled) {
-		return fmt.Errorf("%s is sent; %s has not fetched it yet", filepath.Base(path), f.user)
+		return words.Errorf(words.NotFetchedYet, filepath.Base(path), f.user)
 	}
 	if err == nil {
 		_, _ = fmt.Fprintf(cmd.OutOrStdout(), "fetched\t%s\n", sent.ID)
@@ -184,7 +209,7 @@ func get(cmd *cobra.Command, f *flags, what, out string) error {
 // stopped says what to do after an end that was asked for.
 func stopped(err error) error {
 	if errors.Is(err, context.Canceled) {
-		return errors.New("stopped; the same command goes on")
+		return words.Errorf(words.Stopped)
 	}
 	return err
 }

@@ -2,13 +2,13 @@ package files
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"sync"
 	"time"
 
 	"teamtalk/client"
 	"teamtalk/client/transfer"
+	"teamtalk/cmd/teamtalk/internal/words"
 	"teamtalk/internal/im"
 )
 
@@ -135,7 +135,7 @@ func find(ctx context.Context, c *client.Client, user, group string) (Conversati
 		}
 	}
 	if number.Session == 0 {
-		return number, fmt.Errorf("nobody is called %q", user)
+		return number, words.Errorf(words.NobodyCalled, user)
 	}
 	return number, nil
 }
@@ -167,7 +167,7 @@ func findGroup(ctx context.Context, c *client.Client, name string) (Conversation
 		}
 	}
 	if number.Session == 0 {
-		return number, fmt.Errorf("you are in no group called %q", name)
+		return number, words.Errorf(words.NoGroupCalled, name)
 	}
 	return number, nil
 }

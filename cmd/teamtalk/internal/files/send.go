@@ -3,7 +3,6 @@ package files
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -11,6 +10,7 @@ import (
 
 	"teamtalk/client/transfer"
 	"teamtalk/cmd/teamtalk/internal/exit"
+	"teamtalk/cmd/teamtalk/internal/words"
 )
 
 // Sent is a file that has arrived.
@@ -71,10 +71,10 @@ func stored(ctx context.Context, u *transfer.Upload, o transfer.Options) (uint32
 func regular(path string) (fs.FileInfo, error) {
 	info, err := os.Stat(path)
 	if err == nil && !info.Mode().IsRegular() {
-		return nil, exit.Usagef("%s is not a regular file", path)
+		return nil, exit.Bad(words.NotRegular, path)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("send: %w", err)
+		return nil, err
 	}
 	return info, nil
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"teamtalk/cmd/teamtalk/internal/exit"
+	"teamtalk/cmd/teamtalk/internal/words"
 )
 
 // maxLine is the longest password in bytes that is read from a file.
@@ -45,9 +46,9 @@ func Read(s Source) (string, error) {
 	}
 	where := "--password-file"
 	if s.Env != "" {
-		where += " or " + s.Env
+		where += ", " + s.Env
 	}
-	return "", exit.Usagef("no password: use %s", where)
+	return "", exit.Bad(words.PasswordMissing, where)
 }
 
 // fromFile reads the first line of the file.
@@ -56,18 +57,18 @@ func (s Source) fromFile() (string, error) {
 	if s.File != "-" {
 		f, err := os.Open(s.File)
 		if err != nil {
-			return "", fmt.Errorf("read password file: %w", err)
+			return "", words.Errorf(words.ReadPasswordFile, err)
 		}
 		defer func() { _ = f.Close() }()
 		in = f
 	}
 	line, err := readLine(in)
 	if err != nil {
-		return "", fmt.Errorf("read password file: %w", err)
+		return "", words.Errorf(words.ReadPasswordFile, err)
 	}
 	line = strings.TrimRight(line, "\r")
 	if line == "" {
-		return "", exit.Usagef("the password file %s is empty", s.File)
+		return "", exit.Bad(words.PasswordFileEmpty, s.File)
 	}
 	return line, nil
 }
@@ -85,7 +86,7 @@ func readLine(in io.Reader) (string, error) {
 		}
 		line = append(line, one[0])
 	}
-	return "", exit.Usagef("longer than %d bytes", maxLine)
+	return "", exit.Bad(words.PasswordTooLong, maxLine)
 }
 
 // ask reads the password from the terminal.
@@ -97,7 +98,7 @@ func (s Source) ask() (string, error) {
 		return "", fmt.Errorf("read password: %w", err)
 	}
 	if len(p) == 0 {
-		return "", exit.Usagef("no password given")
+		return "", exit.Bad(words.PasswordEmpty)
 	}
 	return string(p), nil
 }
