@@ -46,7 +46,7 @@ func (c *clusters) border(text []byte) int {
 		c.steps++
 		var left rune
 		left, size = utf8.DecodeLastRune(text[:at])
-		if alone(left) && alone(right) && (left != '\r' || right != '\n') {
+		if alone(right) && (alone(left) || closes(left)) && (left != '\r' || right != '\n') {
 			return at
 		}
 		right = left
@@ -70,6 +70,13 @@ func alone(r rune) bool {
 		return false
 	}
 	return true
+}
+
+// closes reports whether a character belongs to the one before it and never to
+// one after it that is alone.
+func closes(r rune) bool {
+	const emojiStyle = 0xfe0f
+	return r >= 0x300 && r <= 0x36f || r >= 0x1f3fb && r <= 0x1f3ff || r == emojiStyle
 }
 
 // within returns the length of the longest start of a text that has at most

@@ -12,6 +12,10 @@ import (
 // maxInput is the longest text in bytes that can be written at once.
 const maxInput = 1 << 20
 
+// maxSteps bounds the work per cell that is drawn: more is needed only where
+// nearly nothing has a width.
+const maxSteps = 50
+
 // editor is a line of input. It moves by what people take for characters
 // (grapheme clusters). A line break is part of the text and shown as a sign.
 // The text has a gap at the cursor, so that typing costs the same in a long
@@ -179,10 +183,8 @@ func (e *editor) view(method ansi.Method, width int) (shown string, column int) 
 		first, room = 0, width/2 // what stands before the cursor comes back into sight
 	}
 	start := len(head)
-	for range 4 * width { // more only if nearly all have no width
-		if start <= first {
-			break
-		}
+	begin, most := e.clusters.steps, maxSteps*width
+	for start > first && e.clusters.steps-begin < most {
 		n := e.clusters.previous(head[:start])
 		cells := method.StringWidth(display(method, head[start-n:start]))
 		if column+cells >= room {
