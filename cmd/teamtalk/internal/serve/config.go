@@ -87,10 +87,24 @@ func (c *Config) complete() error {
 		}
 		c.Advertise = ip
 	}
-	if net.ParseIP(c.Advertise) == nil {
-		return exit.Usagef("serve: --advertise takes an IP address, not %q", c.Advertise)
+	if net.ParseIP(c.Advertise) == nil && !hostName(c.Advertise) {
+		return exit.Usagef("serve: --advertise takes an IP address or a host name, not %q", c.Advertise)
 	}
 	return nil
+}
+
+// hostName reports whether clients can look a name up: letters, digits, - and
+// _, in parts between dots. What looks like an address is none.
+func hostName(name string) bool {
+	labels := strings.Split(strings.TrimSuffix(name, "."), ".")
+	for _, label := range labels {
+		other := strings.Trim(label, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_")
+		if label == "" || len(label) > 63 || other != "" || strings.HasPrefix(label, "-") || strings.HasSuffix(label, "-") {
+			return false
+		}
+	}
+	last := labels[len(labels)-1]
+	return len(name) <= 253 && strings.Trim(last, "0123456789") != ""
 }
 
 // filesHost is where this machine reaches what listens for clients.
@@ -203,7 +217,12 @@ func (c *Config) loginServer() *text {
 
 func (c *Config) fileServer() *text {
 	t := new(text)
-	t.set("FileServerIp", c.Advertise)
+	if net.ParseIP(c.Advertise) == nil {
+		t.set("FileServerIp", "0.0.0.0") // what old clients are told is an address: one of this machine
+		t.set("FilesURL", "http://"+join(c.Advertise, c.port(images))+"/")
+	} else {
+		t.set("FileServerIp", c.Advertise)
+	}
 	t.set("ClientListenIP", c.Listen)
 	t.set("ClientListenPort", c.port(files))
 	t.set("MsgServerListenIP", loopback)

@@ -3,6 +3,7 @@ package serve
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
@@ -270,7 +271,8 @@ func TestRefusals(t *testing.T) {
 		"a low port":               {func(c *Config) { c.BasePort = 80 }, "--base-port must be"},
 		"a high port":              {func(c *Config) { c.BasePort = 65_000 }, "--base-port must be"},
 		"a name to listen on":      {func(c *Config) { c.Listen = "example.org" }, "--listen takes"},
-		"a name to advertise":      {func(c *Config) { c.Advertise = "example.org" }, "--advertise takes"},
+		"no name to advertise":     {func(c *Config) { c.Advertise = "exa mple.org" }, "--advertise takes"},
+		"half an address":          {func(c *Config) { c.Advertise = "10.0.0" }, "--advertise takes"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -287,6 +289,31 @@ func TestRefusals(t *testing.T) {
 				t.Errorf("more than one line: %v", err)
 			}
 		})
+	}
+}
+
+// A host name to advertise is what every role tells clients.
+func TestAdvertisedName(t *testing.T) {
+	t.Parallel()
+	cfg := newConfig(t, t.TempDir())
+	cfg.Advertise = "chat.example.org"
+	if err := cfg.complete(); err != nil {
+		t.Fatal(err)
+	}
+	r, err := cfg.roles("x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := fmt.Sprintf("%+v %+v", r.msg, r.file); strings.Count(text, cfg.Advertise) < 2 || !strings.Contains(cfg.loginURL(), cfg.Advertise) {
+		t.Errorf("not told to clients: %s, %s", text, cfg.loginURL())
+	}
+	for name, good := range map[string]bool{
+		"localhost": true, "a-b_c.example.org.": true, "1and1.de": true, "xn--fiq228c.cn": true,
+		"": false, "-a.org": false, "a..b": false, "a/b": false, "256.1.2.3": false, "a:80": false, "世界": false,
+	} {
+		if hostName(name) != good {
+			t.Errorf("hostName(%q) = %v", name, !good)
+		}
 	}
 }
 
