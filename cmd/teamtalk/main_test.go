@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+
+	"github.com/spf13/cobra"
 )
 
 func TestExitCodes(t *testing.T) {
@@ -44,4 +46,14 @@ func TestExitCodes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// find returns the command with a path.
+func find(t *testing.T, path []string) *cobra.Command {
+	t.Helper()
+	cmd, _, err := root().Find(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cmd
 }

@@ -224,7 +224,7 @@ func TestLoadMissingFile(t *testing.T) {
 
 func TestShared(t *testing.T) {
 	t.Parallel()
-	f := parse(t, minimal+"LogLevel=debug\nLogFormat=json\n")
+	f := parse(t, minimal+"LogLevel=DEBUG\nLogFormat=Json\n") // case does not matter
 	p, err := f.Process("ListenPort")
 	if err != nil {
 		t.Fatal(err)

@@ -78,7 +78,9 @@ func parse(name, configFile string, args []string, stdout, stderr io.Writer) (li
 	flags.SetOutput(stderr)
 	flags.StringVar(&line.path, "config", configFile, "configuration `file`")
 	flags.BoolVar(&line.lenient, "lenient", false, "ignore keys that the role does not know, with a warning for each")
-	version := flags.Bool("v", false, "print the version and exit")
+	var version bool
+	flags.BoolVar(&version, "v", false, "print the version and exit")
+	flags.BoolVar(&version, "version", false, "print the version and exit")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return line, exitOK, true
@@ -88,7 +90,7 @@ func parse(name, configFile string, args []string, stdout, stderr io.Writer) (li
 		fmt.Fprintf(stderr, "%s: unexpected argument %q\n", name, flags.Arg(0))
 		flags.Usage()
 		return line, exitUsage, true
-	case *version:
+	case version:
 		fmt.Fprintln(stdout, name, Version())
 		return line, exitOK, true
 	}

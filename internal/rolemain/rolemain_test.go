@@ -273,11 +273,13 @@ func TestFailures(t *testing.T) {
 
 func TestVersion(t *testing.T) {
 	t.Parallel()
-	r := start(t, t.TempDir(), "-v") // needs no configuration
-	if line := r.line(t); !strings.HasPrefix(line, "test_server ") || !strings.Contains(line, " go1.") {
-		t.Error(line)
+	for _, flag := range []string{"-v", "--version"} {
+		r := start(t, t.TempDir(), flag) // needs no configuration
+		if line := r.line(t); !strings.HasPrefix(line, "test_server ") || !strings.Contains(line, " go1.") {
+			t.Errorf("%s: %s", flag, line)
+		}
+		r.ends(t, 0, "")
 	}
-	r.ends(t, 0, "")
 }
 
 func freePort(t *testing.T) int { t.Helper(); return testenv.FreePorts(t, 1)[0] }

@@ -40,14 +40,11 @@ func (s *screen) key(msg tea.KeyPressMsg) tea.Cmd {
 	switch {
 	case key == "ctrl+c":
 		return tea.Quit
-	case s.model.Final:
-		if key == "enter" {
-			return s.apply(TakeBack{})
-		}
-		return nil
 	case s.help, s.details:
 		s.pageKey(key)
 		return nil
+	case s.model.Final && key == "enter":
+		return s.apply(TakeBack{})
 	case s.long != nil:
 		return s.longKey(key)
 	case key == "f1", key == "?" && s.focus == onList:

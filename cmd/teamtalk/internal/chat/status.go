@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/charmbracelet/x/ansi"
+
 	"teamtalk/client"
 	"teamtalk/cmd/teamtalk/internal/words"
 	"teamtalk/internal/im"
@@ -118,7 +120,7 @@ func (s *screen) detailLines() []string {
 			add(s.about(k))
 		}
 	}
-	add(strings.TrimSpace(s.state()))
+	add(strings.TrimSpace(ansi.Strip(s.state())))
 	lines = append(lines, "", paint(bold, s.say(words.DetailsNews)))
 	if len(s.said) == 0 {
 		add(s.say(words.DetailsNothing))

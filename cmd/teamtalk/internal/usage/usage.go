@@ -53,7 +53,7 @@ func arguments(cmd *cobra.Command, check cobra.PositionalArgs) cobra.PositionalA
 			return nil
 		}
 		if len(args) == 0 || !cmd.HasAvailableSubCommands() {
-			return exit.Bad(words.BadArguments, cmd.CommandPath(), len(args), cmd.UseLine())
+			return exit.Bad(words.BadArguments, cmd.CommandPath(), cmd.UseLine())
 		}
 		var names []string
 		for _, c := range cmd.Commands() {

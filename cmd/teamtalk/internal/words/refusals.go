@@ -204,7 +204,7 @@ var refusals = map[ID][languages]string{
 	UnknownFlagMeant:    {"unknown flag: %s; did you mean %s?", "没有选项 %s；你是想用 %s 吗？"},
 	FlagNeedsValue:      {"%s needs a value; see %s --help", "%s 需要一个值；参见 %s --help"},
 	BadFlagValue:        {"%s cannot be %q; see %s --help", "%s 不能是 %q；参见 %s --help"},
-	BadArguments:        {"%s does not take these %d arguments; usage: %s", "%s 的参数不对（%d 个）；用法：%s"},
+	BadArguments:        {"wrong arguments for %s; usage: %s", "%s 的参数不对；用法：%s"},
 	SayWhat:             {"%s: say what to do; see %s --help", "%s：请说明要做什么；参见 %s --help"},
 	DataOrConfig:        {"--data and --config exclude each other", "--data 与 --config 不能同时使用"},
 	NickNeedsName:       {"user add: --nick goes with a NAME", "user add：--nick 只能与 NAME 一起使用"},

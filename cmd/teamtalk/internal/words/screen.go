@@ -2,8 +2,7 @@ package words
 
 // What the chat screen says.
 const (
-	Contacts ID = refusalsEnd + iota
-	Groups
+	Groups ID = refusalsEnd + iota
 	You
 	Online
 	Offline
@@ -11,12 +10,9 @@ const (
 	Loading
 	Reconnecting
 	Members
-	MembersShort
-	PressToLeave
 	PressToTakeBack
 	PressToRetry
 	LinesBelow
-	NewMessages
 	UnreadIn
 	HelpHint
 	HelpCloses
@@ -30,9 +26,6 @@ const (
 	Beginning
 	LongDate
 	ShortDate
-	Picture
-	Voice
-	VoiceSeconds
 	GetFetches
 
 	InputHint
@@ -41,7 +34,6 @@ const (
 	TooMuchPasted
 	AskSplit
 	AskSplitOnly
-	SplitAs
 	LineSkipped
 	TooLongToSend
 
@@ -51,12 +43,6 @@ const (
 	NoneChosen
 	PathUnclosed
 	NoPathLike
-	PathsLike
-	MarkedRead
-	NothingToRetry
-	UseInput
-	NothingToStop
-	OnlyPlain
 
 	FileMoving
 	FileIsSent
@@ -76,8 +62,6 @@ const (
 	DetailsTitle
 	DetailsNews
 	DetailsNothing
-	DetailsServer
-	DetailsMembers
 	HelpTitle
 	HelpTab
 	HelpArrows
@@ -101,7 +85,6 @@ const (
 )
 
 var screens = map[ID][languages]string{
-	Contacts:        {"Contacts", "联系人"},
 	Groups:          {"Groups", "群"},
 	You:             {"You", "我"},
 	Online:          {"online", "在线"},
@@ -110,12 +93,9 @@ var screens = map[ID][languages]string{
 	Loading:         {"loading", "正在加载"},
 	Reconnecting:    {"%s; reconnecting", "%s；正在重连"},
 	Members:         {"%d members", "%d 名成员"},
-	MembersShort:    {"%d", "%d"},
-	PressToLeave:    {"%s: press any key to leave", "%s：按任意键退出"},
 	PressToTakeBack: {"%s: Enter takes the session back, Ctrl-C leaves", "%s：按 Enter 重新登录，按 Ctrl-C 退出"},
 	PressToRetry:    {"✗ press ctrl-r (%s)", "✗ 按 ctrl-r 重发（%s）"},
 	LinesBelow:      {" %d lines below, Esc shows them ", " 下面还有 %d 行，按 Esc 查看 "},
-	NewMessages:     {" new ", " 新消息 "},
 	UnreadIn:        {"%d unread in %d", "%[2]d 个会话有 %[1]d 条未读"},
 	HelpHint:        {"F1 help ", "F1 帮助 "},
 	HelpCloses:      {"arrows scroll, Esc closes ", "方向键滚动，Esc 关闭 "},
@@ -129,9 +109,6 @@ var screens = map[ID][languages]string{
 	Beginning:       {"beginning of the conversation", "会话的开始"},
 	LongDate:        {" Monday, 2 January 2006 ", " 2006年1月2日 "},
 	ShortDate:       {" 2006-01-02 ", " 2006-01-02 "},
-	Picture:         {"[picture %s]", "[图片 %s]"},
-	Voice:           {"[voice message]", "[语音消息]"},
-	VoiceSeconds:    {"[voice message, %d s]", "[语音消息，%d 秒]"},
 	GetFetches:      {"%s  :get fetches it", "%s  :get 可下载"},
 
 	InputHint:     {"write a message, or :help", "输入消息，或 :help"},
@@ -140,7 +117,6 @@ var screens = map[ID][languages]string{
 	TooMuchPasted: {"too long to paste (%s): save it in a file and send that with :file", "粘贴的内容太长（%s）：请保存为文件后用 :file 发送"},
 	AskSplit:      {"%s characters fit no single message. Enter: send %d messages. f: send as a file. Esc: back", "%s 个字符超过一条消息。Enter：分 %d 条发送；f：作为文件发送；Esc：返回"},
 	AskSplitOnly:  {"%s characters fit no single message. Enter: send %d messages. Esc: back", "%s 个字符超过一条消息。Enter：分 %d 条发送；Esc：返回"},
-	SplitAs:       {"sent as %d messages", "已分为 %d 条发送"},
 	LineSkipped:   {"a line of more than %s was not sent: put it in a file, and /file sends that", "超过 %s 的一行未发送：请保存为文件后用 /file 发送"},
 	TooLongToSend: {"the conversation has room for %d more messages until some are sent", "在已有消息发出之前，该会话最多还能发送 %d 条"},
 
@@ -150,12 +126,6 @@ var screens = map[ID][languages]string{
 	NoneChosen:     {"no conversation chosen: /to NAME or /to #GROUP", "没有选择会话：/to NAME 或 /to #GROUP"},
 	PathUnclosed:   {"a quote is not closed: %s", "引号没有闭合：%s"},
 	NoPathLike:     {"nothing begins with %s", "没有以 %s 开头的文件"},
-	PathsLike:      {"%s", "%s"},
-	MarkedRead:     {"marked as read", "已标记为已读"},
-	NothingToRetry: {"no message has failed here", "这里没有发送失败的消息"},
-	UseInput:       {"say it in a conversation", "请在会话中输入"},
-	NothingToStop:  {"no file is under way", "没有正在传输的文件"},
-	OnlyPlain:      {"%s is for --plain", "%s 只用于 --plain"},
 
 	FileMoving:    {"%s: %d %%; :stop pauses", "%s：%d %%；:stop 暂停"},
 	FileIsSent:    {"%s is sent", "%s 已发送"},
@@ -175,8 +145,6 @@ var screens = map[ID][languages]string{
 	DetailsTitle:   {" Details", " 详情"},
 	DetailsNews:    {" What was said at the bottom of the screen, the newest first", " 屏幕底部显示过的内容，最新的在前"},
 	DetailsNothing: {"nothing yet", "暂无"},
-	DetailsServer:  {"server", "服务器"},
-	DetailsMembers: {"members", "成员"},
 	HelpTitle:      {" Keys", " 按键"},
 	HelpTab:        {"between the list and the input; completes a :command, PATH or NAME", "在列表和输入框之间切换；补全 :命令、路径或名字"},
 	HelpArrows:     {"in the list: choose; in the input: scroll", "在列表中选择；在输入框中滚动"},
