@@ -80,7 +80,11 @@ func NewSession(o SessionOptions) (*Session, error) {
 
 // Run keeps the log-in alive until ctx ends, which gives nil, or until the
 // server displaced it (*KickedError) or refused the password (*LoginError).
+// After it has returned it may be called again.
 func (s *Session) Run(ctx context.Context) error {
+	s.mu.Lock()
+	s.err = nil
+	s.mu.Unlock()
 	err := s.run(ctx)
 	s.mu.Lock()
 	s.err = cmp.Or(err, ErrClosed)

@@ -100,6 +100,13 @@ func TestSessionEnds(t *testing.T) {
 	if _, err := s.SendText(ctx(t), im.Single, 7, "x"); err == nil {
 		t.Error("sent after the end")
 	}
+	again, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() { s.ended <- s.Run(again) }()
+	s.reach(t, client.Online)
+	if _, err := s.SendText(ctx(t), im.Single, 7, "x"); err != nil {
+		t.Errorf("not sent after it began again: %v", err)
+	}
 }
 
 // TestSessionResends loses the connection between storing and acknowledging.
