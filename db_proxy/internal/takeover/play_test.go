@@ -223,7 +223,7 @@ func (f fixture) use(t *testing.T) (u used) {
 		u.groups = append(u.groups, id)
 	}
 	group := im.GroupOf(u.groups[0])
-	_, _, err = s.ChangeMembers(t.Context(), u.groups[0], []im.UserID{2}, nil)
+	_, err = s.ChangeMembers(t.Context(), u.groups[0], []im.UserID{2}, nil)
 	check(t, err)
 	pair := im.PairOf(u.users[0], 1)
 	relations, err := s.EnsureRelations(t.Context(), []im.Pair{pair})
