@@ -43,7 +43,7 @@ crowd() {
 	post "groups/$group/members" "{\"user_ids\": $(ids 5101 10100)}" | sed 's/.*"member_ids"//' | tr -cd , | wc -c
 }
 
-./build.sh cluster up --dir "$D" --base-port "$BASE"
+./build.sh cluster up --dir "$D" --base-port "$BASE" --http 1
 bin/teamtalk user add --prefix u --count 10100 --password secret --config "$CONF" >/dev/null
 TOKEN=$(bin/teamtalk apikey add accept --scope all --rate 100 --config "$CONF" | cut -f2)
 bench "$D/warm.json"
