@@ -8,9 +8,6 @@ import (
 	"strconv"
 )
 
-// pidFile holds the process id of the role that runs in the working folder.
-const pidFile = "server.pid"
-
 // lockFolder writes the process id; there is no lock to take here.
 func lockFolder(path string) (unlock func() error, err error) {
 	if err := os.WriteFile(path, []byte(strconv.Itoa(os.Getpid())+"\n"), 0o644); err != nil {

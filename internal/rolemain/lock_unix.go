@@ -13,9 +13,6 @@ import (
 	"syscall"
 )
 
-// pidFile holds the process id of the role that runs in the working folder.
-const pidFile = "server.pid"
-
 // lockFolder writes the process id to the file at path and keeps it locked
 // until unlock, which removes it. While another process has the lock, it fails
 // with that process's id. A file left by a process that crashed is taken over.

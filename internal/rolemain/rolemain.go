@@ -115,6 +115,11 @@ func Version() string {
 	return strings.Join(append(words, info.GoVersion), " ")
 }
 
+// pidFile is the file in the working folder that holds the process id of a
+// role. All roles may share one folder; two of one role would read the same
+// configuration by default, and need a folder each.
+func pidFile(role string) string { return role + ".pid" }
+
 func run[C interface{ ProcessConfig() config.Process }](
 	role Role[C], line commandLine, stderr io.Writer,
 ) (err error) {
@@ -123,7 +128,7 @@ func run[C interface{ ProcessConfig() config.Process }](
 		return err
 	}
 	process := cfg.ProcessConfig()
-	unlock, err := lockFolder(pidFile)
+	unlock, err := lockFolder(pidFile(role.Name))
 	if err != nil {
 		return err
 	}

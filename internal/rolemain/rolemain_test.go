@@ -4,6 +4,7 @@ package rolemain_test
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,7 +42,7 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	os.Exit(rolemain.Main(rolemain.Role[roleConfig]{
-		Name: "test_server", ConfigFile: "testserver.conf",
+		Name: cmp.Or(os.Getenv("ROLE_NAME"), "test_server"), ConfigFile: "testserver.conf",
 		Load: func(path string, options ...config.Option) (roleConfig, error) {
 			f, err := config.Load(path, keys, options...)
 			if err != nil {
@@ -159,7 +160,7 @@ func TestStopsOnSignal(t *testing.T) {
 			if err != nil || answer.StatusCode != http.StatusOK {
 				t.Errorf("%v %v", answer, err)
 			}
-			pid, err := os.ReadFile(filepath.Join(dir, "server.pid"))
+			pid, err := os.ReadFile(filepath.Join(dir, "test_server.pid"))
 			if err != nil || string(pid) != strconv.Itoa(r.Process.Pid)+"\n" {
 				t.Errorf("%q %v", pid, err)
 			}
@@ -169,8 +170,8 @@ func TestStopsOnSignal(t *testing.T) {
 			if !strings.Contains(r.stderr.String(), "ListenPort: is given again") {
 				t.Error("the warning is not logged")
 			}
-			if _, err := os.Stat(filepath.Join(dir, "server.pid")); err == nil {
-				t.Error("server.pid is left")
+			if _, err := os.Stat(filepath.Join(dir, "test_server.pid")); err == nil {
+				t.Error("test_server.pid is left")
 			}
 		})
 	}
@@ -212,7 +213,7 @@ func TestSecondStartInTheSameFolder(t *testing.T) {
 	first := start(t, dir)
 	first.line(t)
 	second := start(t, dir)
-	want := fmt.Sprintf("test_server: another server (pid %d) runs in this folder: server.pid is locked\n",
+	want := fmt.Sprintf("test_server: another server (pid %d) runs in this folder: test_server.pid is locked\n",
 		first.Process.Pid)
 	second.ends(t, 1, want)
 	first.signal(t, os.Kill) // leaves its file behind
@@ -221,6 +222,21 @@ func TestSecondStartInTheSameFolder(t *testing.T) {
 	third.line(t)
 	third.signal(t, syscall.SIGTERM)
 	third.ends(t, 0, "")
+}
+
+// TestRolesShareAFolder: the commands of the README start all of them in one.
+func TestRolesShareAFolder(t *testing.T) {
+	dir := folder(t, "")
+	first := start(t, dir)
+	first.line(t)
+	second := folder(t, "")
+	t.Setenv("ROLE_NAME", "other_server")
+	other := start(t, dir, "--config", filepath.Join(second, "testserver.conf"))
+	other.line(t)
+	for _, r := range []*role{first, other} {
+		r.signal(t, syscall.SIGTERM)
+		r.ends(t, 0, "")
+	}
 }
 
 func TestSecondSignalEndsAtOnce(t *testing.T) {
