@@ -8,8 +8,8 @@ import (
 	"strconv"
 )
 
-// lockFolder writes the process id; there is no lock to take here.
-func lockFolder(path string) (unlock func() error, err error) {
+// Lock writes the process id; there is no lock to take here.
+func Lock(path string) (unlock func() error, err error) {
 	if err := os.WriteFile(path, []byte(strconv.Itoa(os.Getpid())+"\n"), 0o644); err != nil {
 		return nil, errors.New("write lock file: " + err.Error())
 	}

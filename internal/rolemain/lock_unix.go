@@ -13,10 +13,10 @@ import (
 	"syscall"
 )
 
-// lockFolder writes the process id to the file at path and keeps it locked
+// Lock writes the process id to the file at path and keeps it locked
 // until unlock, which removes it. While another process has the lock, it fails
 // with that process's id. A file left by a process that crashed is taken over.
-func lockFolder(path string) (unlock func() error, err error) {
+func Lock(path string) (unlock func() error, err error) {
 	for {
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 		if err != nil {

@@ -128,7 +128,7 @@ func run[C interface{ ProcessConfig() config.Process }](
 		return err
 	}
 	process := cfg.ProcessConfig()
-	unlock, err := lockFolder(pidFile(role.Name))
+	unlock, err := Lock(pidFile(role.Name))
 	if err != nil {
 		return err
 	}

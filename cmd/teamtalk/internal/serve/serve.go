@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -35,6 +36,9 @@ import (
 
 // LogFile is the name of the log in the data folder.
 const LogFile = "teamtalk.log"
+
+// PIDFile holds the process id of the server that has the data folder.
+const PIDFile = "serve.pid"
 
 const (
 	readyPatience = 30 * time.Second
@@ -76,6 +80,11 @@ func Run(ctx context.Context, cfg Config, out io.Writer) (err error) {
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
 		return fmt.Errorf("make data folder: %w", err)
 	}
+	unlock, err := rolemain.Lock(filepath.Join(cfg.Data, PIDFile))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
 	log, err := openLog(filepath.Join(cfg.Data, LogFile))
 	if err != nil {
 		return err
@@ -129,10 +138,17 @@ func (s *server) startAll(ctx context.Context) (demo bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	db, demo, err := s.startDB(ctx, r.db)
+	// The socket of operators comes before every port, and before the lock on
+	// the data file: who sees the server start can ask it, and waits there.
+	operators, err := admin.Listen(ctx, s.cfg.Data)
 	if err != nil {
 		return false, err
 	}
+	db, demo, err := s.startDB(ctx, r.db)
+	if err != nil {
+		return false, errors.Join(err, operators.Close())
+	}
+	s.startAdmin(ctx, operators, db)
 	if err := s.startCache(ctx, password); err != nil {
 		return false, err
 	}
@@ -184,7 +200,7 @@ func (s *server) startAll(ctx context.Context) (demo bool, err error) {
 	if err := s.waitReady(ctx); err != nil {
 		return false, err
 	}
-	return demo, s.startAdmin(ctx, db)
+	return demo, s.writeAddrs(ctx)
 }
 
 // startLogin starts the login_server, which is ready when a msg_server is
@@ -272,18 +288,13 @@ const (
 )
 
 // startAdmin takes the requests of operators.
-func (s *server) startAdmin(ctx context.Context, db *dbproxy.Server) error {
-	socket, err := admin.Listen(ctx, s.cfg.Data)
-	if err != nil {
-		return err
-	}
+func (s *server) startAdmin(ctx context.Context, socket net.Listener, db *dbproxy.Server) {
 	l := admit.Wrap(socket, admit.Config{
 		Name: "operator", Class: admit.Operator, Room: make(chan struct{}, maxOperatorConns),
 	}, admit.Deps{Log: s.own})
 	s.start(ctx, "operators' socket", func(ctx context.Context) error {
 		return admin.Serve(ctx, l, db.Admin(), s.own)
 	})
-	return s.writeAddrs(ctx)
 }
 
 // writeAddrs keeps the addresses of the health ports in the data folder, for

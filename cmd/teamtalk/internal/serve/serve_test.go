@@ -19,6 +19,7 @@ import (
 	"teamtalk/cmd/teamtalk/internal/admin"
 	"teamtalk/db_proxy/dbproxy"
 	"teamtalk/internal/im"
+	"teamtalk/internal/testenv"
 )
 
 // patience bounds every wait of the tests.
@@ -240,6 +241,34 @@ func TestOperatorsWhileRunning(t *testing.T) {
 	}
 	if dave := s.dial("dave", "secret", nil); dave.User() != 4 {
 		t.Errorf("dave is %d", dave.User())
+	}
+}
+
+// TestOperatorsWhileStarting: as soon as a port is open, operators are heard,
+// also long before the server is ready.
+func TestOperatorsWhileStarting(t *testing.T) {
+	t.Parallel()
+	cfg := newConfig(t, t.TempDir())
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- Run(ctx, cfg, io.Discard) }()
+	testenv.Eventually(t, patience, func() bool {
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", cfg.addr(dbProxy+50)) // health, the first of all ports
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	}, "a port is open")
+	cmd := admin.UserCommand()
+	cmd.SetArgs([]string{"add", "dave", "--password", "secret", "--data", cfg.Data})
+	var out strings.Builder
+	cmd.SetOut(&out)
+	if err := cmd.ExecuteContext(ctx); err != nil || out.String() != "4\tdave\n" {
+		t.Errorf("printed %q, %v", out.String(), err)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 
