@@ -208,6 +208,7 @@ func (s *Server) Run(ctx context.Context) error {
 	pollers.Go(func() { s.prune(ctx) })
 	pollers.Go(func() { s.storage.run(ctx) })
 	pollers.Go(func() { s.watchAccounts(ctx) })
+	pollers.Go(func() { s.cache.Run(ctx) })
 	engineDone.Go(func() { failed <- s.engine.Run(engineCtx) })
 
 	var err error

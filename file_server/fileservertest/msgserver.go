@@ -58,6 +58,6 @@ func (s *Server) linkMsgServer(t testing.TB, addr string) {
 			t.Error(err)
 		}
 	})
-	keeper.Go(func() { node.Keep(ctx, engine, addr, m) })
+	keeper.Go(func() { node.Keep(ctx, engine, "file_server", addr, m) })
 	t.Cleanup(func() { stop(); keeper.Wait(); stopEngine(); ran.Wait() })
 }

@@ -79,6 +79,7 @@ func Listen(ctx context.Context, addr string, cfg Config, deps Deps) (*Listener,
 	if cfg.Wrap != nil {
 		inner = cfg.Wrap(inner)
 	}
+	deps.Log.Info("listening", "listener", cfg.Name, "addr", inner.Addr().String())
 	return Wrap(inner, cfg, deps), nil
 }
 

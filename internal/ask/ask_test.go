@@ -68,7 +68,7 @@ func pair(t *testing.T) (*callers, *link.Link, *echo) {
 	run(addr, there.Accept(e))
 	engine := run(testenv.FreeAddr(t), here.Accept(e))
 	keepCtx, stopKeeping := context.WithCancel(ctx)
-	keeping.Go(func() { here.Keep(keepCtx, engine, addr, c) })
+	keeping.Go(func() { here.Keep(keepCtx, engine, "db_proxy", addr, c) })
 	t.Cleanup(func() {
 		stopKeeping()
 		keeping.Wait()

@@ -98,7 +98,7 @@ func (l *Links) Run(ctx context.Context, engine *transport.Engine) {
 	var keepers sync.WaitGroup
 	for _, p := range l.proxies {
 		for _, s := range slices.Concat(p.login, p.general) {
-			keepers.Go(func() { l.node.Keep(ctx, engine, p.addr, s) })
+			keepers.Go(func() { l.node.Keep(ctx, engine, "db_proxy", p.addr, s) })
 		}
 	}
 	keepers.Wait()

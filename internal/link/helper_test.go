@@ -60,6 +60,7 @@ type host struct {
 	addr   string
 	reg    *prometheus.Registry
 	plain  bool // as a push_server
+	log    *slog.Logger
 	stop   func()
 }
 
@@ -69,11 +70,11 @@ func run(t *testing.T, cfg Config, addr string, before ...func(*host)) *host {
 	if addr == "" {
 		addr = testenv.FreeAddr(t)
 	}
-	h := &host{recorder: newRecorder(), addr: addr, reg: prometheus.NewRegistry()}
+	h := &host{recorder: newRecorder(), addr: addr, reg: prometheus.NewRegistry(), log: slog.New(slog.DiscardHandler)}
 	for _, f := range before {
 		f(h)
 	}
-	log := slog.New(slog.DiscardHandler)
+	log := h.log
 	h.node = New(cfg, Deps{Log: log, Reg: h.reg})
 	accept := h.node.Accept(h)
 	if h.plain {
@@ -110,7 +111,7 @@ func (h *host) keep(t *testing.T, addr string) (stop func()) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		h.node.Keep(ctx, h.engine, addr, h)
+		h.node.Keep(ctx, h.engine, "db_proxy", addr, h)
 	}()
 	stop = sync.OnceFunc(func() {
 		cancel()

@@ -73,6 +73,7 @@ type Link struct {
 	node    *Node
 	conn    *transport.Conn
 	handler Handler
+	role    string // that a dialled peer should have
 	dialled string // the address we dialled, "" when accepted
 	plain   bool   // to or of a push_server: no mark, no HELLO
 	nonce   []byte // our challenge
@@ -279,6 +280,7 @@ func (l *Link) settle() {
 	}
 	l.up = true
 	l.node.up.WithLabelValues(roleLabel(l.peerRole())).Inc()
+	l.node.neighbours.opened(l.neighbour(), l.dialled)
 	l.node.log.Info("link up", "peer", l.Addr(), "peer_role", l.peerRole(), "original", l.Original())
 	l.handler.LinkUp(l)
 }
@@ -316,6 +318,7 @@ func (l *Link) onClose(reason transport.CloseReason) {
 	l.up = false
 	l.node.up.WithLabelValues(roleLabel(l.peerRole())).Dec()
 	l.node.log.Info("link down", "peer", l.Addr(), "peer_role", l.peerRole(), "reason", string(reason))
+	l.node.neighbours.lost(l.node.log, l.neighbour(), reason)
 	l.handler.LinkDown(l)
 }
 
@@ -326,6 +329,18 @@ func (l *Link) peerRole() string {
 		return "push_server"
 	}
 	return l.Peer().Role
+}
+
+// neighbour is whom the peer counts as when links are lost: the role that was
+// dialled, also of an original, which says nothing of itself.
+func (l *Link) neighbour() string {
+	if l.dialled != "" {
+		return l.role
+	}
+	if l.plain {
+		return "peer" // msg_servers and http_msg_servers say nothing of themselves here
+	}
+	return roleLabel(l.peerRole())
 }
 
 // roleLabel keeps the label values a closed set, whatever a peer calls itself.

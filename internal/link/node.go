@@ -54,6 +54,8 @@ type Node struct {
 	clock func() time.Time
 	up    *prometheus.GaugeVec
 	dials *prometheus.CounterVec
+
+	neighbours neighbours
 }
 
 // originalAfter is how long a dialled peer may stay silent before it counts
@@ -108,38 +110,41 @@ func (n *Node) AcceptPlain(h Handler) transport.Handler {
 // KeepPlain is Keep for a link to a push_server, which never gets an
 // extension. Source: design.md §3.
 func (n *Node) KeepPlain(ctx context.Context, engine *transport.Engine, addr string, h Handler) {
-	n.keep(ctx, engine, addr, h, true)
+	n.keep(ctx, engine, "push_server", addr, h, true)
 }
 
-// Keep holds one link to addr open until ctx ends: it dials, waits for the
-// end of the link, and dials again after a growing, jittered wait. An address
-// that cannot be resolved is tried again like any other.
-func (n *Node) Keep(ctx context.Context, engine *transport.Engine, addr string, h Handler) {
-	n.keep(ctx, engine, addr, h, false)
+// Keep holds one link to addr, where a server of that role should be, open
+// until ctx ends: it dials, waits for the end of the link, and dials again after
+// a growing, jittered wait. An address that cannot be resolved is tried again
+// like any other. The log says at once and then every minute who is missing.
+func (n *Node) Keep(ctx context.Context, engine *transport.Engine, role, addr string, h Handler) {
+	n.keep(ctx, engine, role, addr, h, false)
 }
 
 // KeepAll keeps a link to each of addrs, one to an address named twice.
-func (n *Node) KeepAll(ctx context.Context, engine *transport.Engine, addrs []string, h Handler) {
+func (n *Node) KeepAll(ctx context.Context, engine *transport.Engine, role string, addrs []string, h Handler) {
 	var keepers sync.WaitGroup
 	for _, addr := range slices.Compact(slices.Sorted(slices.Values(addrs))) {
-		keepers.Go(func() { n.Keep(ctx, engine, addr, h) })
+		keepers.Go(func() { n.Keep(ctx, engine, role, addr, h) })
 	}
 	keepers.Wait()
 }
 
-func (n *Node) keep(ctx context.Context, engine *transport.Engine, addr string, h Handler, plain bool) {
+func (n *Node) keep(ctx context.Context, engine *transport.Engine, role, addr string, h Handler, plain bool) {
 	wait := n.cfg.BackOff
 	limits := transport.LinkLimits
 	if n.cfg.MaxPDU > 0 {
 		limits.MaxPDU = n.cfg.MaxPDU
 	}
 	for ctx.Err() == nil {
-		f := &front{node: n, handler: h, dialled: addr, ended: make(chan struct{}), plain: plain}
+		f := &front{node: n, handler: h, role: role, dialled: addr, ended: make(chan struct{}), plain: plain}
 		started := n.clock()
 		conn, err := engine.Dial(ctx, addr, f, limits)
 		if err != nil {
 			n.dials.WithLabelValues("failed").Inc()
-			n.log.Debug("link not opened", "peer", addr, "error", err)
+			if ctx.Err() == nil {
+				n.neighbours.away(n.log, n.clock(), role, addr, err)
+			}
 		} else {
 			n.dials.WithLabelValues("opened").Inc()
 			select {
@@ -166,6 +171,7 @@ func (n *Node) keep(ctx context.Context, engine *transport.Engine, addr string, 
 type front struct {
 	node    *Node
 	handler Handler
+	role    string // dialled only
 	dialled string
 	plain   bool
 	ended   chan struct{} // dialled only
@@ -177,7 +183,7 @@ func (f *front) OnOpen(c *transport.Conn) {
 		ended = make(chan struct{})
 	}
 	l := &Link{
-		node: f.node, conn: c, handler: f.handler, dialled: f.dialled, plain: f.plain,
+		node: f.node, conn: c, handler: f.handler, role: f.role, dialled: f.dialled, plain: f.plain,
 		nonce: random(16), ended: ended, opened: f.node.clock(),
 	}
 	c.State = l

@@ -204,7 +204,7 @@ func newOffice(t *testing.T, ours bool) *office {
 	a.n = o.n
 	ctx, cancel := context.WithCancel(context.Background())
 	var kept sync.WaitGroup
-	kept.Go(func() { node.Keep(ctx, engine, backAddr, a) })
+	kept.Go(func() { node.Keep(ctx, engine, "push_server", backAddr, a) })
 	toBack = linktest.Wait(t, a.up, "the link to db_proxy")
 	kept.Go(func() { o.n.Run(ctx, engine) })
 	t.Cleanup(func() {

@@ -49,7 +49,7 @@ func newFileServers(s *Server, addrs []string) *fileServers {
 }
 
 func (fs *fileServers) run(ctx context.Context, engine *transport.Engine) {
-	fs.server.node.KeepAll(ctx, engine, fs.addrs, fs)
+	fs.server.node.KeepAll(ctx, engine, "file_server", fs.addrs, fs)
 }
 
 // LinkUp is link.Handler's: it asks for the addresses, 0733.

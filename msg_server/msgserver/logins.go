@@ -21,7 +21,7 @@ type loginServers struct {
 }
 
 func (ls *loginServers) run(ctx context.Context, engine *transport.Engine) {
-	ls.server.node.KeepAll(ctx, engine, ls.server.cfg.LoginServers, ls)
+	ls.server.node.KeepAll(ctx, engine, "login_server", ls.server.cfg.LoginServers, ls)
 }
 
 func (ls *loginServers) open() bool { return !ls.live.Empty() }

@@ -26,7 +26,7 @@ type routes struct {
 }
 
 func (r *routes) run(ctx context.Context, engine *transport.Engine) {
-	r.server.node.KeepAll(ctx, engine, r.server.cfg.RouteServers, r)
+	r.server.node.KeepAll(ctx, engine, "route_server", r.server.cfg.RouteServers, r)
 }
 
 func (r *routes) open() bool { return !r.live.Empty() }

@@ -83,6 +83,7 @@ const (
 	defaultMaxConns = 16
 	defaultMaxAge   = 10 * time.Minute
 	pipelineLimit   = 2_000 // commands in one pipeline
+	askEvery        = 5 * time.Second
 )
 
 // New checks the configuration. It does not wait for Redis.
@@ -143,6 +144,24 @@ func (c *Cache) Ping(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// Run asks every pool for a sign of life, at once and then at intervals, until
+// ctx ends: a Redis that is absent is known before anybody needs it, and so
+// is that of a pool that is seldom used.
+func (c *Cache) Run(ctx context.Context) {
+	ticker := time.NewTicker(askEvery)
+	defer ticker.Stop()
+	for {
+		for _, p := range c.pools() {
+			_ = p.do(ctx, func(r redis.UniversalClient) error { return r.Ping(ctx).Err() }) // the pool tells log and metrics
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
 }
 
 func (c *Cache) pools() []*pool { return []*pool{c.unread, c.groupSet, c.token, c.groupMember} }

@@ -41,8 +41,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 }
 
 func (m *metrics) pool(name string) poolMetrics {
-	up := m.up.WithLabelValues(name)
-	up.Set(1)
+	up := m.up.WithLabelValues(name) // 0 until Redis has answered
 	return poolMetrics{
 		ok:      m.requests.WithLabelValues(name, "ok"),
 		failed:  m.requests.WithLabelValues(name, "failed"),

@@ -80,7 +80,7 @@ func (b *Backend) general() *link.Link { return b.db.General(b.turn.Add(1)) }
 func (b *Backend) Run(ctx context.Context, engine *transport.Engine) {
 	var links sync.WaitGroup
 	links.Go(func() { b.db.Run(ctx, engine) })
-	links.Go(func() { b.node.KeepAll(ctx, engine, b.routes.addrs, b.routes) })
+	links.Go(func() { b.node.KeepAll(ctx, engine, "route_server", b.routes.addrs, b.routes) })
 	links.Go(func() { b.phones.Run(ctx, engine) })
 	links.Wait()
 }

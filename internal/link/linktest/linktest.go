@@ -104,7 +104,7 @@ func DialOurs(t testing.TB, addr string, cfg link.Config) *Ours {
 	var kept, ran sync.WaitGroup
 	engineCtx, stopEngine := context.WithCancel(context.Background())
 	ran.Go(func() { _ = engine.Run(engineCtx) })
-	kept.Go(func() { node.Keep(ctx, engine, addr, o) })
+	kept.Go(func() { node.Keep(ctx, engine, "original", addr, o) })
 	o.stop = sync.OnceFunc(func() {
 		cancel()
 		kept.Wait()
