@@ -46,8 +46,9 @@ type Runner interface {
 	Run(ctx context.Context) error
 }
 
-// Main runs a role as a process and returns its exit code. The first SIGTERM,
-// SIGINT or SIGHUP stops it in order, the second at once.
+// Main runs a role as a process and returns its exit code. The first SIGTERM
+// or SIGINT stops it in order, the second at once. SIGHUP has it read LogLevel
+// again and nothing else: a terminal that is closed must not end a server.
 func Main[C interface{ ProcessConfig() config.Process }](role Role[C]) int {
 	line, code, done := parse(role.Name, role.ConfigFile, os.Args[1:], os.Stdout, os.Stderr)
 	if done {
@@ -149,8 +150,9 @@ func run[C interface{ ProcessConfig() config.Process }](
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	defer watchSignals(o, process.ShutdownTimeout, cancel)()
+	defer watchSignals(o, process.ShutdownTimeout, func() { reload(o, role.Load, path) }, cancel)()
 	go Tend(ctx)
+	go watchReady(ctx, o)
 	go now.Follow(ctx, o.Log)
 	o.AddCheck("running", ctx.Err)
 	o.Log.Info("starting", slog.String("version", Version()), slog.Int("pid", os.Getpid()),
@@ -202,7 +204,7 @@ func serve(ctx context.Context, cancel func(), o *obs.Obs, runRole func() error)
 }
 
 // watchSignals handles signals until the function it returns is called.
-func watchSignals(o *obs.Obs, timeout time.Duration, cancel func()) (stop func()) {
+func watchSignals(o *obs.Obs, timeout time.Duration, reload, cancel func()) (stop func()) {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	notifyLevel(signals)
@@ -215,6 +217,10 @@ func watchSignals(o *obs.Obs, timeout time.Duration, cancel func()) (stop func()
 			case <-ended:
 				return
 			case s := <-signals:
+				if s == syscall.SIGHUP {
+					reload()
+					continue
+				}
 				if isLevel(s) {
 					toggleLevel(o)
 					continue
@@ -236,6 +242,48 @@ func watchSignals(o *obs.Obs, timeout time.Duration, cancel func()) (stop func()
 		signal.Stop(signals)
 		close(ended)
 		<-watching
+	}
+}
+
+// reload takes the log level from the configuration file. A file with a fault
+// changes nothing.
+func reload[C interface{ ProcessConfig() config.Process }](o *obs.Obs, load func(string) (C, error), path string) {
+	cfg, err := load(path)
+	if err != nil {
+		o.Log.Error("configuration not read again", slog.Any("error", err))
+		return
+	}
+	level := cfg.ProcessConfig().LogLevel
+	o.Level.Set(level)
+	o.Log.Info("configuration read again: the log level counts, everything else at the next start",
+		slog.String("level", level.String()))
+}
+
+// readyEvery is how often a role is asked whether it is ready, for its log.
+const readyEvery = time.Second
+
+// watchReady logs when the role becomes ready and when that ends, until ctx
+// does.
+func watchReady(ctx context.Context, o *obs.Obs) {
+	ticker := time.NewTicker(readyEvery)
+	defer ticker.Stop()
+	ready := false
+	for {
+		failing := o.Failing()
+		switch {
+		case ctx.Err() != nil:
+			return
+		case !ready && len(failing) == 0:
+			o.Log.Info("ready")
+		case ready && len(failing) > 0:
+			o.Log.Warn("not ready", slog.String("reason", strings.Join(failing, "; ")))
+		}
+		ready = len(failing) == 0
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
 	}
 }
 

@@ -15,8 +15,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"teamtalk/internal/config"
 	"teamtalk/internal/obs"
@@ -84,7 +86,25 @@ func (r runner) Run(ctx context.Context) error {
 type role struct {
 	*exec.Cmd
 	out    *bufio.Reader
-	stderr *strings.Builder
+	stderr *output
+}
+
+// output is what a process has printed so far.
+type output struct {
+	mu  sync.Mutex
+	buf strings.Builder
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
 }
 
 func start(t *testing.T, dir string, args ...string) *role {
@@ -93,7 +113,7 @@ func start(t *testing.T, dir string, args ...string) *role {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &role{Cmd: exec.Command(self, args...), stderr: &strings.Builder{}}
+	r := &role{Cmd: exec.Command(self, args...), stderr: &output{}}
 	r.Dir, r.Env, r.Stderr = dir, append(os.Environ(), "RUN_ROLE=1"), r.stderr
 	stdout, err := r.StdoutPipe()
 	if err != nil {
@@ -150,7 +170,7 @@ func folder(t *testing.T, more string) string {
 
 func TestStopsOnSignal(t *testing.T) {
 	t.Parallel()
-	for _, s := range []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
+	for _, s := range []os.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		t.Run(s.String(), func(t *testing.T) {
 			t.Parallel()
 			dir := folder(t, "ListenPort=1\n")
@@ -190,6 +210,37 @@ func TestLenient(t *testing.T) {
 			t.Errorf("no warning %q in\n%s", want, r.stderr)
 		}
 	}
+}
+
+// TestHangupReadsTheLogLevel: SIGHUP ends nothing and takes the new level; a
+// file with a fault changes nothing.
+func TestHangupReadsTheLogLevel(t *testing.T) {
+	t.Parallel()
+	dir := folder(t, "")
+	file := filepath.Join(dir, "testserver.conf")
+	good, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := start(t, dir)
+	r.line(t)
+	waitLog := func(want string) {
+		t.Helper()
+		testenv.Eventually(t, time.Minute, func() bool { return strings.Contains(r.stderr.String(), want) }, "it logs %q", want)
+	}
+	waitLog("msg=ready")
+	for _, step := range []struct{ text, log string }{
+		{string(good) + "LogLevel=debug\n", "at the next start\" role=test_server level=DEBUG"},
+		{string(good) + "LogLevel=loud\n", "configuration not read again"},
+	} {
+		if err := os.WriteFile(file, []byte(step.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r.signal(t, syscall.SIGHUP)
+		waitLog(step.log)
+	}
+	r.signal(t, syscall.SIGTERM)
+	r.ends(t, 0, "msg=stopped role=test_server\n")
 }
 
 func TestStopsWhileOpening(t *testing.T) {
