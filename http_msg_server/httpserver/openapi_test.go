@@ -96,6 +96,9 @@ func document() object {
 			responses[strconv.Itoa(status)] = object{"description": meaning, "content": content(named.of(reflect.TypeOf(op.Out)))}
 		}
 		described := object{"operationId": op.ID, "summary": op.Summary, "responses": responses}
+		// One status of its own, beside the default of all others: generated
+		// clients make a type of error of it.
+		responses["4XX"] = object{"description": "The request is refused.", "content": failed}
 		if op.Scope == "" {
 			described["security"] = []any{}
 		} else {
@@ -137,7 +140,11 @@ func document() object {
 		"info": object{
 			"title": "TeamTalk back-end API", "version": "1",
 			"description": "Accounts, groups, messages and presence for back ends. docs/http-api.md has examples.",
+			"license": object{"name": "Apache License 2.0", "identifier": "Apache-2.0"},
 		},
+		"servers": []any{object{
+			"url": "http://127.0.0.1:8400", "description": "ListenIP and ListenPort of httpmsgserver.conf, or the proxy before it.",
+		}},
 		"paths": paths,
 		"components": object{
 			"schemas": components,
@@ -167,6 +174,54 @@ func TestOpenAPI(t *testing.T) {
 	}
 	if !bytes.Equal(openAPI, want) {
 		t.Error("openapi.json does not say what the operations are; go test ./http_msg_server/httpserver -update rewrites it")
+	}
+}
+
+// TestOpenAPILint has the rules by which linters judge such documents, on the
+// file as it is served.
+func TestOpenAPILint(t *testing.T) {
+	t.Parallel()
+	var doc struct {
+		Info struct {
+			License struct{ Name, Identifier string }
+		}
+		Servers []struct{ URL string }
+		Paths   map[string]map[string]struct {
+			OperationID, Summary string
+			Security             *[]object
+			Responses            map[string]struct {
+				Description string
+				Content     map[string]struct{ Schema object }
+			}
+		}
+	}
+	if err := json.Unmarshal(openAPI, &doc); err != nil {
+		t.Fatal(err)
+	}
+	if doc.Info.License.Name == "" || doc.Info.License.Identifier == "" {
+		t.Error("info-license: there is none")
+	}
+	if len(doc.Servers) == 0 || doc.Servers[0].URL == "" {
+		t.Error("no-empty-servers: there is none")
+	}
+	for path, methods := range doc.Paths {
+		for method, op := range methods {
+			at := method + " " + path
+			if op.OperationID == "" || op.Summary == "" {
+				t.Errorf("%s: operation-operationId, operation-summary: %+v", at, op)
+			}
+			if op.Security == nil {
+				t.Errorf("%s: security-defined: it does not say which key it takes", at)
+			}
+			if ref := op.Responses["4XX"].Content["application/json"].Schema["$ref"]; ref != "#/components/schemas/Failure" {
+				t.Errorf("%s: operation-4xx-response: its errors have no type: %v", at, ref)
+			}
+			for status, response := range op.Responses {
+				if response.Description == "" {
+					t.Errorf("%s: %s has no description", at, status)
+				}
+			}
+		}
 	}
 }
 
