@@ -159,7 +159,7 @@ func modeCommand(m *mode) *cobra.Command {
 	f.StringVar(&pids, "pids", "", "servers whose CPU and memory to measure: name=pid,...")
 	f.StringVar(&out.json, "json", "", "write the results to this file; - is standard output")
 	f.StringVar(&out.html, "html", "", "write a report to this file")
-	f.BoolVar(&out.quiet, "quiet", false, "no progress and no table")
+	f.BoolVar(&out.quiet, "quiet", false, "no progress and no table: one line with the result")
 	if m.flags != nil {
 		m.flags(cmd, &cfg)
 	}
@@ -177,7 +177,11 @@ func execute(ctx context.Context, m *mode, cfg Config, out output, stdout io.Wri
 	if err != nil {
 		return fail(err)
 	}
-	if !out.quiet && out.json != "-" {
+	switch {
+	case out.json == "-":
+	case out.quiet:
+		fmt.Fprintln(stdout, strings.Join(res.verdict(), "; "))
+	default:
 		res.table(stdout)
 	}
 	if out.json != "" {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"time"
 )
@@ -25,7 +26,8 @@ type Idle struct {
 	RSSBefore map[string]int64 `json:"rss_before_bytes"`
 	RSSLogin  map[string]int64 `json:"rss_logged_in_bytes"` // right after the last log-in
 	// BytesPerConnection is how much the memory of each server grew from
-	// before the first log-in to the end, divided by all connections.
+	// before the first log-in to the end, divided by its own connections: for
+	// a msg_server its share, for every other server all of them.
 	BytesPerConnection map[string]float64 `json:"bytes_per_connection"`
 	CPUCores           map[string]float64 `json:"cpu_cores"` // while idle; 1 is a core in full
 }
@@ -70,18 +72,25 @@ func runIdle(ctx context.Context, r *run, p *progress, res *Result) error {
 		Name: idleKinds[0], Count: s.LoggedIn, PerS: float64(s.LoggedIn) / took.Seconds(),
 		CPUPerOp: loggedIn.since(before).perOp(s.LoggedIn),
 	}}
-	res.addIdle(before, loggedIn, used, len(crowd.members))
+	res.addIdle(before, loggedIn, used, len(crowd.members), len(r.addrs))
 	return nil
 }
 
-// addIdle enters memory and CPU.
-func (res *Result) addIdle(before, loggedIn, used usage, processes int) {
+// addIdle enters memory and CPU. The clients are spread evenly over so many
+// msg_servers.
+func (res *Result) addIdle(before, loggedIn, used usage, processes, msgServers int) {
 	idle := &Idle{
 		Processes: processes, RSSBefore: before.rss, RSSLogin: loggedIn.rss,
 		BytesPerConnection: make(map[string]float64), CPUCores: make(map[string]float64),
 	}
+	own := func(name string) float64 {
+		if strings.HasPrefix(name, "msg_server") {
+			return float64(res.Conns) / float64(max(1, msgServers))
+		}
+		return float64(res.Conns)
+	}
 	for name, rss := range used.rss {
-		idle.BytesPerConnection[name] = float64(rss-before.rss[name]) / float64(res.Conns)
+		idle.BytesPerConnection[name] = float64(rss-before.rss[name]) / own(name)
 		idle.CPUCores[name] = used.cpu[name].Seconds() / res.Duration
 	}
 	res.Idle, res.RSS, res.CPUPerOp = idle, used.rss, map[string]float64{}

@@ -124,6 +124,9 @@ func (res *Result) latencies() (all []namedLatency) {
 func (res *Result) verdict() (lines []string) {
 	if t := res.Traffic; t != nil && t.Unacked > 0 {
 		lines = append(lines, fmt.Sprintf("%d messages were refused or not acknowledged in time", t.Unacked))
+		for _, why := range slices.Sorted(maps.Keys(t.UnackedWhy)) {
+			lines = append(lines, fmt.Sprintf("%d of them: %s", t.UnackedWhy[why], why))
+		}
 	}
 	broken, violations := res.broken(), res.Violations()
 	if broken != "" {

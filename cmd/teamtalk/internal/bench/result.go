@@ -47,9 +47,12 @@ type Traffic struct {
 	Senders int `json:"senders"`
 	Size    int `json:"size"`
 
-	Sent      int64 `json:"sent"`
-	Acked     int64 `json:"acked"`
-	Unacked   int64 `json:"unacked"` // refused, or no answer in time
+	Sent    int64 `json:"sent"`
+	Acked   int64 `json:"acked"`
+	Unacked int64 `json:"unacked"` // refused, or no answer in time
+	// UnackedWhy counts them by the reason; the counts add up to Unacked.
+	UnackedWhy map[string]int64 `json:"unacked_why,omitempty"`
+
 	Delivered int64 `json:"delivered"`
 
 	Lost              int64 `json:"lost"`
@@ -112,6 +115,7 @@ func (res *Result) addTraffic(r *run, used usage) {
 		t.ReadbackMissing += v.missing
 		t.Mismatched += v.mismatched
 	}
+	t.UnackedWhy = r.why.of(t.Unacked)
 	res.Traffic = t
 	res.addUsage(used, ack.inWindow)
 	t.CPUPerDelivery = used.perOp(del.inWindow)["total"]

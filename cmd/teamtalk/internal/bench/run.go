@@ -29,6 +29,7 @@ type run struct {
 
 	sent    atomic.Int64
 	refused atomic.Int64 // sends that failed or were never acknowledged
+	why     reasons      // for each of them
 	found   findings
 	lost    failures    // connections
 	stopped atomic.Bool // no more sends

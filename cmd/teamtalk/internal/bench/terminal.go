@@ -124,7 +124,7 @@ func (t *terminal) send(at time.Duration) bool {
 	}
 	t.run.sent.Add(1)
 	if err := t.client.SendAsync(&m, token(seq, at), t.ack); err != nil {
-		t.run.refused.Add(1)
+		t.run.refuse(err)
 		return false
 	}
 	t.inFlight++
@@ -135,7 +135,7 @@ func (t *terminal) send(at time.Duration) bool {
 func (t *terminal) acknowledged(tok uint64, id im.MsgID, err error) {
 	seq, at := untoken(tok)
 	if err != nil {
-		t.run.refused.Add(1)
+		t.run.refuse(err)
 	} else {
 		if _, same := t.flow.note(seq, id, bitAcked); !same {
 			t.run.found.mismatched.Add(1)
