@@ -15,7 +15,7 @@ usage() {
 ./build.sh lint            formatting, vet and golangci-lint
 ./build.sh bench [PKG…]    Go benchmarks, ten runs each, for benchstat
 ./build.sh cluster up --dir D --base-port N [--msg 2 --db 1 --route 1 --http 0 --file 0 --push 0]
-                           one process per role, on a MariaDB and a Redis of its own
+                           one process per role, on a MariaDB and a Redis of its own; on ports N to N+3379
 ./build.sh cluster status|down|down --purge --dir D
 ./build.sh cluster restart --dir D --name mariadb [--down SECONDS]
                            kill -9 one process and start it again

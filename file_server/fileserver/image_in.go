@@ -57,6 +57,18 @@ const (
 	textFailed   = "上传失败"
 )
 
+// known is the code that clients are told: of the content of an image they know
+// none of ours, and take what msfs says of a name or a size.
+func (c uploadCode) known() uploadCode {
+	switch c {
+	case codeNoImage:
+		return codeNoExt
+	case codePixels:
+		return codeTooLarge
+	}
+	return c
+}
+
 func (c uploadCode) Error() string { return fmt.Sprintf("upload code %d", int(c)) }
 
 func (c uploadCode) text() string {
@@ -106,7 +118,7 @@ func (f *httpFront) upload(w http.ResponseWriter, r *http.Request) {
 		Msg  string     `json:"error_msg"`
 		Path string     `json:"path"`
 		URL  string     `json:"url"`
-	}{code, code.text(), path, url})
+	}{code.known(), code.text(), path, url})
 	if err != nil {
 		f.fail(w, "failed", http.StatusInternalServerError)
 		return

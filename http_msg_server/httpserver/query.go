@@ -130,7 +130,7 @@ func (s *Server) queryCreateGroup(ctx context.Context, members map[string]json.R
 		read(members, "group_name", req.GroupName) && read(members, "group_type", &kind) &&
 		read(members, "group_avatar", req.GroupAvatar) && read(members, "user_id_list", &req.MemberIdList)
 	if _, known := basedefine.GroupType_name[int32(kind)]; !ok || !known {
-		return createAnswer{queryAnswer: queryBadParameter()}, ""
+		return queryBadParameter(), "" // without a group_id, as in the original
 	}
 	req.GroupType = basedefine.GroupType(kind).Enum()
 	res, err := s.createGroup(ctx, req)

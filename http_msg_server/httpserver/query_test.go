@@ -71,8 +71,8 @@ func TestQuery(t *testing.T) {
 		}
 	}
 	for name, try := range map[string]struct{ old, replacement, want string }{
-		"a missing member": {`"group_avatar":"",`, "", `{"error_code":1,"error_msg":"参数错误","group_id":0}`},
-		"an unknown type":  {`"group_type":1`, `"group_type":3`, `{"error_code":1,"error_msg":"参数错误","group_id":0}`},
+		"a missing member": {`"group_avatar":"",`, "", `{"error_code":1,"error_msg":"参数错误"}`},
+		"an unknown type":  {`"group_type":1`, `"group_type":3`, `{"error_code":1,"error_msg":"参数错误"}`},
 		"no name":          {`"site"`, `""`, `{"error_code":11,"error_msg":"创建群失败","group_id":0}`},
 	} {
 		_, body, _ := strings.Cut(w.post("/query/CreateGroup", strings.Replace(create, try.old, try.replacement, 1)), "\r\n\r\n")

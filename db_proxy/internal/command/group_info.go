@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -68,6 +69,10 @@ func (g *groupInfo) newer(ctx context.Context, r *Request) (proto.Message, error
 	if len(ids) == 0 {
 		return res, nil
 	}
+	// The original's order: the group that changed last comes first.
+	slices.SortFunc(ids, func(a, b im.GroupID) int {
+		return cmp.Or(cmp.Compare(groups[b].Info.Updated, groups[a].Info.Updated), cmp.Compare(a, b))
+	})
 	muted, err := g.store.ShieldsOf(ctx, user)
 	if err != nil {
 		return nil, err

@@ -2,7 +2,9 @@ package command
 
 import (
 	"fmt"
+	"slices"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -76,6 +78,27 @@ func TestGroupInfo(t *testing.T) {
 	}
 	ask("muted", e.alice, versions(g, 0), info(1))
 	ask("muted by another", e.bob, versions(g, 0), info(0))
+}
+
+// The group that changed last comes first, whatever the order of the request.
+// Source: flows.md §12.2.
+func TestGroupInfoOrder(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	first, second := e.group(groupNormal, e.bob, e.alice), e.group(groupNormal, e.bob, e.alice)
+	e.pass(time.Minute)
+	e.changeMembers(second, []im.UserID{e.carol}, nil)
+	res := new(group.IMGroupInfoListRsp)
+	e.ok(wire.GroupInfoReq, &group.IMGroupInfoListReq{
+		UserId: proto.Uint32(uint32(e.bob)), GroupVersionList: versions(uint32(first), 0, uint32(second), 0),
+	}, res)
+	var got []im.GroupID
+	for _, info := range res.GetGroupInfoList() {
+		got = append(got, im.GroupID(info.GetGroupId()))
+	}
+	if want := []im.GroupID{second, first}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
 }
 
 // Who may change a group: its creator everything, a member of a temporary one
