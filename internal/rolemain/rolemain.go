@@ -124,7 +124,8 @@ func pidFile(role string) string { return role + ".pid" }
 func run[C interface{ ProcessConfig() config.Process }](
 	role Role[C], line commandLine, stderr io.Writer,
 ) (err error) {
-	cfg, err := role.Load(line.path, config.Lenient(line.lenient))
+	load := func() (C, error) { return role.Load(line.path, config.Lenient(line.lenient)) }
+	cfg, err := load()
 	if err != nil {
 		return err
 	}
@@ -150,7 +151,7 @@ func run[C interface{ ProcessConfig() config.Process }](
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	defer watchSignals(o, process.ShutdownTimeout, func() { reload(o, role.Load, path) }, cancel)()
+	defer watchSignals(o, process.ShutdownTimeout, func() { reload(o, load) }, cancel)()
 	go Tend(ctx)
 	go watchReady(ctx, o)
 	go now.Follow(ctx, o.Log)
@@ -247,8 +248,8 @@ func watchSignals(o *obs.Obs, timeout time.Duration, reload, cancel func()) (sto
 
 // reload takes the log level from the configuration file. A file with a fault
 // changes nothing.
-func reload[C interface{ ProcessConfig() config.Process }](o *obs.Obs, load func(string) (C, error), path string) {
-	cfg, err := load(path)
+func reload[C interface{ ProcessConfig() config.Process }](o *obs.Obs, load func() (C, error)) {
+	cfg, err := load()
 	if err != nil {
 		o.Log.Error("configuration not read again", slog.Any("error", err))
 		return

@@ -310,7 +310,7 @@ func TestUndoLines(t *testing.T) {
 	group := u.groups[0]
 	_, err = s.RemoveSession(t.Context(), store.SessionKey{User: 4, Kind: im.Group, Peer: uint32(group)})
 	check(t, err)
-	_, _, err = s.ChangeMembers(t.Context(), group, []im.UserID{5}, nil)
+	_, err = s.ChangeMembers(t.Context(), group, []im.UserID{5}, nil)
 	check(t, err)
 	check(t, s.WriteActivity(t.Context(), store.Activity{Groups: map[im.GroupID]uint32{group: u.at}}))
 	check(t, s.Close())
