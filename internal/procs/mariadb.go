@@ -111,7 +111,9 @@ func installMariaDB(ctx context.Context, data, temporary string) error {
 func (m *MariaDB) DSN(database string) string { return dsn(m.Addr(), database).FormatDSN() }
 
 // Exec runs one statement outside of any database.
-func (m *MariaDB) Exec(ctx context.Context, statement string) error { return m.ExecIn(ctx, "", statement) }
+func (m *MariaDB) Exec(ctx context.Context, statement string) error {
+	return m.ExecIn(ctx, "", statement)
+}
 
 // ExecIn runs one statement in a database.
 func (m *MariaDB) ExecIn(ctx context.Context, database, statement string) error {
