@@ -124,12 +124,12 @@ func (s *slot) LinkDown(l *link.Link) {
 // LinkPDU is link.Handler's. After 0702 nothing more is sent on the link;
 // what it still answers is taken. Source: flows.md §2.
 func (s *slot) LinkPDU(l *link.Link, pdu wire.PDU) {
-	switch pdu.Command {
-	case wire.StopReceive:
-		s.stopped = l
+	if pdu.Command == wire.StopReceive {
 		s.live.CompareAndSwap(l, nil)
+		s.stopped = l
 		return
-	case wire.StorageState:
+	}
+	if pdu.Command == wire.StorageState {
 		s.storageState(l, pdu.Body)
 		return
 	}

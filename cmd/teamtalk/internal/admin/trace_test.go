@@ -190,8 +190,8 @@ func TestRecount(t *testing.T) {
 			"unread counts differ again after the repair",
 		},
 		"recount --check --user nobody": {"", 2, `no user "nobody"`},
-		"recount":                       {"", 2, "recount: say --check or --repair"},
-		"recount --check --repair":      {"", 2, "recount: say --check or --repair"},
+		"recount":                       {"", 2, "recount: say --check, --repair or --new-epoch"},
+		"recount --check --repair":      {"", 2, "recount: say --check, --repair or --new-epoch"},
 	}
 	for args, want := range tests {
 		if got := run(t, append(strings.Fields(args), "--data", data)...); got != want {
