@@ -164,22 +164,23 @@ func (g *groupOps) inParts(r *Request, req *group.IMGroupChangeMemberReq) {
 // waits for any more is not done.
 func (g *groupOps) await(
 	asked context.Context, req *group.IMGroupChangeMemberReq, users, part []im.UserID,
-) (changed []im.UserID, err error) {
-	done := make(chan struct{})
-	err = g.lanes.Submit(g.turn(req, users, func(ctx context.Context) ([]im.UserID, error) {
+) ([]im.UserID, error) {
+	type outcome struct {
+		changed []im.UserID
+		err     error
+	}
+	done := make(chan outcome, 1)
+	err := g.lanes.Submit(g.turn(req, users, func(ctx context.Context) ([]im.UserID, error) {
 		if asked.Err() != nil {
 			return nil, im.Wrap(im.Busy, "change members", asked.Err())
 		}
 		return g.change(ctx, req, users, part)
-	}, func(some []im.UserID, failed error) {
-		changed, err = some, failed
-		close(done)
-	}))
+	}, func(changed []im.UserID, err error) { done <- outcome{changed, err} }))
 	if err != nil {
 		return nil, err
 	}
-	<-done
-	return changed, err
+	o := <-done
+	return o.changed, o.err
 }
 
 // answer reads a group that was changed again and answers, beside the lane
