@@ -54,7 +54,7 @@ const (
 	hashesWait   = 1024             // log-ins that may wait for a slow hash
 	openPatience = 60 * time.Second // how long New waits for the database
 	drainFor     = 4 * time.Second  // how long a stop may take; the original waits as long
-	pruneEvery   = time.Hour        // of the change log
+	pruneEvery   = time.Hour        // of the change log and the requests of the API
 )
 
 // Server is one db_proxy.
@@ -275,6 +275,9 @@ func (s *Server) prune(ctx context.Context) {
 		case <-ticker.C:
 			if _, err := s.store.PruneChanges(ctx); err != nil {
 				s.log.Warn("change log not pruned", "error", err)
+			}
+			if _, err := s.store.PruneAPIRequests(ctx); err != nil {
+				s.log.Warn("requests of the API not forgotten", "error", err)
 			}
 		}
 	}

@@ -232,11 +232,12 @@ func (sh *shares) letGo(u *blob.Upload) {
 // create begins an upload under a grant.
 func (sh *shares) create(g share.Grant, size int64, name, sum string) (*blob.Upload, error) {
 	ctx := sh.server.base
-	if _, err := sh.server.catalog.Get(ctx, catalog.Shared, g.File); !errors.Is(err, blob.ErrNotFound) {
-		return nil, errors.Join(blob.ErrExists, err)
-	}
+	// First where a file leaves, then where it arrives: see look.
 	if sh.server.store.HasUpload(g.File) {
 		return nil, blob.ErrExists
+	}
+	if _, err := sh.server.catalog.Get(ctx, catalog.Shared, g.File); !errors.Is(err, blob.ErrNotFound) {
+		return nil, errors.Join(blob.ErrExists, err)
 	}
 	release, err := sh.server.catalog.Reserve(uint32(g.User), size)
 	if err != nil {

@@ -33,6 +33,7 @@ type call struct {
 	key     apikey.Key
 	status  int
 	subject string // what was changed, for the audit
+	once    *once  // nil for a request without an Idempotency-Key
 }
 
 // ctx ends with the request.
@@ -78,6 +79,15 @@ func (c *call) run() (any, error) {
 			if err := checked.check(); err != nil {
 				return nil, err
 			}
+		}
+	}
+	if c.op.changes() {
+		key, err := c.idempotencyKey()
+		if err != nil {
+			return nil, err
+		}
+		if key != "" {
+			return c.runOnce(key, in.Interface())
 		}
 	}
 	return c.op.run(c, in.Interface())

@@ -233,6 +233,7 @@ func createGroup(c *call, in *newGroup) (*groupFull, error) {
 	res, err := c.server.createGroup(c.ctx(), &group.IMGroupCreateReq{
 		UserId: proto.Uint32(in.CreatorID), GroupType: groupTypes[in.Type].Enum(),
 		GroupName: proto.String(in.Name), GroupAvatar: proto.String(in.Avatar), MemberIdList: in.MemberIDs,
+		AttemptRequest: c.once.Attempt().GetRequestId(), AttemptToken: c.once.Attempt().GetToken(),
 	})
 	if err != nil {
 		return nil, err
@@ -319,6 +320,9 @@ func removeMember(c *call, _ *none) (*none, error) {
 	before, err := c.group(id, groupInPath.Name)
 	if err != nil {
 		return nil, err
+	}
+	if c.once.Again() && !slices.Contains(before.MemberIDs, member) {
+		return &none{}, nil // the attempt before removed him, or somebody else did
 	}
 	gone := missing(fmt.Sprintf("member %d of group %d", member, id), userInPath.Name)
 	if !slices.Contains(before.MemberIDs, member) {

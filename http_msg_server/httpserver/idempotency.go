@@ -3,10 +3,8 @@ package httpserver
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"teamtalk/internal/im"
@@ -48,55 +46,4 @@ func formerOperationID(apiKey, key string, from im.UserID, conv im.Conversation)
 		copy(id[:6], raw)
 	}
 	return id
-}
-
-// fingerprint tells requests apart.
-func fingerprint(m *newMessage) [sha256.Size]byte {
-	text, err := json.Marshal(m)
-	if err != nil {
-		return [sha256.Size]byte{} // numbers and text always encode
-	}
-	return sha256.Sum256(text)
-}
-
-// maxRecentKeys bounds each of the two generations.
-const maxRecentKeys = 50_000
-
-// recentKeys remembers what the latest idempotency keys were used for, so
-// that one used for another receiver is refused; the text is compared with
-// the database. Safe from any goroutine.
-type recentKeys struct {
-	mu         sync.Mutex // guards the fields below; a leaf
-	young, old map[[sha256.Size]byte][sha256.Size]byte
-}
-
-func newRecentKeys() *recentKeys {
-	return &recentKeys{young: map[[sha256.Size]byte][sha256.Size]byte{}}
-}
-
-func nameOf(apiKey, key string) [sha256.Size]byte {
-	return sha256.Sum256([]byte(apiKey + "\x00" + key))
-}
-
-// fits reports whether a key is new or was used for just this.
-func (r *recentKeys) fits(apiKey, key string, use [sha256.Size]byte) bool {
-	name := nameOf(apiKey, key)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	first, ok := r.young[name]
-	if !ok {
-		first, ok = r.old[name]
-	}
-	return !ok || first == use
-}
-
-// add remembers what a key was used for, once that is done.
-func (r *recentKeys) add(apiKey, key string, use [sha256.Size]byte) {
-	name := nameOf(apiKey, key)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.young) >= maxRecentKeys {
-		r.old, r.young = r.young, make(map[[sha256.Size]byte][sha256.Size]byte, maxRecentKeys)
-	}
-	r.young[name] = use
 }

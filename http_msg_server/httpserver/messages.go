@@ -49,21 +49,12 @@ type historyPage struct {
 	NextCursor string          `json:"next_cursor,omitempty"`
 }
 
-// replayed marks the answer to a repeat.
-const replayed = "Idempotent-Replayed"
-
 func messageOperations() []*operation {
 	return []*operation{
 		handle(operation{
 			ID: "sendMessage", Method: http.MethodPost, Path: "/messages", Scope: MessagesWrite, Status: http.StatusCreated,
 			Summary: "Send a text as a user, or as the system, to a user or a group. A user must be a member of the group; " +
 				"the system need not be.",
-			Params: []param{{
-				Name: idempotencyHeader, In: "header",
-				Help: "Makes the request safe to repeat: a repeat with the same key and body gets the first msg_id, also " +
-					"after a restart. 1 to 255 visible ASCII characters; best a UUIDv7.",
-			}},
-			Also: map[int]string{http.StatusOK: "A repeat: this is the first message. The header " + replayed + " is true."},
 		}, sendMessage),
 		handle(operation{
 			ID: "listMessages", Method: http.MethodGet, Path: "/messages", Scope: MessagesRead, Status: http.StatusOK,
@@ -96,15 +87,12 @@ func (m *newMessage) check() error {
 }
 
 func sendMessage(c *call, in *newMessage) (*sentMessage, error) {
-	key, err := c.idempotencyKey()
-	if err != nil {
-		return nil, err
-	}
 	m := &backend.Message{
 		From: im.UserID(in.FromUserID), Content: c.server.texts.Encrypt(in.Text),
 		Created: uint32(c.server.clock().Unix()), Outsider: in.FromUserID == 0,
 	}
 	if in.FromUserID == 0 {
+		var err error
 		if m.From, err = c.server.systemUser(c.ctx()); err != nil {
 			return nil, err
 		}
@@ -116,26 +104,22 @@ func sendMessage(c *call, in *newMessage) (*sentMessage, error) {
 	if in.ToGroupID == 0 {
 		m.Conv = im.SingleOf(m.From, im.UserID(in.ToUserID))
 	}
-	m.Op, m.Former = operationIDs(c.key.ID, key, m.From, m.Conv, c.server.clock())
-	if key != "" && !c.server.recent.fits(c.key.ID, key, fingerprint(in)) {
-		return nil, reused()
-	}
+	m.Op, m.Former = operationIDs(c.key.ID, c.once.Key(), m.From, m.Conv, c.server.clock())
 	c.subject = m.Conv.String()
 	sent, err := c.server.backend.Send(c.ctx(), m)
 	if err != nil {
 		return nil, c.whyNotSent(m, err)
 	}
-	if key != "" {
-		c.server.recent.add(c.key.ID, key, fingerprint(in))
-	}
 	c.subject = fmt.Sprintf("%v message:%d", m.Conv, sent.ID)
 	if sent.Repeat {
 		c.subject = "" // nothing was changed
-		if err := c.sameText(m, sent.ID); err != nil {
-			return nil, err
-		}
 		c.status = http.StatusOK
 		c.w.Header().Set(replayed, "true")
+	}
+	if sent.Found {
+		if sent.Created, err = c.firstStored(m, sent.ID); err != nil {
+			return nil, err
+		}
 	}
 	return &sentMessage{
 		MsgID: uint32(sent.ID), FromUserID: uint32(m.From), ToUserID: in.ToUserID, ToGroupID: in.ToGroupID,
@@ -168,22 +152,21 @@ func (c *call) whyNotSent(m *backend.Message, err error) error {
 	return conflict("from_user_id", "this user is not a member of the group")
 }
 
-// sameText refuses a repeat that says something else than the first message.
-func (c *call) sameText(m *backend.Message, id im.MsgID) error {
+// firstStored returns when a message was stored that this one repeats, and
+// refuses a repeat that says something else.
+func (c *call) firstStored(m *backend.Message, id im.MsgID) (created uint32, err error) {
 	res, err := c.history(m.Conv, uint32(id)+1, 1)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	if all := res.GetMessages(); len(all) == 1 && all[0].GetMsgId() == uint32(id) &&
-		!slices.Equal(all[0].GetMsgData(), m.Content) {
-		return reused()
+	all := res.GetMessages()
+	switch {
+	case len(all) != 1 || all[0].GetMsgId() != uint32(id):
+		return m.Created, nil // somebody removed it
+	case !slices.Equal(all[0].GetMsgData(), m.Content):
+		return 0, reused()
 	}
-	return nil
-}
-
-// reused is the answer to a key that was used for something else.
-func reused() *fault {
-	return conflict(idempotencyHeader, "this key was used for another message")
+	return all[0].GetCreateTime(), nil
 }
 
 // systemUser returns the account that the system writes as, and makes it when

@@ -4,7 +4,9 @@ import (
 	_ "embed"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
+	"strings"
 )
 
 // operation is one row of the table of what the API can do. openapi.json says
@@ -46,15 +48,30 @@ func handle[In, Out any](o operation, do func(c *call, in *In) (*Out, error)) *o
 		out, err := do(c, in.(*In))
 		return out, err
 	}
+	if o.changes() {
+		o.Params = append(slices.Clip(o.Params), keyParam)
+		if o.Status == http.StatusCreated {
+			o.Also = map[int]string{http.StatusOK: "A repeat: this is the first answer. The header " + replayed + " is true."}
+		}
+	}
 	return &o
 }
+
+// changes reports whether the operation changes anything: all that do may be
+// given an Idempotency-Key.
+func (o *operation) changes() bool { return strings.HasSuffix(o.Scope, ":write") }
 
 // The parameters that many operations share.
 var (
 	userInPath  = param{Name: "user_id", In: "path", Integer: true, Required: true, Help: "Id of the user."}
 	groupInPath = param{Name: "group_id", In: "path", Integer: true, Required: true, Help: "Id of the group."}
 	cursorParam = param{Name: "cursor", In: "query", Help: "next_cursor of the page before; without it, the first page."}
-	limitParam  = param{
+	keyParam    = param{
+		Name: idempotencyHeader, In: "header",
+		Help: "Makes the request safe to repeat: for a day, a repeat with the same key, path and body gets the first " +
+			"answer and does nothing, at any server and after any restart. 1 to 255 visible ASCII characters; best a UUIDv7.",
+	}
+	limitParam = param{
 		Name: "limit", In: "query", Integer: true, Help: "Most entries of the page; 1 to 100, 50 without it.",
 	}
 )

@@ -66,7 +66,6 @@ type Server struct {
 	backend   *backend.Backend
 	keys      *apikey.Keys
 	audit     *audit.Log
-	recent    *recentKeys
 	http      *http.Server
 	listeners []net.Listener
 
@@ -81,7 +80,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	if deps.Log == nil || deps.Reg == nil || deps.Clock == nil {
 		return nil, errors.New("http_msg_server: Log, Reg and Clock are needed")
 	}
-	s := &Server{cfg: cfg, log: deps.Log, clock: deps.Clock, recent: newRecentKeys()}
+	s := &Server{cfg: cfg, log: deps.Log, clock: deps.Clock}
 	var err error
 	if s.texts, err = textcrypt.New([]byte(cfg.AESKey.Reveal())); err != nil {
 		return nil, fmt.Errorf("http_msg_server: aesKey: %w", err)

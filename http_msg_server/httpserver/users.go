@@ -213,7 +213,9 @@ func (c *call) saveUser(req *extension.IMApiUserSaveReq) (*extension.IMApiUserSa
 }
 
 func createUser(c *call, in *newUser) (*user, error) {
-	req := &extension.IMApiUserSaveReq{Name: proto.String(in.Name), Password: clientMD5(in.Password)}
+	req := &extension.IMApiUserSaveReq{
+		Name: proto.String(in.Name), Password: clientMD5(in.Password), Attempt: c.once.Attempt(),
+	}
 	if in.Nick != "" {
 		req.Nick = proto.String(in.Nick)
 	}

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -45,6 +46,13 @@ type world struct {
 	logged syncBuffer // by the http_msg_server
 	reg    *prometheus.Registry
 	trace  *trace.Recorder // of the http_msg_server
+
+	seconds atomic.Int64 // that the clocks of db_proxy and the http_msg_servers are ahead
+}
+
+// clock is a time that tests move.
+func (w *world) clock() time.Time {
+	return time.Now().Add(time.Duration(w.seconds.Load()) * time.Second)
 }
 
 // syncBuffer is a log that can be read meanwhile.
@@ -115,7 +123,7 @@ func newWorld(t *testing.T, lines ...string) *world {
 	w.msg = testenv.FreeAddr(t)
 	db, err := dbproxy.New(t.Context(), parsed(t, dbproxy.ParseConfig, "ListenIP=127.0.0.1", "ListenPort="+port(dbAddr),
 		"StoreDriver=sqlite", "StorePath="+filepath.Join(t.TempDir(), "tt.db"), "aesKey=12345678901234567890123456789012",
-	), dbproxy.Deps{Log: quiet, Reg: reg(), Clock: time.Now})
+	), dbproxy.Deps{Log: quiet, Reg: reg(), Clock: w.clock})
 	run(t, db, err)
 	w.db = db
 	route, err := routeserver.New(parsed(t, routeserver.ParseConfig, "ListenIP=127.0.0.1", "ListenMsgPort="+port(routeAddr)),
@@ -162,7 +170,7 @@ func (w *world) startHTTP() {
 	s, err := New(parsed(w.t, ParseConfig, "ListenIP=127.0.0.1", "ListenPort="+port(addr), w.conf),
 		Deps{
 			Log: slog.New(slog.NewJSONHandler(&w.logged, &slog.HandlerOptions{Level: slog.LevelDebug})),
-			Reg: w.reg, Clock: time.Now, Trace: w.trace,
+			Reg: w.reg, Clock: w.clock, Trace: w.trace,
 		})
 	w.stop = run(w.t, s, err)
 	w.server, w.base = s, "http://"+addr

@@ -170,6 +170,10 @@ const (
 	APIAuditRes    Command = 0x07AB // IM.Extension.IMApiAuditRsp; DB→HS
 	APIPresenceReq Command = 0x07AC // IM.Extension.IMApiPresenceReq; HS→RS
 	APIPresenceRes Command = 0x07AD // IM.Extension.IMApiPresenceRsp; RS→HS
+	APIClaimReq    Command = 0x07B0 // IM.Extension.IMApiClaimReq; HS→DB
+	APIClaimRes    Command = 0x07B1 // IM.Extension.IMApiClaimRsp; DB→HS
+	APIEndReq      Command = 0x07B2 // IM.Extension.IMApiEndReq; HS→DB
+	APIEndRes      Command = 0x07B3 // IM.Extension.IMApiEndRsp; DB→HS
 	PushTokensGone Command = 0x07AE // IM.Extension.IMPushTokensGone; MS→DB, HS→DB: devices that get no pushes any more
 )
 
@@ -313,6 +317,10 @@ var names = map[Command]string{
 	APIAuditRes:             "APIAuditRes",
 	APIPresenceReq:          "APIPresenceReq",
 	APIPresenceRes:          "APIPresenceRes",
+	APIClaimReq:             "APIClaimReq",
+	APIClaimRes:             "APIClaimRes",
+	APIEndReq:               "APIEndReq",
+	APIEndRes:               "APIEndRes",
 	PushTokensGone:          "PushTokensGone",
 	TerminalReq:             "TerminalReq",
 	TerminalRes:             "TerminalRes",

@@ -323,8 +323,10 @@ type IMApiUserSaveReq struct {
 	// MD5 of the password in hex, as clients send it.
 	Password *string `protobuf:"bytes,4,opt,name=password" json:"password,omitempty"`
 	// IMUser.status: 0 may log in, 3 disabled.
-	Status        *uint32 `protobuf:"varint,5,opt,name=status" json:"status,omitempty"`
-	AttachData    []byte  `protobuf:"bytes,20,opt,name=attach_data,json=attachData" json:"attach_data,omitempty"`
+	Status *uint32 `protobuf:"varint,5,opt,name=status" json:"status,omitempty"`
+	// With it, an account is made once, however often it is asked for.
+	Attempt       *ApiAttempt `protobuf:"bytes,6,opt,name=attempt" json:"attempt,omitempty"`
+	AttachData    []byte      `protobuf:"bytes,20,opt,name=attach_data,json=attachData" json:"attach_data,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -392,6 +394,13 @@ func (x *IMApiUserSaveReq) GetStatus() uint32 {
 		return *x.Status
 	}
 	return 0
+}
+
+func (x *IMApiUserSaveReq) GetAttempt() *ApiAttempt {
+	if x != nil {
+		return x.Attempt
+	}
+	return nil
 }
 
 func (x *IMApiUserSaveReq) GetAttachData() []byte {
@@ -982,6 +991,335 @@ func (x *IMApiAuditRsp) GetAttachData() []byte {
 	return nil
 }
 
+// Which attempt of a request with an Idempotency-Key this is. The id is a
+// digest of 32 bytes of the API key and the Idempotency-Key, the token 16
+// random bytes.
+type ApiAttempt struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	RequestId     []byte                 `protobuf:"bytes,1,req,name=request_id,json=requestId" json:"request_id,omitempty"`
+	Token         []byte                 `protobuf:"bytes,2,req,name=token" json:"token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApiAttempt) Reset() {
+	*x = ApiAttempt{}
+	mi := &file_IM_Api_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApiAttempt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApiAttempt) ProtoMessage() {}
+
+func (x *ApiAttempt) ProtoReflect() protoreflect.Message {
+	mi := &file_IM_Api_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApiAttempt.ProtoReflect.Descriptor instead.
+func (*ApiAttempt) Descriptor() ([]byte, []int) {
+	return file_IM_Api_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ApiAttempt) GetRequestId() []byte {
+	if x != nil {
+		return x.RequestId
+	}
+	return nil
+}
+
+func (x *ApiAttempt) GetToken() []byte {
+	if x != nil {
+		return x.Token
+	}
+	return nil
+}
+
+// Command 0x07B0: may this attempt be carried out?
+type IMApiClaimReq struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Attempt *ApiAttempt            `protobuf:"bytes,1,req,name=attempt" json:"attempt,omitempty"`
+	// HMAC-SHA256 of method, path and body.
+	Fingerprint   []byte `protobuf:"bytes,2,req,name=fingerprint" json:"fingerprint,omitempty"`
+	AttachData    []byte `protobuf:"bytes,20,opt,name=attach_data,json=attachData" json:"attach_data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IMApiClaimReq) Reset() {
+	*x = IMApiClaimReq{}
+	mi := &file_IM_Api_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IMApiClaimReq) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IMApiClaimReq) ProtoMessage() {}
+
+func (x *IMApiClaimReq) ProtoReflect() protoreflect.Message {
+	mi := &file_IM_Api_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IMApiClaimReq.ProtoReflect.Descriptor instead.
+func (*IMApiClaimReq) Descriptor() ([]byte, []int) {
+	return file_IM_Api_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *IMApiClaimReq) GetAttempt() *ApiAttempt {
+	if x != nil {
+		return x.Attempt
+	}
+	return nil
+}
+
+func (x *IMApiClaimReq) GetFingerprint() []byte {
+	if x != nil {
+		return x.Fingerprint
+	}
+	return nil
+}
+
+func (x *IMApiClaimReq) GetAttachData() []byte {
+	if x != nil {
+		return x.AttachData
+	}
+	return nil
+}
+
+// Command 0x07B1. State 1: yes; 2: yes, and one before it ended without an
+// answer; 3: another one is at it; 4: it was answered, with this; 5: the key was
+// used for another request.
+type IMApiClaimRsp struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Code  *uint32                `protobuf:"varint,1,req,name=code" json:"code,omitempty"`
+	State *uint32                `protobuf:"varint,2,opt,name=state" json:"state,omitempty"`
+	// HTTP status and body of the answer.
+	Status        *uint32 `protobuf:"varint,3,opt,name=status" json:"status,omitempty"`
+	Answer        []byte  `protobuf:"bytes,4,opt,name=answer" json:"answer,omitempty"`
+	AttachData    []byte  `protobuf:"bytes,20,opt,name=attach_data,json=attachData" json:"attach_data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IMApiClaimRsp) Reset() {
+	*x = IMApiClaimRsp{}
+	mi := &file_IM_Api_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IMApiClaimRsp) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IMApiClaimRsp) ProtoMessage() {}
+
+func (x *IMApiClaimRsp) ProtoReflect() protoreflect.Message {
+	mi := &file_IM_Api_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IMApiClaimRsp.ProtoReflect.Descriptor instead.
+func (*IMApiClaimRsp) Descriptor() ([]byte, []int) {
+	return file_IM_Api_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *IMApiClaimRsp) GetCode() uint32 {
+	if x != nil && x.Code != nil {
+		return *x.Code
+	}
+	return 0
+}
+
+func (x *IMApiClaimRsp) GetState() uint32 {
+	if x != nil && x.State != nil {
+		return *x.State
+	}
+	return 0
+}
+
+func (x *IMApiClaimRsp) GetStatus() uint32 {
+	if x != nil && x.Status != nil {
+		return *x.Status
+	}
+	return 0
+}
+
+func (x *IMApiClaimRsp) GetAnswer() []byte {
+	if x != nil {
+		return x.Answer
+	}
+	return nil
+}
+
+func (x *IMApiClaimRsp) GetAttachData() []byte {
+	if x != nil {
+		return x.AttachData
+	}
+	return nil
+}
+
+// Command 0x07B2: an attempt has ended, with an answer, or without a status.
+type IMApiEndReq struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Attempt *ApiAttempt            `protobuf:"bytes,1,req,name=attempt" json:"attempt,omitempty"`
+	// HTTP status and body of the answer.
+	Status *uint32 `protobuf:"varint,2,opt,name=status" json:"status,omitempty"`
+	Answer []byte  `protobuf:"bytes,3,opt,name=answer" json:"answer,omitempty"`
+	// Nothing was done: the key is as good as new.
+	NothingDone   *bool  `protobuf:"varint,4,opt,name=nothing_done,json=nothingDone" json:"nothing_done,omitempty"`
+	AttachData    []byte `protobuf:"bytes,20,opt,name=attach_data,json=attachData" json:"attach_data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IMApiEndReq) Reset() {
+	*x = IMApiEndReq{}
+	mi := &file_IM_Api_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IMApiEndReq) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IMApiEndReq) ProtoMessage() {}
+
+func (x *IMApiEndReq) ProtoReflect() protoreflect.Message {
+	mi := &file_IM_Api_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IMApiEndReq.ProtoReflect.Descriptor instead.
+func (*IMApiEndReq) Descriptor() ([]byte, []int) {
+	return file_IM_Api_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *IMApiEndReq) GetAttempt() *ApiAttempt {
+	if x != nil {
+		return x.Attempt
+	}
+	return nil
+}
+
+func (x *IMApiEndReq) GetStatus() uint32 {
+	if x != nil && x.Status != nil {
+		return *x.Status
+	}
+	return 0
+}
+
+func (x *IMApiEndReq) GetAnswer() []byte {
+	if x != nil {
+		return x.Answer
+	}
+	return nil
+}
+
+func (x *IMApiEndReq) GetNothingDone() bool {
+	if x != nil && x.NothingDone != nil {
+		return *x.NothingDone
+	}
+	return false
+}
+
+func (x *IMApiEndReq) GetAttachData() []byte {
+	if x != nil {
+		return x.AttachData
+	}
+	return nil
+}
+
+// Command 0x07B3.
+type IMApiEndRsp struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Code          *uint32                `protobuf:"varint,1,req,name=code" json:"code,omitempty"`
+	AttachData    []byte                 `protobuf:"bytes,20,opt,name=attach_data,json=attachData" json:"attach_data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IMApiEndRsp) Reset() {
+	*x = IMApiEndRsp{}
+	mi := &file_IM_Api_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IMApiEndRsp) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IMApiEndRsp) ProtoMessage() {}
+
+func (x *IMApiEndRsp) ProtoReflect() protoreflect.Message {
+	mi := &file_IM_Api_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IMApiEndRsp.ProtoReflect.Descriptor instead.
+func (*IMApiEndRsp) Descriptor() ([]byte, []int) {
+	return file_IM_Api_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *IMApiEndRsp) GetCode() uint32 {
+	if x != nil && x.Code != nil {
+		return *x.Code
+	}
+	return 0
+}
+
+func (x *IMApiEndRsp) GetAttachData() []byte {
+	if x != nil {
+		return x.AttachData
+	}
+	return nil
+}
+
 // Command 0x07AC, to route_server: on which kinds of clients some users are,
 // or the page of all users on-line above an id.
 type IMApiPresenceReq struct {
@@ -996,7 +1334,7 @@ type IMApiPresenceReq struct {
 
 func (x *IMApiPresenceReq) Reset() {
 	*x = IMApiPresenceReq{}
-	mi := &file_IM_Api_proto_msgTypes[13]
+	mi := &file_IM_Api_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1008,7 +1346,7 @@ func (x *IMApiPresenceReq) String() string {
 func (*IMApiPresenceReq) ProtoMessage() {}
 
 func (x *IMApiPresenceReq) ProtoReflect() protoreflect.Message {
-	mi := &file_IM_Api_proto_msgTypes[13]
+	mi := &file_IM_Api_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1021,7 +1359,7 @@ func (x *IMApiPresenceReq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IMApiPresenceReq.ProtoReflect.Descriptor instead.
 func (*IMApiPresenceReq) Descriptor() ([]byte, []int) {
-	return file_IM_Api_proto_rawDescGZIP(), []int{13}
+	return file_IM_Api_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *IMApiPresenceReq) GetUserIds() []uint32 {
@@ -1063,7 +1401,7 @@ type ApiPresence struct {
 
 func (x *ApiPresence) Reset() {
 	*x = ApiPresence{}
-	mi := &file_IM_Api_proto_msgTypes[14]
+	mi := &file_IM_Api_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1075,7 +1413,7 @@ func (x *ApiPresence) String() string {
 func (*ApiPresence) ProtoMessage() {}
 
 func (x *ApiPresence) ProtoReflect() protoreflect.Message {
-	mi := &file_IM_Api_proto_msgTypes[14]
+	mi := &file_IM_Api_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1088,7 +1426,7 @@ func (x *ApiPresence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApiPresence.ProtoReflect.Descriptor instead.
 func (*ApiPresence) Descriptor() ([]byte, []int) {
-	return file_IM_Api_proto_rawDescGZIP(), []int{14}
+	return file_IM_Api_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ApiPresence) GetUserId() uint32 {
@@ -1120,7 +1458,7 @@ type IMApiPresenceRsp struct {
 
 func (x *IMApiPresenceRsp) Reset() {
 	*x = IMApiPresenceRsp{}
-	mi := &file_IM_Api_proto_msgTypes[15]
+	mi := &file_IM_Api_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1132,7 +1470,7 @@ func (x *IMApiPresenceRsp) String() string {
 func (*IMApiPresenceRsp) ProtoMessage() {}
 
 func (x *IMApiPresenceRsp) ProtoReflect() protoreflect.Message {
-	mi := &file_IM_Api_proto_msgTypes[15]
+	mi := &file_IM_Api_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1145,7 +1483,7 @@ func (x *IMApiPresenceRsp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IMApiPresenceRsp.ProtoReflect.Descriptor instead.
 func (*IMApiPresenceRsp) Descriptor() ([]byte, []int) {
-	return file_IM_Api_proto_rawDescGZIP(), []int{15}
+	return file_IM_Api_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *IMApiPresenceRsp) GetCode() uint32 {
@@ -1194,7 +1532,7 @@ type IMPushTokensGone struct {
 
 func (x *IMPushTokensGone) Reset() {
 	*x = IMPushTokensGone{}
-	mi := &file_IM_Api_proto_msgTypes[16]
+	mi := &file_IM_Api_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1206,7 +1544,7 @@ func (x *IMPushTokensGone) String() string {
 func (*IMPushTokensGone) ProtoMessage() {}
 
 func (x *IMPushTokensGone) ProtoReflect() protoreflect.Message {
-	mi := &file_IM_Api_proto_msgTypes[16]
+	mi := &file_IM_Api_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1219,7 +1557,7 @@ func (x *IMPushTokensGone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IMPushTokensGone.ProtoReflect.Descriptor instead.
 func (*IMPushTokensGone) Descriptor() ([]byte, []int) {
-	return file_IM_Api_proto_rawDescGZIP(), []int{16}
+	return file_IM_Api_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *IMPushTokensGone) GetTokens() []string {
@@ -1259,13 +1597,14 @@ const file_IM_Api_proto_rawDesc = "" +
 	"\x05users\x18\x02 \x03(\v2\x17.IM.BaseDefine.UserInfoR\x05users\x12\x12\n" +
 	"\x04more\x18\x03 \x01(\bR\x04more\x12\x1f\n" +
 	"\vattach_data\x18\x14 \x01(\fR\n" +
-	"attachData\"\xa8\x01\n" +
+	"attachData\"\xdc\x01\n" +
 	"\x10IMApiUserSaveReq\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\rR\x06userId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
 	"\x04nick\x18\x03 \x01(\tR\x04nick\x12\x1a\n" +
 	"\bpassword\x18\x04 \x01(\tR\bpassword\x12\x16\n" +
-	"\x06status\x18\x05 \x01(\rR\x06status\x12\x1f\n" +
+	"\x06status\x18\x05 \x01(\rR\x06status\x122\n" +
+	"\aattempt\x18\x06 \x01(\v2\x18.IM.Extension.ApiAttemptR\aattempt\x12\x1f\n" +
 	"\vattach_data\x18\x14 \x01(\fR\n" +
 	"attachData\"\x8e\x01\n" +
 	"\x10IMApiUserSaveRsp\x12\x12\n" +
@@ -1318,6 +1657,34 @@ const file_IM_Api_proto_rawDesc = "" +
 	"\rIMApiAuditRsp\x12\x12\n" +
 	"\x04code\x18\x01 \x02(\rR\x04code\x12\x1f\n" +
 	"\vattach_data\x18\x14 \x01(\fR\n" +
+	"attachData\"A\n" +
+	"\n" +
+	"ApiAttempt\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x01 \x02(\fR\trequestId\x12\x14\n" +
+	"\x05token\x18\x02 \x02(\fR\x05token\"\x86\x01\n" +
+	"\rIMApiClaimReq\x122\n" +
+	"\aattempt\x18\x01 \x02(\v2\x18.IM.Extension.ApiAttemptR\aattempt\x12 \n" +
+	"\vfingerprint\x18\x02 \x02(\fR\vfingerprint\x12\x1f\n" +
+	"\vattach_data\x18\x14 \x01(\fR\n" +
+	"attachData\"\x8a\x01\n" +
+	"\rIMApiClaimRsp\x12\x12\n" +
+	"\x04code\x18\x01 \x02(\rR\x04code\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\rR\x05state\x12\x16\n" +
+	"\x06status\x18\x03 \x01(\rR\x06status\x12\x16\n" +
+	"\x06answer\x18\x04 \x01(\fR\x06answer\x12\x1f\n" +
+	"\vattach_data\x18\x14 \x01(\fR\n" +
+	"attachData\"\xb5\x01\n" +
+	"\vIMApiEndReq\x122\n" +
+	"\aattempt\x18\x01 \x02(\v2\x18.IM.Extension.ApiAttemptR\aattempt\x12\x16\n" +
+	"\x06status\x18\x02 \x01(\rR\x06status\x12\x16\n" +
+	"\x06answer\x18\x03 \x01(\fR\x06answer\x12!\n" +
+	"\fnothing_done\x18\x04 \x01(\bR\vnothingDone\x12\x1f\n" +
+	"\vattach_data\x18\x14 \x01(\fR\n" +
+	"attachData\"B\n" +
+	"\vIMApiEndRsp\x12\x12\n" +
+	"\x04code\x18\x01 \x02(\rR\x04code\x12\x1f\n" +
+	"\vattach_data\x18\x14 \x01(\fR\n" +
 	"attachData\"\x8c\x01\n" +
 	"\x10IMApiPresenceReq\x12\x1d\n" +
 	"\buser_ids\x18\x01 \x03(\rB\x02\x10\x01R\auserIds\x12\"\n" +
@@ -1350,7 +1717,7 @@ func file_IM_Api_proto_rawDescGZIP() []byte {
 	return file_IM_Api_proto_rawDescData
 }
 
-var file_IM_Api_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_IM_Api_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_IM_Api_proto_goTypes = []any{
 	(*IMApiKeyReq)(nil),          // 0: IM.Extension.IMApiKeyReq
 	(*IMApiKeyRsp)(nil),          // 1: IM.Extension.IMApiKeyRsp
@@ -1365,30 +1732,38 @@ var file_IM_Api_proto_goTypes = []any{
 	(*ApiChange)(nil),            // 10: IM.Extension.ApiChange
 	(*IMApiAuditReq)(nil),        // 11: IM.Extension.IMApiAuditReq
 	(*IMApiAuditRsp)(nil),        // 12: IM.Extension.IMApiAuditRsp
-	(*IMApiPresenceReq)(nil),     // 13: IM.Extension.IMApiPresenceReq
-	(*ApiPresence)(nil),          // 14: IM.Extension.ApiPresence
-	(*IMApiPresenceRsp)(nil),     // 15: IM.Extension.IMApiPresenceRsp
-	(*IMPushTokensGone)(nil),     // 16: IM.Extension.IMPushTokensGone
-	(*basedefine.UserInfo)(nil),  // 17: IM.BaseDefine.UserInfo
-	(*basedefine.GroupInfo)(nil), // 18: IM.BaseDefine.GroupInfo
-	(basedefine.SessionType)(0),  // 19: IM.BaseDefine.SessionType
-	(*basedefine.MsgInfo)(nil),   // 20: IM.BaseDefine.MsgInfo
-	(basedefine.ClientType)(0),   // 21: IM.BaseDefine.ClientType
+	(*ApiAttempt)(nil),           // 13: IM.Extension.ApiAttempt
+	(*IMApiClaimReq)(nil),        // 14: IM.Extension.IMApiClaimReq
+	(*IMApiClaimRsp)(nil),        // 15: IM.Extension.IMApiClaimRsp
+	(*IMApiEndReq)(nil),          // 16: IM.Extension.IMApiEndReq
+	(*IMApiEndRsp)(nil),          // 17: IM.Extension.IMApiEndRsp
+	(*IMApiPresenceReq)(nil),     // 18: IM.Extension.IMApiPresenceReq
+	(*ApiPresence)(nil),          // 19: IM.Extension.ApiPresence
+	(*IMApiPresenceRsp)(nil),     // 20: IM.Extension.IMApiPresenceRsp
+	(*IMPushTokensGone)(nil),     // 21: IM.Extension.IMPushTokensGone
+	(*basedefine.UserInfo)(nil),  // 22: IM.BaseDefine.UserInfo
+	(*basedefine.GroupInfo)(nil), // 23: IM.BaseDefine.GroupInfo
+	(basedefine.SessionType)(0),  // 24: IM.BaseDefine.SessionType
+	(*basedefine.MsgInfo)(nil),   // 25: IM.BaseDefine.MsgInfo
+	(basedefine.ClientType)(0),   // 26: IM.BaseDefine.ClientType
 }
 var file_IM_Api_proto_depIdxs = []int32{
-	17, // 0: IM.Extension.IMApiUsersRsp.users:type_name -> IM.BaseDefine.UserInfo
-	17, // 1: IM.Extension.IMApiUserSaveRsp.user:type_name -> IM.BaseDefine.UserInfo
-	18, // 2: IM.Extension.IMApiGroupsRsp.groups:type_name -> IM.BaseDefine.GroupInfo
-	19, // 3: IM.Extension.IMApiHistoryReq.session_type:type_name -> IM.BaseDefine.SessionType
-	20, // 4: IM.Extension.IMApiHistoryRsp.messages:type_name -> IM.BaseDefine.MsgInfo
-	10, // 5: IM.Extension.IMApiAuditReq.changes:type_name -> IM.Extension.ApiChange
-	21, // 6: IM.Extension.ApiPresence.client_types:type_name -> IM.BaseDefine.ClientType
-	14, // 7: IM.Extension.IMApiPresenceRsp.users:type_name -> IM.Extension.ApiPresence
-	8,  // [8:8] is the sub-list for method output_type
-	8,  // [8:8] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	22, // 0: IM.Extension.IMApiUsersRsp.users:type_name -> IM.BaseDefine.UserInfo
+	13, // 1: IM.Extension.IMApiUserSaveReq.attempt:type_name -> IM.Extension.ApiAttempt
+	22, // 2: IM.Extension.IMApiUserSaveRsp.user:type_name -> IM.BaseDefine.UserInfo
+	23, // 3: IM.Extension.IMApiGroupsRsp.groups:type_name -> IM.BaseDefine.GroupInfo
+	24, // 4: IM.Extension.IMApiHistoryReq.session_type:type_name -> IM.BaseDefine.SessionType
+	25, // 5: IM.Extension.IMApiHistoryRsp.messages:type_name -> IM.BaseDefine.MsgInfo
+	10, // 6: IM.Extension.IMApiAuditReq.changes:type_name -> IM.Extension.ApiChange
+	13, // 7: IM.Extension.IMApiClaimReq.attempt:type_name -> IM.Extension.ApiAttempt
+	13, // 8: IM.Extension.IMApiEndReq.attempt:type_name -> IM.Extension.ApiAttempt
+	26, // 9: IM.Extension.ApiPresence.client_types:type_name -> IM.BaseDefine.ClientType
+	19, // 10: IM.Extension.IMApiPresenceRsp.users:type_name -> IM.Extension.ApiPresence
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_IM_Api_proto_init() }
@@ -1402,7 +1777,7 @@ func file_IM_Api_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_IM_Api_proto_rawDesc), len(file_IM_Api_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

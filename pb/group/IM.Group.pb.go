@@ -264,15 +264,20 @@ func (x *IMGroupInfoListRsp) GetAttachData() []byte {
 
 // Command 0x0405.
 type IMGroupCreateReq struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	UserId        *uint32                `protobuf:"varint,1,req,name=user_id,json=userId" json:"user_id,omitempty"`
-	GroupType     *basedefine.GroupType  `protobuf:"varint,2,req,name=group_type,json=groupType,enum=IM.BaseDefine.GroupType,def=2" json:"group_type,omitempty"`
-	GroupName     *string                `protobuf:"bytes,3,req,name=group_name,json=groupName" json:"group_name,omitempty"`
-	GroupAvatar   *string                `protobuf:"bytes,4,req,name=group_avatar,json=groupAvatar" json:"group_avatar,omitempty"`
-	MemberIdList  []uint32               `protobuf:"varint,5,rep,name=member_id_list,json=memberIdList" json:"member_id_list,omitempty"`
-	AttachData    []byte                 `protobuf:"bytes,20,opt,name=attach_data,json=attachData" json:"attach_data,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	UserId       *uint32                `protobuf:"varint,1,req,name=user_id,json=userId" json:"user_id,omitempty"`
+	GroupType    *basedefine.GroupType  `protobuf:"varint,2,req,name=group_type,json=groupType,enum=IM.BaseDefine.GroupType,def=2" json:"group_type,omitempty"`
+	GroupName    *string                `protobuf:"bytes,3,req,name=group_name,json=groupName" json:"group_name,omitempty"`
+	GroupAvatar  *string                `protobuf:"bytes,4,req,name=group_avatar,json=groupAvatar" json:"group_avatar,omitempty"`
+	MemberIdList []uint32               `protobuf:"varint,5,rep,name=member_id_list,json=memberIdList" json:"member_id_list,omitempty"`
+	AttachData   []byte                 `protobuf:"bytes,20,opt,name=attach_data,json=attachData" json:"attach_data,omitempty"`
+	// Extensions, between our servers only. Source: docs/protocol.md.
+	// From http_msg_server: the attempt of a request with an Idempotency-Key; the
+	// group is made once, however often it is asked for.
+	AttemptRequest []byte `protobuf:"bytes,100,opt,name=attempt_request,json=attemptRequest" json:"attempt_request,omitempty"`
+	AttemptToken   []byte `protobuf:"bytes,101,opt,name=attempt_token,json=attemptToken" json:"attempt_token,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 // Default values for IMGroupCreateReq fields.
@@ -348,6 +353,20 @@ func (x *IMGroupCreateReq) GetMemberIdList() []uint32 {
 func (x *IMGroupCreateReq) GetAttachData() []byte {
 	if x != nil {
 		return x.AttachData
+	}
+	return nil
+}
+
+func (x *IMGroupCreateReq) GetAttemptRequest() []byte {
+	if x != nil {
+		return x.AttemptRequest
+	}
+	return nil
+}
+
+func (x *IMGroupCreateReq) GetAttemptToken() []byte {
+	if x != nil {
+		return x.AttemptToken
 	}
 	return nil
 }
@@ -845,7 +864,7 @@ const file_IM_Group_proto_rawDesc = "" +
 	"\auser_id\x18\x01 \x02(\rR\x06userId\x12@\n" +
 	"\x0fgroup_info_list\x18\x02 \x03(\v2\x18.IM.BaseDefine.GroupInfoR\rgroupInfoList\x12\x1f\n" +
 	"\vattach_data\x18\x14 \x01(\fR\n" +
-	"attachData\"\xfd\x01\n" +
+	"attachData\"\xcb\x02\n" +
 	"\x10IMGroupCreateReq\x12\x17\n" +
 	"\auser_id\x18\x01 \x02(\rR\x06userId\x12G\n" +
 	"\n" +
@@ -855,7 +874,9 @@ const file_IM_Group_proto_rawDesc = "" +
 	"\fgroup_avatar\x18\x04 \x02(\tR\vgroupAvatar\x12$\n" +
 	"\x0emember_id_list\x18\x05 \x03(\rR\fmemberIdList\x12\x1f\n" +
 	"\vattach_data\x18\x14 \x01(\fR\n" +
-	"attachData\"\xc9\x01\n" +
+	"attachData\x12'\n" +
+	"\x0fattempt_request\x18d \x01(\fR\x0eattemptRequest\x12#\n" +
+	"\rattempt_token\x18e \x01(\fR\fattemptToken\"\xc9\x01\n" +
 	"\x10IMGroupCreateRsp\x12\x17\n" +
 	"\auser_id\x18\x01 \x02(\rR\x06userId\x12\x1f\n" +
 	"\vresult_code\x18\x02 \x02(\rR\n" +

@@ -6,13 +6,17 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 
+	"teamtalk/internal/im"
 	"teamtalk/test/e2e/cluster"
 )
 
@@ -108,5 +112,87 @@ func shapeOf(v any) any {
 		return []any{shapeOf(v[0])}
 	default:
 		return fmt.Sprintf("%T", v)
+	}
+}
+
+// TestHTTPRepeats: two http_msg_servers on MariaDB know the same keys, also
+// after they were killed.
+func TestHTTPRepeats(t *testing.T) {
+	t.Parallel()
+	c := cluster.Start(t, cluster.Options{Bin: bin, Msg: 1, DB: 2, HTTP: 2})
+	ids, err := c.CreateUsers(t.Context(), []string{"alice", "bob", "carol"}, "12345")
+	if err != nil {
+		t.Fatal(err)
+	}
+	added, err := c.Teamtalk(t.Context(), "apikey", "add", "shop", "--scope", "all")
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := strings.Fields(added)[1]
+	post := func(server, to string, key string) (int, string) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+c.Addr(server)+"/api/v1/messages",
+			strings.NewReader(fmt.Sprintf(`{"from_user_id":%d,"to_user_id":%s,"text":"x"}`, ids[0], to)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header = http.Header{
+			"Authorization": {"Bearer " + token}, "Content-Type": {"application/json"}, "Idempotency-Key": {key},
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.StatusCode, string(body)
+	}
+	const one, two = "http_msg_server_1", "http_msg_server_2"
+	bob, carol := fmt.Sprint(ids[1]), fmt.Sprint(ids[2])
+	status, first := post(one, bob, "k")
+	if status != http.StatusCreated {
+		t.Fatalf("%d %s", status, first)
+	}
+	check := func(server string) {
+		t.Helper()
+		if status, again := post(server, bob, "k"); status != http.StatusOK || again != first {
+			t.Errorf("%s: %d %s, first %s", server, status, again, first)
+		}
+		if status, body := post(server, carol, "k"); status != http.StatusConflict {
+			t.Errorf("%s, another receiver: %d %s", server, status, body)
+		}
+	}
+	check(one)
+	check(two)
+	for _, server := range []string{one, two} {
+		if err := c.KillServer(server); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.StartServer(t.Context(), server); err != nil {
+			t.Fatal(err)
+		}
+		check(server)
+	}
+	answers := make([]string, 8)
+	var all sync.WaitGroup
+	for i := range answers {
+		all.Go(func() {
+			for status := http.StatusConflict; status == http.StatusConflict; { // under way
+				status, answers[i] = post([]string{one, two}[i%2], carol, "same moment")
+			}
+		})
+	}
+	all.Wait()
+	for _, a := range answers {
+		if a != answers[0] {
+			t.Errorf("answered %s and %s", answers[0], a)
+		}
+	}
+	rows, err := c.Stored(t.Context(), im.SingleOf(ids[0], ids[2]))
+	if err != nil || len(rows) != 1 {
+		t.Errorf("stored %v, %v", rows, err)
 	}
 }

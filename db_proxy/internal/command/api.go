@@ -15,13 +15,15 @@ import (
 type apiStore interface {
 	apiUserStore
 	apiGroupStore
+	apiRequestStore
 	historyStore
 	// CheckAPIKey returns a key that holds; im.Denied for any other.
 	CheckAPIKey(ctx context.Context, id string, hash store.SecretHash) (store.APIKey, error)
 	AddAPIChanges(ctx context.Context, changes []store.APIChange) error
 }
 
-// api answers what http_msg_server asks for its API, 07A0 to 07AB. Every
+// api answers what http_msg_server asks for its API, 07A0 to 07AB and
+// 07B0 to 07B3. Every
 // answer carries a code; a request that fails changed nothing.
 type api struct {
 	store     apiStore
@@ -40,6 +42,8 @@ func apiCommands(a *api) []Command {
 		{ID: wire.APIGroupsReq, Asker: ByServer, Reply: wire.APIGroupsRes, Query: a.listGroups},
 		{ID: wire.APIHistoryReq, Asker: ByServer, Reply: wire.APIHistoryRes, Query: a.history},
 		{ID: wire.APIAuditReq, Asker: ByServer, Reply: wire.APIAuditRes, Query: a.audit},
+		{ID: wire.APIClaimReq, Asker: ByServer, Reply: wire.APIClaimRes, Query: a.claim},
+		{ID: wire.APIEndReq, Asker: ByServer, Reply: wire.APIEndRes, Query: a.end},
 	}
 	for i := range rows {
 		query := rows[i].Query

@@ -19,7 +19,9 @@ type apiUserStore interface {
 	UsersAfter(ctx context.Context, after im.UserID, limit int) ([]store.User, error)
 	// FindUsers returns those of the names that exist.
 	FindUsers(ctx context.Context, names []string) ([]store.User, error)
-	CreateUsers(ctx context.Context, list []store.NewUser) ([]store.CreatedUser, error)
+	// CreateUserOnce makes an account once for all attempts of a request; a zero
+	// one stands for itself.
+	CreateUserOnce(ctx context.Context, a store.Attempt, u store.NewUser) (store.CreatedUser, error)
 	// ChangeUser changes all of it or nothing; im.NotFound.
 	ChangeUser(ctx context.Context, user im.UserID, c store.UserChange) error
 }
@@ -112,11 +114,14 @@ func (a *api) write(
 		if password != nil {
 			user.Credentials = *password
 		}
-		made, err := a.store.CreateUsers(ctx, []store.NewUser{user})
-		if err != nil {
-			return 0, false, err
+		var attempt store.Attempt
+		if of := req.GetAttempt(); of != nil {
+			if attempt, err = parseAttempt(of.GetRequestId(), of.GetToken()); err != nil {
+				return 0, false, err
+			}
 		}
-		return made[0].ID, made[0].Existed, nil
+		made, err := a.store.CreateUserOnce(ctx, attempt, user)
+		return made.ID, made.Existed, err
 	}
 	change := store.UserChange{Nick: req.Nick, Credentials: password}
 	if req.Status != nil {

@@ -1,6 +1,8 @@
 package command
 
 import (
+	"bytes"
+
 	"google.golang.org/protobuf/proto"
 
 	"teamtalk/internal/wire"
@@ -21,6 +23,8 @@ func (e *env) requests() map[string]faultCase {
 	n, s := proto.Uint32, proto.String
 	single, inGroup := basedefine.SessionType_SESSION_TYPE_SINGLE.Enum(), basedefine.SessionType_SESSION_TYPE_GROUP.Enum()
 	op := []byte("operation-id-016")
+	attempt := &extension.ApiAttempt{RequestId: bytes.Repeat([]byte{1}, 32), Token: bytes.Repeat([]byte{2}, 16)} // begun
+	fresh := &extension.ApiAttempt{RequestId: bytes.Repeat([]byte{3}, 32), Token: bytes.Repeat([]byte{4}, 16)}
 	text := func(kind basedefine.MsgType, to *uint32) proto.Message {
 		return &message.IMMsgData{
 			FromUserId: alice, ToSessionId: to, MsgId: n(0), CreateTime: n(0), MsgType: kind.Enum(), MsgData: []byte("x"),
@@ -66,6 +70,16 @@ func (e *env) requests() map[string]faultCase {
 		"audit": {wire.APIAuditReq, &extension.IMApiAuditReq{Changes: []*extension.ApiChange{{
 			AtMs: proto.Uint64(1), KeyId: s("k"), Action: s("a"), Subject: s("s"), RequestId: s("r"), Remote: s("::1"), Status: n(200),
 		}}}},
+
+		"api request":           {wire.APIClaimReq, &extension.IMApiClaimReq{Attempt: fresh, Fingerprint: make([]byte, 32)}},
+		"api answer":            {wire.APIEndReq, &extension.IMApiEndReq{Attempt: attempt, Status: n(201), Answer: []byte("{}")}},
+		"api request left":      {wire.APIEndReq, &extension.IMApiEndReq{Attempt: attempt}},
+		"api request forgotten": {wire.APIEndReq, &extension.IMApiEndReq{Attempt: attempt, NothingDone: proto.Bool(true)}},
+		"account saved once":    {wire.APIUserSaveReq, &extension.IMApiUserSaveReq{Name: s("eve"), Nick: s("Eve"), Attempt: attempt}},
+		"group made once": {wire.GroupCreateReq, &group.IMGroupCreateReq{
+			UserId: alice, GroupType: basedefine.GroupType_GROUP_TYPE_NORMAL.Enum(), GroupName: s("once"), GroupAvatar: s(""),
+			MemberIdList: []uint32{*alice, *bob}, AttemptRequest: attempt.GetRequestId(), AttemptToken: attempt.GetToken(),
+		}},
 
 		"api users":           {wire.APIUsersReq, &extension.IMApiUsersReq{}},
 		"api groups":          {wire.APIGroupsReq, &extension.IMApiGroupsReq{}},

@@ -353,9 +353,15 @@ func (g *groupOps) createGroup(ctx context.Context, r *Request) (proto.Message, 
 	if len(members) == 0 {
 		return res, im.Errorf(im.Invalid, "group of nobody")
 	}
+	var attempt store.Attempt
+	if r.API && req.AttemptRequest != nil {
+		if attempt, err = parseAttempt(req.GetAttemptRequest(), req.GetAttemptToken()); err != nil {
+			return res, err
+		}
+	}
 	id, err := g.store.CreateGroup(ctx, store.NewGroup{
 		Name: req.GetGroupName(), Avatar: req.GetGroupAvatar(),
-		Creator: im.UserID(req.GetUserId()), Type: kind, Members: members,
+		Creator: im.UserID(req.GetUserId()), Type: kind, Members: members, Attempt: attempt,
 	})
 	if err != nil {
 		return res, err

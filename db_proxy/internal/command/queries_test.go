@@ -29,7 +29,7 @@ func TestTable(t *testing.T) {
 			t.Errorf("%v: wrong row", row.ID)
 		}
 	}
-	if len(rows) != 32 {
+	if len(rows) != 34 {
 		t.Errorf("%d commands", len(rows))
 	}
 }
@@ -51,7 +51,7 @@ func TestUnparsable(t *testing.T) {
 	e := newEnv(t)
 	for id := range e.rows {
 		want := im.Invalid
-		if id >= wire.APIKeyReq && id <= wire.APIAuditRes {
+		if id >= wire.APIKeyReq && id <= wire.APIAuditRes || id >= wire.APIClaimReq && id <= wire.APIEndRes {
 			want = im.Denied // whatever it says: the link has not the capability
 		}
 		for _, body := range [][]byte{{0xff}, {0x08}} {

@@ -92,6 +92,10 @@ func (s *Store) CreateGroup(ctx context.Context, g NewGroup) (id im.GroupID, err
 	}
 	members, created := distinct(g.Members), uint32(0)
 	err = s.update(ctx, "create_group", func(q querier) error {
+		if before, err := g.Attempt.made(ctx, q); err != nil || before != 0 {
+			id = im.GroupID(before)
+			return err
+		}
 		now := s.now()
 		n, err := q.insert(ctx, `INSERT INTO IMGroup (name, avatar, creator, type, userCnt, status, version, updated, created)
 			VALUES (?, ?, ?, ?, ?, 0, 1, ?, ?)`, g.Name, g.Avatar, g.Creator, g.Type, len(members), now, now)
@@ -100,6 +104,9 @@ func (s *Store) CreateGroup(ctx context.Context, g NewGroup) (id im.GroupID, err
 		}
 		id, created = im.GroupID(n), now
 		if err := s.addMembers(ctx, q, id, 0, members); err != nil {
+			return err
+		}
+		if err := g.Attempt.note(ctx, q, n); err != nil {
 			return err
 		}
 		// Taken last: nobody can wait for the rows of a group that they do not

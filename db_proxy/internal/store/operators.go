@@ -19,39 +19,70 @@ func (s *Store) CreateUsers(ctx context.Context, list []NewUser) ([]CreatedUser,
 		}
 		names[i] = u.Name
 	}
-	made := make([]CreatedUser, len(list))
-	err := s.update(ctx, "create_users", func(q querier) error {
-		t, err := s.userTime(ctx, q) // from here on nobody else makes accounts
-		if err != nil {
-			return err
-		}
-		before, err := idsByName(ctx, q, names)
-		if err != nil {
-			return err
-		}
-		fresh := missing(list, before)
-		for part := range slices.Chunk(fresh, insertRows) {
-			if err := s.insertUsers(ctx, q, part, t); err != nil {
-				return err
-			}
-		}
-		after, err := idsByName(ctx, q, names)
-		if err != nil {
-			return err
-		}
-		var changed []uint32
-		for i, u := range list {
-			id := after[u.Name]
-			_, existed := before[u.Name]
-			made[i] = CreatedUser{ID: id, Existed: existed}
-			if !existed {
-				before[u.Name] = id
-				changed = append(changed, uint32(id))
-			}
-		}
-		return s.logChanges(ctx, q, UserChanged, changed...)
+	var made []CreatedUser
+	err := s.update(ctx, "create_users", func(q querier) (err error) {
+		made, err = s.createUsers(ctx, q, list, names)
+		return err
 	})
 	return made, err
+}
+
+// CreateUserOnce is CreateUsers for one account, which is made by one attempt
+// of a request only: a later one finds it. im.Busy: another attempt has taken
+// over.
+func (s *Store) CreateUserOnce(ctx context.Context, a Attempt, u NewUser) (made CreatedUser, err error) {
+	if err := u.check(); err != nil {
+		return made, err
+	}
+	err = s.update(ctx, "create_user_once", func(q querier) error {
+		id, err := a.made(ctx, q)
+		if err != nil || id != 0 {
+			made = CreatedUser{ID: im.UserID(id)}
+			return err
+		}
+		all, err := s.createUsers(ctx, q, []NewUser{u}, []string{u.Name})
+		if err != nil {
+			return err
+		}
+		if made = all[0]; made.Existed {
+			return nil
+		}
+		return a.note(ctx, q, uint32(made.ID))
+	})
+	return made, err
+}
+
+func (s *Store) createUsers(ctx context.Context, q querier, list []NewUser, names []string) ([]CreatedUser, error) {
+	t, err := s.userTime(ctx, q) // from here on nobody else makes accounts
+	if err != nil {
+		return nil, err
+	}
+	before, err := idsByName(ctx, q, names)
+	if err != nil {
+		return nil, err
+	}
+	fresh := missing(list, before)
+	for part := range slices.Chunk(fresh, insertRows) {
+		if err := s.insertUsers(ctx, q, part, t); err != nil {
+			return nil, err
+		}
+	}
+	after, err := idsByName(ctx, q, names)
+	if err != nil {
+		return nil, err
+	}
+	made := make([]CreatedUser, len(list))
+	var changed []uint32
+	for i, u := range list {
+		id := after[u.Name]
+		_, existed := before[u.Name]
+		made[i] = CreatedUser{ID: id, Existed: existed}
+		if !existed {
+			before[u.Name] = id
+			changed = append(changed, uint32(id))
+		}
+	}
+	return made, s.logChanges(ctx, q, UserChanged, changed...)
 }
 
 // check refuses names that MySQL would take for another one's: it ignores

@@ -221,4 +221,7 @@ type NewGroup struct {
 	Creator      im.UserID
 	Type         uint8
 	Members      []im.UserID
+	// Attempt, unless it is zero, makes the group once: a later attempt of the
+	// same request finds it. im.Busy: another attempt has taken over.
+	Attempt Attempt
 }

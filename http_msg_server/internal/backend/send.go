@@ -36,6 +36,7 @@ type Sent struct {
 	ID      im.MsgID
 	Created uint32
 	Repeat  bool // it had been stored before; nobody was sent it again
+	Found   bool // it was found, perhaps from a try of this Send: Created may not be what is stored
 }
 
 // storedBefore stands in since_previous_ms of the answer to a repeat.
@@ -129,7 +130,7 @@ func (b *Backend) stored(m *Message, body []byte, tries int) (Sent, error) {
 	}
 	b.db.Stored(dblink.Mark{Conv: m.Conv, From: m.From, ID: im.MsgID(res.GetMsgId()), Op: m.Op})
 	repeat := res.GetSincePreviousMs() == storedBefore
-	sent := Sent{ID: im.MsgID(res.GetMsgId()), Created: res.GetCreateTime(), Repeat: repeat && tries == 1}
+	sent := Sent{ID: im.MsgID(res.GetMsgId()), Created: res.GetCreateTime(), Repeat: repeat && tries == 1, Found: repeat}
 	if sent.Repeat {
 		return sent, nil // it was relayed the first time
 	}
