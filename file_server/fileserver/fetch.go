@@ -1,6 +1,7 @@
 package fileserver
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -20,10 +21,7 @@ func (sh *shares) fetch(w http.ResponseWriter, r *http.Request, id string) error
 	if err != nil {
 		return err
 	}
-	e, info, err := sh.find(r.Context(), g, id)
-	if errors.Is(err, blob.ErrNotFound) && sh.coming(w.Header(), g, id) {
-		return errComing
-	}
+	e, info, err := sh.look(r.Context(), w.Header(), g, id)
 	if err != nil {
 		return err
 	}
@@ -54,12 +52,28 @@ func (sh *shares) fetch(w http.ResponseWriter, r *http.Request, id string) error
 	return nil
 }
 
-// coming reports whether a file is on its way to a member of its conversation,
-// and says how far it is. Nothing of it is served before it is whole.
-func (sh *shares) coming(h http.Header, g share.Grant, id string) bool {
-	p, err := sh.server.store.Peek(id)
+// look finds a complete file, or says how far one is that is on its way:
+// errComing. It looks first where a file leaves, then where it arrives: complete
+// enters a file before it removes the upload, so one that is not among the
+// uploads any more is in the catalogue by now.
+func (sh *shares) look(
+	ctx context.Context, h http.Header, g share.Grant, id string,
+) (catalog.Entry, sharedInfo, error) {
+	upload, peeked := sh.server.store.Peek(id)
+	sh.server.at("look")
+	e, info, err := sh.find(ctx, g, id)
+	if errors.Is(err, blob.ErrNotFound) && peeked == nil && sh.coming(h, g, id, upload) {
+		err = errComing
+	}
+	return e, info, err
+}
+
+// coming reports whether an upload is that of a file for a member of its
+// conversation, and says how far it is. Nothing of it is served before it is
+// whole.
+func (sh *shares) coming(h http.Header, g share.Grant, id string, p blob.Pending) bool {
 	var note shareNote
-	if err != nil || json.Unmarshal(p.Note, &note) != nil || note.Of != catalog.Shared || note.Info.conv() != g.Conv {
+	if json.Unmarshal(p.Note, &note) != nil || note.Of != catalog.Shared || note.Info.conv() != g.Conv {
 		return false
 	}
 	setLength(h, max(p.Offset, sh.moves.of(id)), p.Size)

@@ -76,6 +76,15 @@ type Server struct {
 	stopping atomic.Bool
 
 	collecting sync.Mutex // one collection at a time
+
+	hold atomic.Pointer[func(step string)] // of tests: called between the steps of what completes and finds files
+}
+
+// at is called between two steps, so that a test can stop there.
+func (s *Server) at(step string) {
+	if hold := s.hold.Load(); hold != nil {
+		(*hold)(step)
+	}
 }
 
 // New checks the configuration, opens the store and takes the ports.

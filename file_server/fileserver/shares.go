@@ -278,13 +278,16 @@ func (sh *shares) complete(ctx context.Context, u *blob.Upload) (err error) {
 		sh.release(u.ID())
 		return errors.Join(errSum, err)
 	}
+	sh.server.at("whole")
 	if _, err = sh.server.catalog.Get(ctx, catalog.Shared, u.ID()); errors.Is(err, blob.ErrNotFound) {
 		err = sh.keep(ctx, u, note.Info)
 	}
 	if err != nil {
 		return errors.Join(err, u.Close())
 	}
-	err = u.Discard()
+	sh.server.at("entered")
+	err = u.Discard() // only now: whoever looks finds the upload, the entry, or both
+	sh.server.at("discarded")
 	sh.release(u.ID())
 	sh.server.metrics.ended(kindShareIn, "done")
 	sh.tell.add(u.ID())
@@ -308,6 +311,7 @@ func (sh *shares) keep(ctx context.Context, u *blob.Upload, info sharedInfo) (er
 	if err != nil {
 		return err
 	}
+	sh.server.at("committed")
 	text, err := json.Marshal(info)
 	if err != nil {
 		return err
