@@ -9,16 +9,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
-	"runtime"
 	"strconv"
 	"sync"
 	"testing"
 	"time"
 
 	"teamtalk/internal/procs"
+	"teamtalk/internal/testenv/ports"
 )
 
 // startTimeout is for a slow machine that runs many packages' tests at once.
@@ -32,7 +31,6 @@ var env struct {
 	err       error // of starting it; not tried again
 	dirs      []string
 	databases int
-	ports     map[int]net.Listener // handed out already, with what reserves them
 }
 
 // Main is the TestMain of packages that use MariaDB:
@@ -153,11 +151,11 @@ func startMariaDB(dir string, args ...string) (*procs.MariaDB, error) {
 	defer cancel()
 	var errs []error
 	for range attempts {
-		ports, err := freePorts(1)
+		port, err := ports.Take(0)
 		if err != nil {
 			return nil, err
 		}
-		server, err := procs.NewMariaDB(ctx, procs.MariaDBConfig{Dir: dir, Port: ports[0], Args: args})
+		server, err := procs.NewMariaDB(ctx, procs.MariaDBConfig{Dir: dir, Port: port, Args: args})
 		if err != nil {
 			return nil, err
 		}
@@ -210,72 +208,33 @@ func Redis(t testing.TB) *procs.Redis {
 	return nil
 }
 
-// Ports that systems do not give to outgoing connections.
-const (
-	lowestPort  = 20_000
-	highestPort = 32_000
-)
-
-// FreePorts returns n ports of 127.0.0.1 that nobody listens on and that this
-// function has not returned before; on Linux, not in any other test binary that
-// still runs either, so that a server may be stopped and started on its port.
+// FreePorts returns n ports of 127.0.0.1 that nobody listens on and that no
+// other test of this machine is given, so that a server may be stopped and
+// started on its port.
 func FreePorts(t testing.TB, n int) []int {
 	t.Helper()
-	env.mu.Lock()
-	defer env.mu.Unlock()
-	ports, err := freePorts(n)
+	all := make([]int, n)
+	for i := range all {
+		all[i] = FreeBase(t, 0)
+	}
+	return all
+}
+
+// FreeBase returns a port from which those at these distances are as FreePorts
+// returns them, for servers whose ports follow from one.
+func FreeBase(t testing.TB, distances ...int) int {
+	t.Helper()
+	base, err := ports.Take(distances...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return ports
+	return base
 }
 
 // FreeAddr returns the address of one such port, HOST:PORT.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(FreePorts(t, 1)[0]))
-}
-
-// freePorts runs under env.mu. It starts anywhere, so that test binaries that
-// run at the same time rarely meet.
-func freePorts(n int) ([]int, error) {
-	if env.ports == nil {
-		env.ports = map[int]net.Listener{}
-	}
-	var ports []int
-	for range highestPort - lowestPort {
-		port := lowestPort + rand.IntN(highestPort-lowestPort)
-		if _, ours := env.ports[port]; ours {
-			continue
-		}
-		// Reserved first: even to look at a port takes it for a moment.
-		reservation, ok := reserve(port)
-		if !ok {
-			continue
-		}
-		env.ports[port] = reservation // also when it is taken: not to be tried again
-		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if err != nil {
-			continue
-		}
-		if err := listener.Close(); err != nil {
-			return nil, fmt.Errorf("give back port %d: %w", port, err)
-		}
-		if ports = append(ports, port); len(ports) == n {
-			return ports, nil
-		}
-	}
-	return nil, fmt.Errorf("no %d free ports from %d to %d", n, lowestPort, highestPort)
-}
-
-// reserve takes a name that stands for the port, which ends with this process;
-// it reports false when another process has it. Only Linux has such names.
-func reserve(port int) (net.Listener, bool) {
-	if runtime.GOOS != "linux" {
-		return nil, true
-	}
-	l, err := net.Listen("unix", "@teamtalk-test-port-"+strconv.Itoa(port))
-	return l, err == nil
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(FreeBase(t, 0)))
 }
 
 // Eventually waits until condition holds and fails the test with the message,

@@ -5,9 +5,6 @@ package testenv_test
 import (
 	"context"
 	"database/sql"
-	"fmt"
-	"net"
-	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -96,17 +93,5 @@ func TestFreePorts(t *testing.T) {
 	slices.Sort(ports)
 	if n := len(slices.Compact(ports)); n != 100 {
 		t.Errorf("%d different ports", n)
-	}
-}
-
-func TestFreePortsAreReserved(t *testing.T) {
-	t.Parallel()
-	if runtime.GOOS != "linux" {
-		t.Skip("only Linux has names that end with their process")
-	}
-	name := fmt.Sprintf("@teamtalk-test-port-%d", testenv.FreePorts(t, 1)[0])
-	if l, err := net.Listen("unix", name); err == nil {
-		_ = l.Close()
-		t.Errorf("%s is not taken", name)
 	}
 }

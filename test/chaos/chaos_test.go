@@ -18,9 +18,11 @@ import (
 	"time"
 
 	"teamtalk/internal/im"
+	"teamtalk/internal/testenv"
 	"teamtalk/test/chaos/internal/check"
 	"teamtalk/test/chaos/internal/event"
 	"teamtalk/test/chaos/internal/schedule"
+	"teamtalk/test/chaos/internal/system"
 	"teamtalk/test/e2e/cluster"
 )
 
@@ -35,9 +37,6 @@ const (
 	every   = "3s"
 	rate    = "150"
 	users   = "18"
-	port    = "15000" // below those that other tests choose at random
-
-	overloadPort = 15500
 )
 
 // TestChaos runs a plan against real servers, and then shows that the checker
@@ -63,8 +62,8 @@ func TestChaos(t *testing.T) { //nolint:paralleltest // a whole cluster at a tim
 	}
 	kinds := kindsOf(number)
 	cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "chaos"), "--bin", bin, "--dir", dir, "--seed", seed,
-		"--faults", list(kinds),
-		"--minutes", minutes, "--every", every, "--rate", rate, "--users", users, "--base-port", port)
+		"--faults", list(kinds), "--minutes", minutes, "--every", every, "--rate", rate, "--users", users,
+		"--base-port", strconv.Itoa(testenv.FreeBase(t, system.Distances()...)))
 	out, err := cmd.CombinedOutput()
 	t.Logf("%s", out)
 	if err != nil {
@@ -162,7 +161,7 @@ func TestOverload(t *testing.T) { //nolint:paralleltest // a whole cluster at a 
 	var before []string
 	for range 2 { // others may take the machine for a moment
 		r, err := runOverload(t.Context(), overloadOptions{
-			Dir: filepath.Join(t.TempDir(), "run"), Bin: bin, BasePort: overloadPort, Users: 100, Limit: 1500, Times: 5, For: 8 * time.Second,
+			Dir: filepath.Join(t.TempDir(), "run"), Bin: bin, BasePort: testenv.FreeBase(t, system.Distances()...), Users: 100, Limit: 1500, Times: 5, For: 8 * time.Second,
 		})
 		if err != nil {
 			t.Fatal(err)

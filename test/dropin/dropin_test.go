@@ -79,7 +79,6 @@ type house struct {
 	world *legacy.World
 	pools legacy.Pools
 	ports map[string]int
-	held  map[string]net.Listener // on the health ports of roles that do not run yet
 	roles []*procs.Server
 }
 
@@ -103,34 +102,18 @@ func move(t *testing.T) *house {
 		return c
 	}
 	h := &house{
-		t: t, dir: t.TempDir(), db: db, ports: map[string]int{"mysql": d.Port, "redis": r.Port}, held: map[string]net.Listener{},
+		t: t, dir: t.TempDir(), db: db, ports: map[string]int{"mysql": d.Port, "redis": r.Port},
 		pools: legacy.Pools{Unread: pool(1), GroupSet: pool(2), Token: pool(4), GroupMember: pool(5)},
 		world: legacy.New(legacy.Size{
 			Users: 100 + *messages/1000, Groups: 20 + *messages/5000, Pairs: 300 + *messages/100, Messages: *messages, Seed: 7,
 		}),
 	}
 	for _, name := range []string{"db", "route", "login", "msg"} {
-		h.ports[name], h.held[name] = mainPort(t)
+		h.ports[name] = testenv.FreeBase(t, 0, 50) // for health, too
 	}
 	h.ports["client"], h.ports["register"] = testenv.FreePorts(t, 1)[0], testenv.FreePorts(t, 1)[0]
 	check(t, h.world.Fill(t.Context(), db, h.pools))
 	return h
-}
-
-// mainPort finds a port whose neighbour for health is free, too, and holds that.
-func mainPort(t *testing.T) (port int, health net.Listener) {
-	t.Helper()
-	for range 100 {
-		port := testenv.FreePorts(t, 1)[0]
-		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port+50)))
-		if err != nil {
-			continue
-		}
-		t.Cleanup(func() { _ = l.Close() })
-		return port, l
-	}
-	t.Fatal("no free ports")
-	return 0, nil
 }
 
 // role starts a binary as an operator of the original does: in a folder with
@@ -145,7 +128,6 @@ func (h *house) role(name, port string) *procs.Server {
 	check(h.t, os.MkdirAll(dir, 0o700))
 	check(h.t, os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600))
 	main := h.ports[port]
-	_ = h.held[port].Close() // may be closed already
 	return procs.NewServer(procs.Config{
 		Name: name, Path: filepath.Join(bin, name), Dir: dir, LogFile: filepath.Join(dir, "log"),
 	}, net.JoinHostPort("127.0.0.1", strconv.Itoa(main)), ready(main+50))

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +20,7 @@ import (
 	"teamtalk/client"
 	"teamtalk/internal/im"
 	"teamtalk/internal/procs"
+	"teamtalk/internal/testenv"
 	"teamtalk/test/e2e/dialog"
 )
 
@@ -35,27 +35,10 @@ type embedded struct {
 // offsets are the distances of its ports from the base port.
 var offsets = []int{0, 8, 50, 80, 100, 130, 200, 250, 400, 450, 600, 601, 650, 700, 2600, 2650, 3379} //nolint:gochecknoglobals // a table
 
-// basePort finds a base port all of whose ports are free, below those that
-// other tests use.
+// basePort takes a base port with all the ports that follow from it.
 func basePort(t *testing.T) int {
 	t.Helper()
-	for range 1000 {
-		base := 10_000 + rand.IntN(1600)
-		if !slices.ContainsFunc(offsets, func(o int) bool { return !free(base + o) }) {
-			return base
-		}
-	}
-	t.Fatal("no free ports")
-	return 0
-}
-
-func free(port int) bool {
-	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-	if err != nil {
-		return false
-	}
-	_ = l.Close()
-	return true
+	return testenv.FreeBase(t, offsets...)
 }
 
 // serve starts an embedded server for the length of a test.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -25,23 +24,23 @@ import (
 // patience bounds every wait of the tests.
 const patience = time.Minute
 
+// distances are those of all ports of a server from its base port.
+var distances = []int{
+	0, loginTCP, health, loginHTTP, loginMsg, loginHTTP + health, route, route + health, httpMsg, httpMsg + health, files,
+	filesMsg, files + health, images, dbProxy, dbProxy + health, redisPort,
+}
+
 // newConfig returns a configuration with free ports.
 func newConfig(t *testing.T, data string) Config {
 	t.Helper()
-	for range 100 {
-		cfg := Config{
-			Data: data, BasePort: 10_000 + rand.IntN(18_000), Listen: loopback, Demo: true,
-			LogLevel: slog.LevelInfo, Program: "teamtalk",
-		}
-		if err := cfg.complete(); err != nil {
-			t.Fatal(err)
-		}
-		if cfg.portTaken(t.Context()) == nil {
-			return cfg
-		}
+	cfg := Config{
+		Data: data, BasePort: testenv.FreeBase(t, distances...), Listen: loopback, Demo: true,
+		LogLevel: slog.LevelInfo, Program: "teamtalk",
 	}
-	t.Fatal("no free ports")
-	return Config{}
+	if err := cfg.complete(); err != nil {
+		t.Fatal(err)
+	}
+	return cfg
 }
 
 // running is a "teamtalk serve".

@@ -31,6 +31,21 @@ const (
 	healthPort  = 50 // from the main port of a role
 )
 
+// Distances returns those of all ports that a System takes from its base port,
+// of the servers and of the proxies before them.
+func Distances() []int {
+	var all []int
+	for _, d := range []int{0, 1, 8, loginHTTP, loginMsg, routePort, routePort + 1, 400, 600, dbProxyPort, dbProxyPort + 1} {
+		all = append(all, d, d+healthPort)
+	}
+	all = append(all, 601, 700, mariadbPort, redisPort)
+	for _, d := range slices.Clone(all) {
+		all = append(all, d+proxyOffset)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
 // aesKey is the one that all clients have. Source: wire.md §5.
 const aesKey = "12345678901234567890123456789012"
 
