@@ -2,6 +2,7 @@ package httpserver
 
 import (
 	"io"
+	"time"
 
 	"teamtalk/client/textcrypt"
 	"teamtalk/internal/config"
@@ -83,6 +84,8 @@ type Config struct {
 	SystemUser          string
 	MaxBodyBytes        int
 	MaxHTTPConns        int
+
+	patience time.Duration // of tests: how long an answer of another server may take; 0 is backend.Patience
 }
 
 // LoadConfig reads the file at path. What is wrong with it is a config.Errors.

@@ -136,6 +136,7 @@ func TestRepeatsGetTheFirstAnswer(t *testing.T) {
 func TestRepeatsAtTheSameMoment(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	w.stopClock()
 	servers := []*world{w, w.beside()}
 	alice, bob := w.users["alice"], w.users["bob"]
 	for name, r := range map[string][2]string{
@@ -193,6 +194,7 @@ func TestRepeatsTakeOver(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	alice, bob := w.users["alice"], w.users["bob"]
+	w.stopClock()
 	repeat := func(status int, method, path, body, key string) object {
 		t.Helper()
 		if a := w.send(method, path, body, idempotencyHeader, key); a.status != http.StatusConflict ||

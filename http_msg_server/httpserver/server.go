@@ -96,6 +96,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	s.backend, err = backend.New(backend.Config{
 		DBServers: cfg.DBServers, PerEntry: cfg.ConcurrentDBConnCnt, RouteServers: cfg.RouteServers,
 		PushServers: cfg.PushServers, AESKey: []byte(cfg.AESKey.Reveal()),
+		Patience: cfg.patience,
 	}, backend.Deps{Node: node, Dropped: s.metrics.dropped, Log: deps.Log, Reg: deps.Reg, Trace: deps.Trace})
 	if err != nil {
 		return nil, fmt.Errorf("http_msg_server: %w", err)

@@ -47,12 +47,23 @@ type world struct {
 	reg    *prometheus.Registry
 	trace  *trace.Recorder // of the http_msg_server
 
-	seconds atomic.Int64 // that the clocks of db_proxy and the http_msg_servers are ahead
+	seconds atomic.Int64              // that the clocks of db_proxy and the http_msg_servers are ahead
+	stopped atomic.Pointer[time.Time] // where these clocks stand still but for seconds; nil: they do not
 }
 
 // clock is a time that tests move.
 func (w *world) clock() time.Time {
-	return time.Now().Add(time.Duration(w.seconds.Load()) * time.Second)
+	now := time.Now()
+	if at := w.stopped.Load(); at != nil {
+		now = *at
+	}
+	return now.Add(time.Duration(w.seconds.Load()) * time.Second)
+}
+
+// stopClock lets only seconds move the clocks.
+func (w *world) stopClock() {
+	now := time.Now()
+	w.stopped.Store(&now)
 }
 
 // syncBuffer is a log that can be read meanwhile.
@@ -167,7 +178,9 @@ func (w *world) startHTTP() {
 	w.t.Helper()
 	addr := testenv.FreeAddr(w.t)
 	w.reg, w.trace = prometheus.NewRegistry(), trace.New(1000)
-	s, err := New(parsed(w.t, ParseConfig, "ListenIP=127.0.0.1", "ListenPort="+port(addr), w.conf),
+	cfg := parsed(w.t, ParseConfig, "ListenIP=127.0.0.1", "ListenPort="+port(addr), w.conf)
+	cfg.patience = time.Minute // a loaded machine is no server that is away
+	s, err := New(cfg,
 		Deps{
 			Log: slog.New(slog.NewJSONHandler(&w.logged, &slog.HandlerOptions{Level: slog.LevelDebug})),
 			Reg: w.reg, Clock: w.clock, Trace: w.trace,

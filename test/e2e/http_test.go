@@ -181,7 +181,7 @@ func TestHTTPRepeats(t *testing.T) {
 	for i := range answers {
 		all.Go(func() {
 			for status := http.StatusConflict; status == http.StatusConflict; { // under way
-				status, answers[i] = post([]string{one, two}[i%2], carol, "same moment")
+				status, answers[i] = post([]string{one, two}[i%2], carol, "same-moment")
 			}
 		})
 	}

@@ -7,6 +7,7 @@
 package backend
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -27,7 +28,8 @@ import (
 	"teamtalk/internal/wire"
 )
 
-// Patience is how long an answer may take, unless the context ends before.
+// Patience is how long an answer may take, unless the context ends before or
+// the Config says something else.
 const Patience = 8 * time.Second
 
 // Config of a Backend. Servers are host:port.
@@ -36,7 +38,8 @@ type Config struct {
 	PerEntry     int // connections to each db_proxy
 	RouteServers []string
 	PushServers  []string
-	AESKey       []byte // 32 bytes
+	AESKey       []byte        // 32 bytes
+	Patience     time.Duration // 0 is Patience
 }
 
 // Deps of a Backend. All but Trace are needed.
@@ -56,6 +59,7 @@ type Backend struct {
 	phones  *notify.Notifier
 	dropped *prometheus.CounterVec
 	trace   *trace.Recorder
+	wait    time.Duration // for an answer
 	turn    atomic.Uint64 // spreads requests over the db_proxies
 
 	calls ask.Calls
@@ -63,7 +67,7 @@ type Backend struct {
 
 // New returns a Backend that Run connects.
 func New(cfg Config, deps Deps) (*Backend, error) {
-	b := &Backend{node: deps.Node, dropped: deps.Dropped, trace: deps.Trace}
+	b := &Backend{node: deps.Node, dropped: deps.Dropped, trace: deps.Trace, wait: cmp.Or(cfg.Patience, Patience)}
 	b.db = dblink.New(cfg.DBServers, cfg.PerEntry, deps.Node, b)
 	b.routes = &routes{backend: b, addrs: cfg.RouteServers}
 	var err error
@@ -141,7 +145,7 @@ func (b *Backend) coded(
 func (b *Backend) ask(
 	ctx context.Context, l *link.Link, req proto.Message, command, answer wire.Command, res proto.Message,
 ) error {
-	ctx, cancel := context.WithTimeout(ctx, Patience)
+	ctx, cancel := context.WithTimeout(ctx, b.wait)
 	defer cancel()
 	body, err := b.calls.Exchange(ctx, l, req, command, answer)
 	if err != nil {

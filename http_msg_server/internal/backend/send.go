@@ -68,7 +68,7 @@ func (b *Backend) note(m *Message, event trace.Event, id im.MsgID, detail uint32
 
 // send is Send without a trace of its beginning and end.
 func (b *Backend) send(ctx context.Context, m *Message) (Sent, error) {
-	ctx, cancel := context.WithTimeout(ctx, Patience)
+	ctx, cancel := context.WithTimeout(ctx, b.wait)
 	defer cancel()
 	for tries := 1; ; tries++ {
 		l := b.db.Owner(m.Conv)
