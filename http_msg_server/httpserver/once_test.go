@@ -213,9 +213,10 @@ func TestRepeatsTakeOver(t *testing.T) {
 	in := &newMessage{FromUserID: alice, ToUserID: bob, Text: "x"}
 	w.begun("message", "POST", "/api/v1/messages", in)
 	conv := im.SingleOf(im.UserID(alice), im.UserID(bob))
+	op, former := operationIDs(w.all.ID, "message", im.UserID(alice), conv, time.Now())
 	sent, err := w.server.backend.Send(t.Context(), &backend.Message{
 		From: im.UserID(alice), Conv: conv, Content: w.server.texts.Encrypt("x"), Created: uint32(w.clock().Unix()),
-		Op: operationID(w.all.ID, "message", im.UserID(alice), conv, time.Now()),
+		Op: op, Former: former,
 	})
 	if err != nil {
 		t.Fatal(err)
