@@ -157,7 +157,7 @@ func (g *groupOps) inParts(r *Request, req *group.IMGroupChangeMemberReq) {
 		some, err = g.await(ctx, req, users, part)
 		changed = append(changed, some...)
 	}
-	g.tell(ctx, r, req, changed, err)
+	g.tell(r, req, changed, err)
 }
 
 // await changes a part in a turn of the lane and waits for it. What nobody
@@ -190,24 +190,21 @@ func (g *groupOps) answer(r *Request, req *group.IMGroupChangeMemberReq, changed
 		g.refuse(r, req, err)
 		return
 	}
-	tell := func() {
-		ctx, cancel := context.WithTimeout(context.Background(), changePatience) //nolint:forbidigo // a PDU has no context
-		defer cancel()
-		g.tell(ctx, r, req, changed, err)
-	}
+	tell := func() { g.tell(r, req, changed, err) }
 	if !g.turns(turnOf(req), 1, tell) {
 		tell()
 	}
 }
 
-// tell answers with the members as they are, and mirrors them.
-func (g *groupOps) tell(
-	ctx context.Context, r *Request, req *group.IMGroupChangeMemberReq, changed []im.UserID, err error,
-) {
+// tell answers with the members as they are, and mirrors them. The change is
+// done, however long it took: reading has a time of its own.
+func (g *groupOps) tell(r *Request, req *group.IMGroupChangeMemberReq, changed []im.UserID, err error) {
 	if err != nil && len(changed) == 0 {
 		g.refuse(r, req, err)
 		return
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), changePatience) //nolint:forbidigo // a PDU has no context
+	defer cancel()
 	now, failed := g.told(ctx, im.GroupID(req.GetGroupId()))
 	switch {
 	case failed != nil:
