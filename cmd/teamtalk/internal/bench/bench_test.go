@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -21,8 +22,29 @@ type outcome struct {
 	res  Result
 }
 
-// command runs "bench args..." as a process would.
+// command runs "bench args..." as a process would. A quick run in which a
+// loaded machine measured nothing is repeated, longer.
 func command(t *testing.T, args ...string) outcome {
+	t.Helper()
+	o := once(t, args...)
+	if at := slices.Index(args, quickly); at > 0 && o.code == 0 && o.measured() == 0 {
+		args = slices.Clone(args)
+		args[at] = "5s"
+		o = once(t, args...)
+	}
+	return o
+}
+
+// measured is how many answers counted.
+func (o outcome) measured() float64 {
+	n := o.res.Traffic.AckedPerS
+	for _, op := range o.res.Operations {
+		n += float64(op.Count)
+	}
+	return n
+}
+
+func once(t *testing.T, args ...string) outcome {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "result.json")
 	cmd := Command()
@@ -50,10 +72,13 @@ func command(t *testing.T, args ...string) outcome {
 	return o
 }
 
+// quickly is how long a quick run measures.
+const quickly = "150ms"
+
 // quick are the flags of a short run.
 func quick(mode string, more ...string) []string {
 	return append([]string{
-		mode, "--password", clienttest.Password, "--duration", "150ms", "--warm-up", "50ms", "--grace", "2s",
+		mode, "--password", clienttest.Password, "--duration", quickly, "--warm-up", "50ms", "--grace", "2s",
 	}, more...)
 }
 
