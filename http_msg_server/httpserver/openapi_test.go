@@ -140,7 +140,7 @@ func document() object {
 		"info": object{
 			"title": "TeamTalk back-end API", "version": "1",
 			"description": "Accounts, groups, messages and presence for back ends. docs/http-api.md has examples.",
-			"license": object{"name": "Apache License 2.0", "identifier": "Apache-2.0"},
+			"license":     object{"name": "Apache License 2.0", "identifier": "Apache-2.0"},
 		},
 		"servers": []any{object{
 			"url": "http://127.0.0.1:8400", "description": "ListenIP and ListenPort of httpmsgserver.conf, or the proxy before it.",
