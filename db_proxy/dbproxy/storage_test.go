@@ -157,6 +157,7 @@ func TestPeersHearOfTheDatabase(t *testing.T) {
 	}
 	db.User = "ordinary"
 	r := start(t, externalOn(t, db))
+	user := r.accounts("alice")[0]
 	p, _ := r.watcher(&extension.IMStorageSeen{})
 	if err := server.Exec(t.Context(), "SET GLOBAL read_only = 1"); err != nil {
 		t.Fatal(err)
@@ -175,6 +176,6 @@ func TestPeersHearOfTheDatabase(t *testing.T) {
 		t.Error("not well again")
 	}
 	original := r.original()
-	original.Send(wire.UnreadCountReq, 9, &message.IMUnreadMsgCntReq{UserId: proto.Uint32(1)})
+	original.Send(wire.UnreadCountReq, 9, &message.IMUnreadMsgCntReq{UserId: proto.Uint32(user)})
 	original.Want(wire.UnreadCountRes) // and nothing before it
 }
