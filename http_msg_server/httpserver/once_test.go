@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -213,10 +212,9 @@ func TestRepeatsTakeOver(t *testing.T) {
 	in := &newMessage{FromUserID: alice, ToUserID: bob, Text: "x"}
 	w.begun("message", "POST", "/api/v1/messages", in)
 	conv := im.SingleOf(im.UserID(alice), im.UserID(bob))
-	op, former := operationIDs(w.all.ID, "message", im.UserID(alice), conv, time.Now())
 	sent, err := w.server.backend.Send(t.Context(), &backend.Message{
 		From: im.UserID(alice), Conv: conv, Content: w.server.texts.Encrypt("x"), Created: uint32(w.clock().Unix()),
-		Op: op, Former: former,
+		Op: im.OperationOf(im.OfAPIKey(w.all.ID), conv, "message"),
 	})
 	if err != nil {
 		t.Fatal(err)

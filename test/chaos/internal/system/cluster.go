@@ -38,7 +38,7 @@ func Distances() []int {
 	for _, d := range []int{0, 1, 8, loginHTTP, loginMsg, routePort, routePort + 1, 400, 600, dbProxyPort, dbProxyPort + 1} {
 		all = append(all, d, d+healthPort)
 	}
-	all = append(all, 601, 700, mariadbPort, mariadbPort+1, redisPort)
+	all = append(all, 601, 700, 1090, mariadbPort, mariadbPort+1, redisPort)
 	for _, d := range slices.Clone(all) {
 		all = append(all, d+proxyOffset)
 	}

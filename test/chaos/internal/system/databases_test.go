@@ -12,17 +12,14 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 
+	"teamtalk/internal/testenv"
 	"teamtalk/test/chaos/internal/schedule"
 )
-
-// basePort is where the databases of this test listen from; the proxies are
-// proxyOffset above.
-const basePort = 14100
 
 // pair starts a primary, its replica and the proxy in front of them.
 func pair(t *testing.T) *System {
 	t.Helper()
-	s, err := newSystem("databases", Config{Dir: filepath.Join(t.TempDir(), "s"), BasePort: basePort, Replica: true})
+	s, err := newSystem("databases", Config{Dir: filepath.Join(t.TempDir(), "s"), BasePort: testenv.FreeBase(t, Distances()...), Replica: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +31,7 @@ func pair(t *testing.T) *System {
 	ctx := t.Context()
 	err = s.prepareDatabases(ctx)
 	for _, step := range []func() error{
-		func() error { return s.front(ctx, "mariadb", basePort+mariadbPort) },
+		func() error { return s.front(ctx, "mariadb", s.cfg.BasePort+mariadbPort) },
 		func() error { return s.startAll(ctx, s.order...) },
 		func() error { return s.createDatabase(ctx) },
 	} {
@@ -49,9 +46,9 @@ func pair(t *testing.T) *System {
 }
 
 // connect opens one connection as the roles do.
-func connect(t *testing.T) *sql.Conn {
+func connect(t *testing.T, s *System) *sql.Conn {
 	t.Helper()
-	db, err := sql.Open("mysql", fmt.Sprintf("%s@tcp(%s)/teamtalk", databaseUser, local(basePort+mariadbPort+proxyOffset)))
+	db, err := sql.Open("mysql", fmt.Sprintf("%s@tcp(%s)/teamtalk", databaseUser, local(s.cfg.BasePort+mariadbPort+proxyOffset)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +85,7 @@ func TestTheReplicaTakesThePlace(t *testing.T) { //nolint:paralleltest // it has
 	}
 	s := pair(t)
 	ctx := t.Context()
-	c := connect(t)
+	c := connect(t, s)
 	do(t, c, "CREATE TABLE numbers (n INT PRIMARY KEY)")
 	for n := 1; n <= 4; n += 2 { // there, and back again
 		do(t, c, fmt.Sprintf("INSERT INTO numbers VALUES (%d)", n))
@@ -105,7 +102,7 @@ func TestTheReplicaTakesThePlace(t *testing.T) { //nolint:paralleltest // it has
 		if got := rows(ctx, t, c); got != n {
 			t.Errorf("the old primary has %d rows of %d", got, n)
 		}
-		c = connect(t)
+		c = connect(t, s)
 		do(t, c, fmt.Sprintf("INSERT INTO numbers VALUES (%d)", n+1))
 		if got := rows(ctx, t, c); got != n+1 {
 			t.Errorf("the new primary has %d rows of %d", got, n+1)
@@ -121,6 +118,6 @@ func TestTheReplicaTakesThePlace(t *testing.T) { //nolint:paralleltest // it has
 	if err != nil || restored != 4 || gone != 5 {
 		t.Fatalf("%v, %d rows and %d before", err, restored, gone)
 	}
-	c = connect(t)
+	c = connect(t, s)
 	do(t, c, "INSERT INTO numbers VALUES (5)")
 }
