@@ -50,7 +50,7 @@ func (l *lane) commit(ctx context.Context, b *batch) error {
 			l.metrics.retries.WithLabelValues("unavailable").Inc()
 			if errors.Is(err, store.ErrOutcomeUnknown) {
 				for _, s := range b.sends {
-					s.unknown = true
+					s.unknown, s.tried = true, append(s.tried, s.id)
 				}
 			}
 			if !pause(ctx, &wait) {
@@ -179,12 +179,17 @@ func (l *lane) compare(ctx context.Context, b *batch) (changed bool, err error) 
 
 // stored takes note that a send is in the database under an id.
 //
-// An attempt of ours whose answer was lost left it under the id we gave it;
-// anything else was stored before us. What was given up, and stored by the
+// An attempt of ours whose answer was lost left it under the id we gave it, even
+// when it was not there yet as we looked for it: the database goes on with a
+// transaction whose connection is gone. Anything else was stored before us. What was given up, and stored by the
 // database after all, is new: nobody was told of it. Should there be something
 // newer, it is too late for that.
 func (l *lane) stored(s *Send, id, newest im.MsgID) {
-	s.repeat = id != s.id || !s.unknown
+	ours := slices.Contains(s.tried, id)
+	s.repeat = !ours
+	if ours {
+		l.states.get(s.Conv).doubt() // it may be in what was counted since
+	}
 	if s.repeat && id >= newest && l.givenUp.find(s.key()) != 0 {
 		s.repeat = false
 		l.states.get(s.Conv).doubt() // it may be counted already

@@ -20,7 +20,7 @@ func (l *lane) count(ctx context.Context, b *batch) {
 		st.sessions[s.From] = true
 		l.deps.Behind.Touch(s.Conv, s.Created)
 		if s.Conv.Kind == im.Group {
-			l.deps.Behind.SetGroup(st.stamp, s.Conv.Group, s.id)
+			l.deps.Behind.SetGroup(st.stamp, s.Conv.Group, st.last)
 			l.deps.Behind.SetRead(st.stamp, s.Conv.Group, s.From, s.id)
 			continue
 		}

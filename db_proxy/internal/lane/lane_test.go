@@ -335,6 +335,53 @@ func TestLostAnswerOfACommit(t *testing.T) {
 	}
 }
 
+// tardy is a database that goes on with a transaction after the connection it
+// came over was lost: it is committed after the question whether it was.
+type tardy struct {
+	Store
+	lose int // of the next commits, how many
+	lost []*store.Batch
+}
+
+func (d *tardy) Commit(ctx context.Context, b *store.Batch) error {
+	if d.lose > 0 {
+		d.lose--
+		d.lost = append(d.lost, b)
+		return errTimedOut
+	}
+	for _, lost := range d.lost {
+		if err := d.Store.Commit(ctx, lost); err != nil {
+			return err
+		}
+	}
+	d.lost = nil
+	return d.Store.Commit(ctx, b)
+}
+
+// A message is new to everybody, and counted, although the commit whose answer
+// was lost was done only after it was looked for.
+func TestACommitThatIsLate(t *testing.T) {
+	t.Parallel()
+	b := newFixture(t)
+	d := &tardy{Store: b.store}
+	b.deps.Store = d
+	if got := send(t, b.Lanes, text(1, 2)); got.err != nil || got.ID != 1 {
+		t.Fatalf("%+v, %v", got.Sent, got.err)
+	}
+	if _, err := b.ask(t.Context(), b.owners[0], 2); err != nil {
+		t.Fatal(err)
+	}
+	d.lose = 1
+	if got := send(t, b.Lanes, text(1, 2)); got.err != nil || got.ID != 2 || got.Repeat {
+		t.Errorf("after a commit that was late: %+v, %v", got.Sent, got.err)
+	}
+	b.owners[0].settle()
+	key := store.SessionKey{User: 2, Kind: im.Single, Peer: 1}
+	if n, known := b.held(t, key); known && n != 2 {
+		t.Errorf("Redis has %d unread, want 2", n)
+	}
+}
+
 func TestStorageAwayIsSaid(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)

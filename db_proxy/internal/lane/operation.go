@@ -48,8 +48,9 @@ type Send struct {
 	relation im.RelationID
 	group    *directory.Group
 	id       im.MsgID
-	repeat   bool // stored before
-	unknown  bool // a commit may have stored it although its answer was lost
+	repeat   bool       // stored before
+	unknown  bool       // a commit may have stored it although its answer was lost
+	tried    []im.MsgID // ids of the commits whose answers were lost: one of them may be done yet
 	since    time.Duration
 	again    []*Send // the same operation, behind it in its batch: it shares the outcome
 	ended    bool
