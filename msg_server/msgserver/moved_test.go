@@ -12,6 +12,7 @@ import (
 	"teamtalk/internal/wire"
 	"teamtalk/msg_server/internal/deliver"
 	"teamtalk/pb/extension"
+	"teamtalk/pb/message"
 )
 
 // stateful is a db_proxy of ours that says how its database is.
@@ -212,6 +213,11 @@ func TestMarksAreToldFirst(t *testing.T) {
 	r, sent := db.stores()
 	r.keep(t, 41, nil)
 	u.acked(1)
+	// What had been stored before is no mark: nobody knows under which id.
+	u.send(wire.MsgData, 2, say(single, 9, "y"))
+	r, _ = db.stores()
+	r.keep(t, 17, func(m *message.IMMsgData) { m.SincePreviousMs = proto.Uint32(storedBefore) })
+	u.acked(2)
 	db.does(letIn(t)) // says nothing of its database
 	db.mu.Lock()
 	links := len(db.links)

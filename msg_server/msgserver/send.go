@@ -185,7 +185,9 @@ func (s *Server) stored(l *link.Link, pdu wire.PDU) {
 		return
 	}
 	repeat := ours && m.GetSincePreviousMs() == storedBefore
-	if ours {
+	// What had been stored before may be there under an id of an earlier version,
+	// and would look as if it was lost.
+	if ours && !repeat {
 		s.db.Stored(dblink.Mark{Conv: p.conv, From: p.user, ID: im.MsgID(m.GetMsgId()), Op: p.op})
 	}
 	s.acknowledge(p, m.GetMsgId())

@@ -128,8 +128,10 @@ func (b *Backend) stored(m *Message, body []byte, tries int) (Sent, error) {
 		}
 		return Sent{}, im.Errorf(code, "message refused")
 	}
-	b.db.Stored(dblink.Mark{Conv: m.Conv, From: m.From, ID: im.MsgID(res.GetMsgId()), Op: m.Op})
 	repeat := res.GetSincePreviousMs() == storedBefore
+	if !repeat { // what was stored before may be there under an id of an earlier version
+		b.db.Stored(dblink.Mark{Conv: m.Conv, From: m.From, ID: im.MsgID(res.GetMsgId()), Op: m.Op})
+	}
 	sent := Sent{ID: im.MsgID(res.GetMsgId()), Created: res.GetCreateTime(), Repeat: repeat && tries == 1, Found: repeat}
 	if sent.Repeat {
 		return sent, nil // it was relayed the first time
