@@ -131,8 +131,13 @@ func (g *storage) look(ctx context.Context) {
 		return
 	}
 	epoch, err := s.store.Epoch(ctx)
-	if err == nil && epoch != *g.epoch.Load() {
-		g.begin(ctx, epoch)
+	if known := *g.epoch.Load(); err == nil && epoch != known {
+		if !epoch.Follows(known) {
+			epoch, err = s.store.NewEpoch(ctx, epoch)
+		}
+		if err == nil {
+			g.begin(ctx, epoch)
+		}
 	}
 	if err == nil {
 		err = g.check(ctx, g.evidence())

@@ -21,6 +21,11 @@ type Epoch struct {
 // String names the epoch for logs.
 func (e Epoch) String() string { return hex.EncodeToString(e.ID[:4]) }
 
+// Follows reports whether e was begun after another epoch. A database that was
+// restored again from the same backup is in an epoch that was over, and lost
+// messages by it as well.
+func (e Epoch) Follows(other Epoch) bool { return !e.Began.IsZero() && !e.Began.Before(other.Began) }
+
 // Epoch returns the epoch of the database.
 func (s *Store) Epoch(ctx context.Context) (Epoch, error) {
 	e, known, err := s.readEpoch(ctx)
