@@ -74,7 +74,7 @@ func New(cfg Config, deps Deps) *Lanes {
 	for range cfg.Lanes {
 		l.lanes = append(l.lanes, &lane{
 			Lanes:  l,
-			states: newStates(200_000 / cfg.Lanes),
+			states: newStates(max(200_000/cfg.Lanes, 2*cfg.MaxBatch)), // those of a batch must all stay
 			recent: newRecent(64 << 10 / cfg.Lanes), givenUp: newRecent(8 << 10),
 			pace: newPace(cfg.MaxBatch, cfg.Waiting),
 		})

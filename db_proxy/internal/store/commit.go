@@ -312,13 +312,14 @@ func commitPackets(ctx context.Context, c *sql.Conn, ps []packet) error {
 }
 
 // answered reports whether err says for certain that nothing was stored: the
-// server refused a statement, or never got one.
+// server refused a statement, or never got one. A node that leaves its cluster
+// may have sent the transaction to the others before.
 func answered(err error) bool {
 	if undone(err) || errors.Is(err, ErrDuplicate) || im.CodeOf(err) != im.Unavailable {
 		return true
 	}
 	number, ok := mysqlNumber(err)
-	return ok && number != 1053 && number != 1180 && number != 1317 && number != 1927
+	return ok && number != nodeNotReady && number != shuttingDown && number != 1180 && number != 1317 && number != 1927
 }
 
 // rollback ends a transaction that failed, even if ctx is over, and throws
