@@ -80,7 +80,7 @@ func (s *System) prepareDatabases(ctx context.Context) error {
 	all.Wait()
 	for i, name := range names {
 		if servers[i] != nil {
-			s.add(&part{name: name, server: servers[i].Server, database: servers[i], spare: name == standby})
+			s.add(&part{name: name, server: servers[i].Server, database: servers[i], disk: servers[i].disk, spare: name == standby})
 		}
 	}
 	s.Store, s.Replica = "mariadb", s.cfg.Replica
