@@ -149,7 +149,7 @@ func (g *groupOps) inParts(r *Request, req *group.IMGroupChangeMemberReq) {
 		wanted, err = g.store.ExistingUsers(ctx, users)
 	}
 	var changed []im.UserID
-	for part := range slices.Chunk(wanted, changeSize) {
+	for part := range slices.Chunk(askerLast(wanted, req), changeSize) {
 		if err != nil {
 			break
 		}
@@ -158,6 +158,16 @@ func (g *groupOps) inParts(r *Request, req *group.IMGroupChangeMemberReq) {
 		changed = append(changed, some...)
 	}
 	g.tell(r, req, changed, err)
+}
+
+// askerLast puts who asks behind all others: a creator who removes many and
+// leaves with them may not do so any more once he is gone.
+func askerLast(users []im.UserID, req *group.IMGroupChangeMemberReq) []im.UserID {
+	asker := im.UserID(req.GetUserId())
+	if i, found := slices.BinarySearch(users, asker); found {
+		users = append(slices.Delete(slices.Clone(users), i, i+1), asker)
+	}
+	return users
 }
 
 // await changes a part in a turn of the lane and waits for it. What nobody

@@ -253,3 +253,21 @@ func TestGovernedGroups(t *testing.T) {
 		t.Errorf("the creator is %d, want %d", got, e.carol)
 	}
 }
+
+// A creator who removes more than one part holds, and leaves with them, leaves
+// nobody behind for being gone before the rest.
+func TestCreatorLeavesWithMany(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.noAPI = true
+	crowd := e.crowd(changeSize + 50)
+	creator := im.UserID(crowd[0]) // the lowest id: he would be in the first part
+	g := im.GroupID(e.create(creator, append(crowd, uint32(e.alice))).GetGroupId())
+	res := e.change(creator, g, removing, crowd)
+	if res.GetResultCode() != 0 || len(res.GetChgUserIdList()) != len(crowd) {
+		t.Errorf("result %d, %d of %d left", res.GetResultCode(), len(res.GetChgUserIdList()), len(crowd))
+	}
+	if !slices.Equal(res.GetCurUserIdList(), []uint32{uint32(e.alice)}) {
+		t.Errorf("%d members stay", len(res.GetCurUserIdList()))
+	}
+}
