@@ -85,7 +85,7 @@ func (s *Store) claim(ctx context.Context, q querier, a Attempt, fingerprint [32
 		return r.Claim, nil
 	case r.attempt == a.Token:
 		return Claim{State: ClaimAgain}, nil
-	case r.claimed != 0 && r.claimed <= now && now-r.claimed < claimFor: // a clock may have gone back
+	case r.claimed != 0 && max(now, r.claimed)-min(now, r.claimed) < claimFor: // another db_proxy's clock may be ahead
 		return Claim{State: ClaimUnderWay}, nil
 	}
 	_, err = q.exec(ctx, "UPDATE IMApiRequest SET attempt = ?, claimed = ? WHERE id = ?", a.Token[:], now, a.Request[:])

@@ -47,6 +47,9 @@ func TestAPIRequests(t *testing.T) {
 		check(t, f.AnswerAPIRequest(ctx, attempt(2, 1), 201, nil))
 		check(t, f.LeaveAPIRequest(ctx, attempt(2, 1)))
 		claim(attempt(2, 3), 1, ClaimUnderWay)
+		f.clock.add(1 - claimFor) // asked by a db_proxy whose clock is behind
+		claim(attempt(2, 3), 1, ClaimUnderWay)
+		f.clock.add(claimFor - 1)
 		f.clock.add(-100) // a clock that goes back keeps nobody away
 		claim(attempt(2, 3), 1, ClaimAgain)
 		f.clock.add(100)
