@@ -252,7 +252,8 @@ func (s *Server) drain() {
 		s.slow.Wait()
 		s.turns.Wait()
 		s.lanes.Wait()   // queries hand work to them,
-		s.queries.Wait() // and some wait for what they were handed
+		s.queries.Wait() // some wait for what they were handed,
+		s.turns.Wait()   // and changes of groups are answered behind them
 		close(done)
 	}()
 	select {
