@@ -58,6 +58,7 @@ type Conn struct {
 	drainEnd time.Time // when closing stops waiting for the last bytes
 	halfDone bool      // our side of the socket is shut
 	feed     []piece   // what gnet is not given yet, because it has enough
+	feedHeld int       // what it takes
 
 	lastRecv atomic.Int64 // as Engine.now
 	lastSend atomic.Int64 // as Engine.now
@@ -65,6 +66,7 @@ type Conn struct {
 
 	mu      sync.Mutex // guards the fields below
 	pieces  []piece    // what comes before out, once something shared was sent
+	held    int        // what they take
 	out     []byte     // framed PDUs that wait for the next run of the loop
 	dirty   bool       // queued at the loop
 	closing bool       // nothing more is accepted for writing

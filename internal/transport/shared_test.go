@@ -60,3 +60,21 @@ func TestSharedBodyToAPeerThatDoesNotRead(t *testing.T) {
 	c.SendShared(wire.AppendHeartbeat(nil, 0), make([]byte, 64<<20))
 	wantReason(t, r, ReasonSlowConsumer)
 }
+
+// Many small shared bodies that nobody reads are not kept without end.
+func TestManySharedBodies(t *testing.T) {
+	t.Parallel()
+	r := newRecorder()
+	s := start(t, r, Limits{MaxOutbound: 1 << 20})
+	socket := s.dial(t)
+	defer socket.Close()
+	c := waitFor(t, r.opened, "OnOpen")
+	body, taken := make([]byte, 1<<12), 0
+	for taken < 100_000 && c.SendShared([]byte("head"), body) {
+		taken++
+	}
+	if taken == 100_000 {
+		t.Fatal("everything was taken")
+	}
+	wantReason(t, r, ReasonSlowConsumer)
+}

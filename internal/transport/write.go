@@ -23,6 +23,17 @@ type piece struct {
 	shared bool
 }
 
+// pieceBytes is what keeping a piece takes, besides bytes of its own.
+const pieceBytes = 128
+
+// held is what a piece takes of the connection's memory.
+func (p piece) held() int {
+	if p.shared {
+		return pieceBytes
+	}
+	return pieceBytes + len(p.bytes)
+}
+
 // How shared pieces are handed to gnet, which copies what the socket does not
 // take at once: a slice at a time, while it holds little.
 const (
@@ -76,24 +87,31 @@ func (c *Conn) SendMessage(command wire.Command, seq uint16, m proto.Message) bo
 
 // SendShared queues head, which is copied, and the parts of a body, which are
 // not: they may be sent on many connections and must never change afterwards.
-// All of it together is framed PDUs. Shared parts do not count against
-// MaxOutbound, since they take no memory of the connection. Safe anywhere.
+// All of it together is framed PDUs. The bytes of shared parts do not count
+// against MaxOutbound, since they take no memory of the connection; that they
+// are kept does. Safe anywhere.
 func (c *Conn) SendShared(head []byte, parts ...[]byte) bool {
 	c.mu.Lock()
 	if !c.room(len(head)) {
 		return false
 	}
 	if len(head) > 0 || len(c.out) > 0 {
-		c.pieces = append(c.pieces, piece{bytes: append(c.buffer(), head...)})
+		c.keep(piece{bytes: append(c.out, head...)})
 		c.out = nil
 	}
 	size := len(head)
 	for _, part := range parts {
-		c.pieces = append(c.pieces, piece{bytes: part, shared: true})
+		c.keep(piece{bytes: part, shared: true})
 		size += len(part)
 	}
 	c.queued(size)
 	return true
+}
+
+// keep is called with c.mu held.
+func (c *Conn) keep(p piece) {
+	c.pieces = append(c.pieces, p)
+	c.held += p.held()
 }
 
 // SendHeartbeat queues a heartbeat; reserved is wire.Mark between our servers.
@@ -109,7 +127,7 @@ func (c *Conn) room(size int) bool {
 		c.mu.Unlock()
 		return false
 	}
-	if int64(len(c.out)+size)+c.backlog.Load() > int64(c.limits.MaxOutbound) {
+	if int64(len(c.out)+c.held+size)+c.backlog.Load() > int64(c.limits.MaxOutbound) {
 		c.closing, c.abort, c.reason = true, true, ReasonSlowConsumer
 		c.wake()
 		return false
@@ -146,7 +164,8 @@ func (c *Conn) wake() {
 func (c *Conn) flush() {
 	c.mu.Lock()
 	pieces, out, closing, abort := c.pieces, c.out, c.closing, c.abort
-	c.pieces, c.out, c.dirty = nil, nil, false
+	c.feedHeld += c.held
+	c.pieces, c.out, c.held, c.dirty = nil, nil, 0, false
 	c.mu.Unlock()
 	if c.detached {
 		return
@@ -165,7 +184,9 @@ func (c *Conn) flush() {
 			c.feed = append(c.feed, pieces...)
 		}
 		if len(out) > 0 {
-			c.feed = append(c.feed, piece{bytes: out})
+			last := piece{bytes: out}
+			c.feed = append(c.feed, last)
+			c.feedHeld += last.held()
 		}
 		c.feedSome()
 	}
@@ -201,6 +222,12 @@ func (c *Conn) feedSome() {
 	for len(c.feed) > 0 && !c.detached && c.gc.OutboundBuffered() < feedBelow {
 		first := &c.feed[0]
 		n := min(len(first.bytes), feedSlice)
+		if !first.shared { // from now on gnet's
+			c.feedHeld -= n
+		}
+		if n == len(first.bytes) {
+			c.feedHeld -= pieceBytes
+		}
 		c.write(first.bytes[:n])
 		if c.detached {
 			return
@@ -226,13 +253,7 @@ func (c *Conn) feedSome() {
 // progress measures how old the oldest unwritten byte is.
 func (c *Conn) progress(now time.Time) {
 	backlog := c.gc.OutboundBuffered()
-	waiting := backlog
-	for _, p := range c.feed {
-		if !p.shared {
-			waiting += len(p.bytes)
-		}
-	}
-	c.backlog.Store(int64(waiting))
+	c.backlog.Store(int64(backlog + c.feedHeld))
 	written := c.handed - uint64(backlog)
 	if backlog == 0 || written >= c.mark {
 		c.mark, c.markedAt = c.handed, now
