@@ -77,6 +77,10 @@ type client struct {
 	files     atomic.Bool  // 0581 was granted
 	displaced atomic.Bool  // 0107 was sent
 
+	// telling is held while the other servers are told that the log-in begins
+	// or ends, so that they hear it in this order. Taken after announcing.
+	telling sync.Mutex
+
 	mu      sync.Mutex // guards the fields below
 	greeted bool       // 0104 was queued
 	early   []byte     // frames that came before it
@@ -210,6 +214,8 @@ func (c *client) endSession() {
 	s := c.server
 	s.announcing.RLock()
 	defer s.announcing.RUnlock()
+	c.telling.Lock()
+	defer c.telling.Unlock()
 	if last := c.session.Load(); last != nil && s.sessions.Close(last) {
 		s.announceClosed(last)
 	}

@@ -209,6 +209,8 @@ func (c *client) welcome() {
 func (s *Server) open(session *Session) {
 	s.announcing.RLock()
 	defer s.announcing.RUnlock()
+	session.Conn.telling.Lock()
+	defer session.Conn.telling.Unlock()
 	older := s.sessions.Open(session)
 	session.Conn.session.Store(session)
 	for _, o := range older {
