@@ -227,9 +227,25 @@ func (a *Auth) Finish(ctx context.Context, t *Attempt) (store.User, Result) {
 	}
 	a.failures.clear(t.failure)
 	a.verified.add(t.hash, t.password)
+	// The account may have been closed while this waited for its hash, and its
+	// log-ins were ended before this one was there.
+	user, _, err := a.deps.Users.UserByName(ctx, t.user.Name)
+	result := OK
+	switch {
+	case im.CodeOf(err) == im.NotFound:
+		result = Wrong
+	case err != nil:
+		a.deps.Log.Warn("account not read", "error", err)
+		result = Unavailable
+	case user.ID != t.user.ID || user.Status != 0:
+		result = Wrong
+	}
+	a.results.WithLabelValues(string(result)).Inc()
+	if result != OK {
+		return store.User{}, result
+	}
 	a.renew(ctx, t)
-	a.results.WithLabelValues(string(OK)).Inc()
-	return t.user, OK
+	return user, OK
 }
 
 // renew brings the stored form of a password that was just proven up to date,

@@ -361,6 +361,21 @@ func TestSuccessClears(t *testing.T) {
 	}
 }
 
+// An account that is closed while a log-in waits for its hash lets nobody in.
+func TestClosedMeanwhile(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, Config{})
+	f.addUser(1, "alice", store.Credentials{Hash: Hash(example)})
+	attempt, _, result := f.Start(t.Context(), "alice", example, "")
+	if result != Pending {
+		t.Fatalf("result %q, want %q", result, Pending)
+	}
+	f.accounts.users["alice"].Status = 3
+	if user, result := f.Finish(t.Context(), attempt); result != Wrong || user.ID != 0 {
+		t.Errorf("user %d, result %q, want %q", user.ID, result, Wrong)
+	}
+}
+
 func TestBackgroundFull(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, Config{})
