@@ -491,6 +491,29 @@ func TestListOfAllUsersFailsOver(t *testing.T) {
 	u.users(3, 8, 1)
 }
 
+// A long list may take its time, as long as every page comes.
+func TestLongListOfAllUsers(t *testing.T) {
+	t.Parallel()
+	db := directoryDB(t)
+	w := newWorldOf(t, setup{dbs: []*neighbour{db}})
+	in, asked := letIn(t), make(chan received, 10)
+	db.does(func(r received) bool {
+		if !in(r) {
+			asked <- r
+		}
+		return true
+	})
+	u := w.login(1, im.Mac)
+	u.send(wire.AllUsersReq, 1, &buddy.IMAllUserReq{UserId: n(0), LatestUpdateTime: n(0)})
+	for range 3 {
+		r := linktest.Wait(t, asked, "a question for a page")
+		w.skip(listPatience * 2 / 3)
+		w.Server.users.sweep()
+		r.page(t, 6, 2*listPage+1)
+	}
+	u.users(1, 6, 2*listPage+1)
+}
+
 // Beside an original db_proxy, or without any, nothing is shared.
 func TestListOfAllUsersOfAnOriginal(t *testing.T) {
 	t.Parallel()

@@ -49,6 +49,7 @@ type userFetch struct {
 	id      uint64
 	link    *link.Link
 	started time.Time
+	asked   time.Time  // for the page that is awaited
 	base    *directory // what is known already; nil fetches everything
 	since   uint32     // with base: the changes that are fetched
 	latest  uint32
@@ -57,8 +58,8 @@ type userFetch struct {
 	left    userRoll
 }
 
-// How long the list is believed, how long a db_proxy may take, how many users
-// a page has, and how many clients may wait.
+// How long the list is believed, how long a db_proxy may take for a page, how
+// many users a page has, and how many clients may wait.
 const (
 	listFresh    = 500 * time.Millisecond
 	listPatience = 5 * time.Second
@@ -142,7 +143,7 @@ func (u *userList) lost(l *link.Link) {
 // id; for none if nothing changed since the time that is known. It is called
 // with mu held.
 func (u *userList) ask(known, since, after uint32) {
-	u.fetch.id = u.server.asks.number()
+	u.fetch.id, u.fetch.asked = u.server.asks.number(), u.server.clock()
 	u.fetch.link.SendMessage(wire.AllUsersReq, 0, &buddy.IMAllUserReq{
 		UserId: proto.Uint32(0), LatestUpdateTime: proto.Uint32(known),
 		ChangedAfter: proto.Uint32(since), AfterUserId: proto.Uint32(after), PageSize: proto.Uint32(listPage),
@@ -292,7 +293,7 @@ func (a listAsker) send(d *directory) {
 func (u *userList) sweep() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.fetch == nil || u.server.clock().Sub(u.fetch.started) < listPatience {
+	if u.fetch == nil || u.server.clock().Sub(u.fetch.asked) < listPatience {
 		return
 	}
 	u.server.metrics.dropped("no_db_proxy")
