@@ -72,6 +72,7 @@ func TestEveryRowSaysWhoAsks(t *testing.T) {
 	servers := []wire.Command{
 		wire.ValidateReq, wire.GroupShieldsReq, wire.DeviceTokensReq, wire.DeliveryCursors, wire.PushTokensGone,
 		wire.APIKeyReq, wire.APIUsersReq, wire.APIUserSaveReq, wire.APIGroupsReq, wire.APIHistoryReq, wire.APIAuditReq,
+		wire.APIClaimReq, wire.APIEndReq,
 	}
 	of := map[wire.Command]bool{}
 	for _, id := range servers {
