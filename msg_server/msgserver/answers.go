@@ -61,14 +61,18 @@ func (s *Server) DBPDU(l *link.Link, pdu wire.PDU) {
 }
 
 // DBDown is dblink.Handler's: what l was asked and can be asked again is.
-func (s *Server) DBDown(l *link.Link) { s.askElsewhere(l) }
+func (s *Server) DBDown(l *link.Link) {
+	s.sends.lost(l)
+	s.askElsewhere(l)
+}
 
-// DBMoved is dblink.Handler's: as if l had ended, only that its db_proxy may
-// answer yet.
+// DBMoved is dblink.Handler's: as if l had ended, but for the messages under
+// way. Its db_proxy lives and may store some of them yet. Stored elsewhere as
+// well, the ones it refuses would come behind younger ones that it stores, so
+// they wait for its answer, and what follows them waits, too.
 func (s *Server) DBMoved(l *link.Link) { s.askElsewhere(l) }
 
 func (s *Server) askElsewhere(l *link.Link) {
-	s.sends.lost(l)
 	s.users.lost(l)
 	s.notifier.Lost(l)
 	s.revalidate(l)

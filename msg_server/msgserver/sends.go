@@ -212,9 +212,8 @@ func (s *sends) refusedBy(l *link.Link, id uint64) *pending {
 	return p
 }
 
-// lost makes the sends of a link that ended, or whose db_proxy has lost its
-// database while another one is well, wait for another link, before those that
-// came later: their operation ids find what was stored. An original db_proxy
+// lost makes the sends of a link that ended wait for another link, before those
+// that came later: their operation ids find what was stored. An original db_proxy
 // stores no operation ids: what it may have stored is given up, not stored
 // twice. Source: defect A1.
 func (s *sends) lost(l *link.Link) {
