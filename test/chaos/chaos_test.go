@@ -89,10 +89,15 @@ func TestChaos(t *testing.T) { //nolint:paralleltest // a whole cluster at a tim
 	}
 }
 
-// kindsOf returns the kinds of faults that a short run has time for.
+// kindsOf returns the kinds of faults that a short run has time for. Ids that go
+// back are for long runs: the limits in docs/guarantees.md say what a terminal
+// may miss then.
 func kindsOf(seed uint64) (kinds []schedule.Kind) {
 	turn := 0
 	for _, k := range schedule.Kinds() {
+		if k == schedule.GoBack {
+			continue
+		}
 		if k.Survivable() {
 			turn++
 			if (uint64(turn)+seed)%2 == 0 {
@@ -112,7 +117,8 @@ func list(kinds []schedule.Kind) string {
 	return strings.Join(names, ",")
 }
 
-// A short run has time for each of its kinds, and two seeds have all of them.
+// A short run has time for each of its kinds, and two seeds have all of them but
+// the one that is left to long runs.
 // A long one, as build.sh accept chaos makes it, has 200 faults and more.
 func TestSizes(t *testing.T) {
 	t.Parallel()
@@ -141,7 +147,7 @@ func TestSizes(t *testing.T) {
 			t.Errorf("seed %d: %d faults in half an hour", seed, n)
 		}
 	}
-	if len(all) != len(schedule.Kinds()) {
+	if len(all) != len(schedule.Kinds())-1 { // all but ids that go back
 		t.Errorf("only %v", all)
 	}
 }
