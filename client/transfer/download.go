@@ -180,7 +180,7 @@ func (a *attempts) get(ctx context.Context, p *partial, d *Download) (meta fileM
 	if p.size == total {
 		return meta, nil
 	}
-	return meta, a.receive(p, res.Body)
+	return meta, a.receive(p, &reader{ctx: ctx, from: res.Body}) // what is buffered does not go on after a pause
 }
 
 // lookEvery is how often a file that is on its way is asked for.
