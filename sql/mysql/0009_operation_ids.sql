@@ -7,7 +7,7 @@ CREATE TABLE IF NOT EXISTS IMUpgrade (
   what varchar(32) NOT NULL,
   at   bigint NOT NULL, -- Unix seconds
   PRIMARY KEY (what)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 INSERT IGNORE INTO IMUpgrade (what, at)
 SELECT 'operation_ids', UNIX_TIMESTAMP() FROM (SELECT 1) AS one

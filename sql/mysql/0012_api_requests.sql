@@ -15,4 +15,4 @@ CREATE TABLE IF NOT EXISTS IMApiRequest (
   answer  mediumblob NOT NULL,                   -- its body
   PRIMARY KEY (seq),
   UNIQUE KEY idx_id (id)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
