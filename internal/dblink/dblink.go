@@ -26,8 +26,8 @@ type Handler interface {
 	// have none.
 	DBDown(l *link.Link)
 	// DBMoved says that the database behind l is away while another db_proxy is
-	// well: requests without an answer are better asked there. An answer may
-	// come all the same.
+	// well: questions without an answer are better asked there. An answer may
+	// come all the same, and a message may be stored yet.
 	DBMoved(l *link.Link)
 	// DBEpoch says that the database went back to an earlier state, or was
 	// replaced: what was known of it does not hold.

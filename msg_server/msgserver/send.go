@@ -158,13 +158,7 @@ func (s *Server) stored(l *link.Link, pdu wire.PDU) {
 		s.metrics.dropped("bad_body")
 		return
 	}
-	id := attached(attachKindSend, m.GetAttachData())
-	var p *pending
-	if m.GetMsgId() == 0 {
-		p = s.sends.refusedBy(l, id)
-	} else {
-		p = s.sends.finish(id)
-	}
+	p := s.sends.finish(attached(attachKindSend, m.GetAttachData()))
 	if p == nil {
 		s.metrics.dropped("send_unknown")
 		return

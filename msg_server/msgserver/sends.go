@@ -199,19 +199,6 @@ func (s *sends) release(p *pending) {
 	}
 }
 
-// refusedBy takes the news that the db_proxy behind l did not store a send, and
-// returns it if that is the end of it: nil if it is under way elsewhere.
-func (s *sends) refusedBy(l *link.Link, id uint64) *pending {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	p := s.pending[id]
-	if p == nil || p.link != l {
-		return nil
-	}
-	s.remove(p)
-	return p
-}
-
 // lost makes the sends of a link that ended wait for another link, before those
 // that came later: their operation ids find what was stored. An original db_proxy
 // stores no operation ids: what it may have stored is given up, not stored
