@@ -66,6 +66,7 @@ func (e *env) populate() {
 func (e *env) settle() {
 	e.t.Helper()
 	e.lanes.Wait()
+	e.hashing.Wait()
 	for range 3 { // what fails is written again
 		e.late.Add(60)
 		e.behind.SettleCounts(e.t.Context())

@@ -43,7 +43,8 @@ type env struct {
 	faults     *faults // of the calls that reach SQL and Redis
 
 	waits   *work.Turns
-	noAPI   bool // requests come from a msg_server
+	hashing sync.WaitGroup // tasks of the slow queue, which write a better hash after the answer
+	noAPI   bool           // requests come from a msg_server
 	path    string
 	sent    atomic.Int64 // messages
 	dumps   *dumps
@@ -92,7 +93,13 @@ func newEnv(t *testing.T) *env {
 	}
 	var tasks sync.WaitGroup
 	run := func(task func()) bool { tasks.Go(task); return true }
-	slowly := func(task func()) bool { return e.slow.Load() && run(task) }
+	slowly := func(task func()) bool {
+		if !e.slow.Load() {
+			return false
+		}
+		e.hashing.Go(task)
+		return true
+	}
 	e.directory = directory.New(e.store, log, clock)
 	written := behind.New(redis, e.store, log, reg)
 	e.lanes = lane.New(lane.Config{}, lane.Deps{
@@ -127,6 +134,7 @@ func newEnv(t *testing.T) *env {
 		e.lanes.Wait()
 		e.waits.Wait()
 		tasks.Wait()
+		e.hashing.Wait()
 		cancel()
 		running.Wait()
 		_ = redis.Close()

@@ -7,7 +7,6 @@ package directory
 import (
 	"context"
 	"log/slog"
-	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -34,7 +33,6 @@ const (
 	maxAge       = 10 * time.Second
 	pollEvery    = 250 * time.Millisecond
 	pollLimit    = 1000
-	overlap      = 64 // change log entries that may become visible late
 )
 
 // Directory is safe from any goroutine.
@@ -48,15 +46,12 @@ type Directory struct {
 	relations *cache[im.Pair, im.RelationID] // relations never change
 	onChange  []func(store.Change)
 	again     atomic.Bool // the log is another one
-
-	// Owned by Run.
-	heard map[uint64]struct{}
 }
 
 // New returns an empty directory.
 func New(s Store, log *slog.Logger, clock func() time.Time) *Directory {
 	return &Directory{
-		store: s, log: log, clock: clock, heard: map[uint64]struct{}{},
+		store: s, log: log, clock: clock,
 		users:     newCache[im.UserID, *store.User](maxUsers, maxAge),
 		groups:    newCache[im.GroupID, *Group](maxGroups, maxAge),
 		relations: newCache[im.Pair, im.RelationID](maxRelations, 0),
@@ -239,33 +234,22 @@ func (d *Directory) begin(ctx context.Context, last uint64, begun bool) (from ui
 	}
 	if !begun || newest < last {
 		last = newest
-		clear(d.heard)
-		for id := newest - min(newest, overlap); id <= newest; id++ {
-			d.heard[id] = struct{}{}
-		}
 	}
 	d.users.clear()
 	d.groups.clear()
 	return last, true
 }
 
-// follow hears what came after the entry that was last. Entries become
-// visible in the order of their commits, not of their ids, so the last few
-// are looked at again.
+// follow hears what came after the entry that was last, and returns which is
+// last now.
 func (d *Directory) follow(ctx context.Context, last uint64) (uint64, error) {
-	after := last - min(last, overlap)
 	for {
-		changes, err := d.store.Changes(ctx, after, pollLimit)
+		changes, err := d.store.Changes(ctx, last, pollLimit)
 		if err != nil {
 			return last, err
 		}
 		for _, change := range changes {
-			after = change.ID
-			if _, heard := d.heard[change.ID]; heard {
-				continue
-			}
-			d.heard[change.ID] = struct{}{}
-			last = max(last, change.ID)
+			last = change.ID
 			switch change.Kind {
 			case store.UserChanged:
 				d.ForgetUser(im.UserID(change.Subject))
@@ -278,7 +262,6 @@ func (d *Directory) follow(ctx context.Context, last uint64) (uint64, error) {
 			}
 		}
 		if len(changes) < pollLimit {
-			maps.DeleteFunc(d.heard, func(id uint64, _ struct{}) bool { return id+overlap < last })
 			return last, nil
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"teamtalk/internal/im"
+	"teamtalk/internal/testenv"
 )
 
 func TestCreateUsers(t *testing.T) {
@@ -217,6 +218,45 @@ func TestChangesBecomeVisibleInOrder(t *testing.T) {
 			t.Errorf("saw %d changes, want %d", seen, writers*rounds)
 		}
 	})
+}
+
+// Entries behind a hole are not told before what is in it: here a transaction
+// that is under way while a later one is seen.
+func TestChangesWaitForEarlierOnes(t *testing.T) {
+	t.Parallel()
+	f := newStore(t, MySQL)
+	ctx := t.Context()
+	after := must(f.LastChange(ctx))(t)
+	db := connect(t, f.cfg.Master)
+	insert := "INSERT INTO IMChange (kind, subject, created) VALUES (1, ?, ?)"
+	early := must(db.BeginTx(ctx, nil))(t)
+	defer func() { _ = early.Rollback() }()
+	must(early.ExecContext(ctx, insert, 1, f.clock.seconds()))(t)
+	must(db.ExecContext(ctx, insert, 2, f.clock.seconds()))(t)
+
+	type told struct {
+		changes []Change
+		err     error
+	}
+	answer := make(chan told, 1)
+	go func() {
+		changes, err := f.Changes(ctx, after, 10)
+		answer <- told{changes, err}
+	}()
+	testenv.Eventually(t, time.Minute, func() bool {
+		var waiting int
+		check(t, db.QueryRowContext(ctx, "SELECT COUNT(*) FROM information_schema.PROCESSLIST"+
+			" WHERE db = ? AND info LIKE '%FROM IMChange%FOR UPDATE%' AND id <> CONNECTION_ID()", f.cfg.Master.DB).Scan(&waiting))
+		return waiting > 0 || len(answer) > 0
+	}, "neither an answer nor a wait for one")
+	if len(answer) > 0 {
+		t.Fatalf("told before the earlier entry ended: %+v", <-answer)
+	}
+	check(t, early.Commit())
+	got := <-answer
+	if got.err != nil || len(got.changes) != 2 || got.changes[0].Subject != 1 || got.changes[1].Subject != 2 {
+		t.Errorf("told %+v", got)
+	}
 }
 
 func TestPasswords(t *testing.T) {
