@@ -119,7 +119,7 @@ func (s *Server) open(ctx context.Context, deps Deps) error {
 	defer cancel()
 	var err error
 	s.store, err = store.Open(opening, s.cfg.store(), store.Deps{
-		Log: s.log, Clock: deps.Clock, Doubt: s.storage.doubt,
+		Log: s.log, Clock: deps.Clock, Doubt: s.storage.doubt, Trust: s.storage.trust,
 	})
 	if err != nil {
 		return fmt.Errorf("open database: %w", err)
@@ -169,7 +169,6 @@ func (s *Server) assemble(deps Deps) error {
 	s.lanes = lane.New(lane.Config{Lanes: s.cfg.CommitLanes, MaxBatch: s.cfg.MaxBatch}, lane.Deps{
 		Store: witness{s.store, s.storage}, Directory: s.directory, IDs: s.cache, Behind: s.behind,
 		Go: s.pool.Go, Log: s.log, Reg: deps.Reg, Clock: deps.Clock, Trace: deps.Trace,
-		WentBack: s.storage.wentBack,
 	})
 	if err := s.table(deps); err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -32,19 +33,32 @@ const (
 // messages are missing which were committed: this process, Redis and every
 // msg_server remember the newest ones. Then another epoch begins, and whatever
 // was known of the database is forgotten.
+//
+// It is looked at through every new connection before that is used, so that
+// nothing is numbered by what a database says that lost its newest messages;
+// and every second, for what shows later.
 type storage struct {
 	server *Server
 	kick   chan struct{} // look now; never closed
-	epoch  atomic.Pointer[store.Epoch]
+	opened atomic.Bool   // open is done
 
 	// Owned by run.
 	kept []byte // what Redis was given last
 
-	mu    sync.Mutex                              // guards the fields below; a leaf
-	marks []mark                                  // of this process, oldest first
+	mu    sync.Mutex // guards the fields below; held over nothing that waits
+	epoch store.Epoch
+	marks []mark                                  // of this process in this epoch, oldest first
 	asked map[*link.Link]*extension.IMStorageSeen // what peers remember, until it was looked for
 	found map[*link.Link]bool                     // of asked, those whose messages were looked for
 	told  map[*link.Link]*extension.IMStorageState
+}
+
+// database is what is looked at: the store, or one connection of it.
+type database interface {
+	Epoch(ctx context.Context) (store.Epoch, error)
+	NewEpoch(ctx context.Context, old store.Epoch) (store.Epoch, error)
+	Relations(ctx context.Context, pairs []im.Pair) (map[im.Pair]im.RelationID, error)
+	FindOperations(ctx context.Context, ops []store.Operation) (map[store.Operation]im.MsgID, error)
 }
 
 // mark is a message that was committed.
@@ -68,36 +82,51 @@ func (g *storage) doubt() {
 	}
 }
 
-// wentBack is lane.Deps.WentBack.
-func (g *storage) wentBack() time.Time {
-	if e := g.epoch.Load(); e != nil {
-		return e.Began
-	}
-	return time.Time{}
-}
-
 // open enters the epoch of the database, a new one if Redis remembers messages
-// that are missing.
+// that are missing, or a later epoch: then the database was restored again.
 func (g *storage) open(ctx context.Context) error {
 	epoch, err := g.server.store.Epoch(ctx)
 	if err != nil {
 		return err
 	}
-	g.epoch.Store(&epoch)
-	seen := new(extension.IMStorageSeen)
-	if held, err := g.server.cache.Seen(ctx); err == nil && proto.Unmarshal(held, seen) == nil {
-		if err := g.check(ctx, g.marksOf(seen)); err != nil {
-			return err
+	seen := g.left(ctx)
+	if len(seen.GetEpoch()) == len(epoch.ID) {
+		last := store.Epoch{ID: [16]byte(seen.GetEpoch())}
+		if seen.GetEpochBegan() > 0 {
+			last.Began = time.Unix(int64(seen.GetEpochBegan()), 0)
+		}
+		if epoch != last && !epoch.Follows(last) {
+			if epoch, err = g.server.store.NewEpoch(ctx, epoch); err != nil {
+				return err
+			}
+			g.noteBegin(epoch)
 		}
 	}
+	g.believe(epoch)
+	err = g.inspect(ctx, g.server.store, g.evidence(seen))
+	if err != nil && !errors.Is(err, store.ErrWentBack) {
+		return err
+	}
 	g.enter(ctx)
+	g.opened.Store(true)
 	return nil
+}
+
+// trust is store.Deps.Trust.
+func (g *storage) trust(ctx context.Context, view *store.Store) error {
+	if !g.opened.Load() {
+		return nil // open looks
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookFor)
+	defer cancel()
+	return g.inspect(ctx, view, g.evidence(g.left(ctx)))
 }
 
 // enter tells Redis the epoch. While Redis is away the counts it holds are not
 // believed.
 func (g *storage) enter(ctx context.Context) {
-	if err := g.server.cache.Enter(ctx, hex.EncodeToString(g.epoch.Load().ID[:])); err != nil {
+	epoch := g.believed()
+	if err := g.server.cache.Enter(ctx, hex.EncodeToString(epoch.ID[:])); err != nil {
 		g.server.log.Warn("Redis not told the epoch", "error", err)
 	}
 }
@@ -120,27 +149,26 @@ func (g *storage) run(ctx context.Context) {
 // look finds out how the database is and tells the peers. A database that is
 // slow is neither well nor away: nothing changes.
 func (g *storage) look(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, lookFor)
-	defer cancel()
 	s := g.server
 	if s.store.Well() == nil {
-		_ = s.store.Ping(ctx) // Well knows what it said
+		asking, cancel := context.WithTimeout(ctx, lookFor)
+		_ = s.store.Ping(asking) // Well knows what it said
+		cancel()
 	}
 	if s.store.Well() != nil {
 		g.tell(false)
 		return
 	}
-	epoch, err := s.store.Epoch(ctx)
-	if known := *g.epoch.Load(); err == nil && epoch != known {
-		if !epoch.Follows(known) {
-			epoch, err = s.store.NewEpoch(ctx, epoch)
-		}
-		if err == nil {
-			g.begin(ctx, epoch)
-		}
+	g.mu.Lock()
+	for l := range g.asked {
+		g.found[l] = true
 	}
-	if err == nil {
-		err = g.check(ctx, g.evidence())
+	g.mu.Unlock()
+	looking, cancel := context.WithTimeout(ctx, lookFor)
+	defer cancel()
+	err := g.inspect(looking, s.store, g.evidence(nil))
+	if errors.Is(err, store.ErrWentBack) { // what is known of the new epoch is looked for, too
+		err = g.inspect(looking, s.store, g.evidence(nil))
 	}
 	if err != nil {
 		s.log.Debug("the database was not looked at", "error", err)
@@ -150,23 +178,25 @@ func (g *storage) look(ctx context.Context) {
 	g.tell(true)
 }
 
-// evidence are the messages that must be there.
-func (g *storage) evidence() []mark {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	all := slices.Clone(g.marks)
-	for l, seen := range g.asked {
-		g.found[l] = true
-		all = append(all, g.marksOf(seen)...)
+// inspect looks at the epoch of a database, and for messages that must be
+// there in it. If it is in another epoch, or one begins because they are missing,
+// the error is store.ErrWentBack. They are looked for twice: a node of a
+// cluster may be behind for a moment.
+func (g *storage) inspect(ctx context.Context, db database, marks []mark) error {
+	known := g.believed()
+	epoch, err := db.Epoch(ctx)
+	if err != nil {
+		return err
 	}
-	return all
-}
-
-// check begins another epoch if messages are missing that were committed in
-// this one. They are looked for twice: a node of a cluster may be behind for a
-// moment.
-func (g *storage) check(ctx context.Context, marks []mark) error {
-	missing, err := g.missing(ctx, marks)
+	if epoch != known {
+		if !epoch.Follows(known) {
+			if epoch, err = db.NewEpoch(ctx, epoch); err != nil {
+				return err
+			}
+		}
+		return g.begin(ctx, epoch)
+	}
+	missing, err := g.missing(ctx, db, marks)
 	if err != nil || len(missing) == 0 {
 		return err
 	}
@@ -175,23 +205,44 @@ func (g *storage) check(ctx context.Context, marks []mark) error {
 	select {
 	case <-timer.C:
 	case <-ctx.Done():
-		return ctx.Err()
+		return im.Wrap(im.Unavailable, "look for messages again", ctx.Err())
 	}
-	if missing, err = g.missing(ctx, missing); err != nil || len(missing) == 0 {
+	if missing, err = g.missing(ctx, db, missing); err != nil || len(missing) == 0 {
 		return err
 	}
 	g.server.log.Error("the database went back: messages that were committed are missing",
 		"conversation", missing[0].Conv.String(), "msg_id", uint32(missing[0].id), "messages", len(missing))
-	epoch, err := g.server.store.NewEpoch(ctx, *g.epoch.Load())
-	if err != nil {
+	if epoch, err = db.NewEpoch(ctx, known); err != nil {
 		return err
 	}
-	g.begin(ctx, epoch)
-	return nil
+	return g.begin(ctx, epoch)
+}
+
+// evidence are the messages that must be there: those which this process
+// stored, those which peers remember, and what was left in Redis. The nodes of
+// a cluster may be behind one another, so what other db_proxies left is looked
+// for over new connections only.
+func (g *storage) evidence(left *extension.IMStorageSeen) []mark {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	all := append(slices.Clone(g.marks), g.marksOf(left)...)
+	for _, seen := range g.asked {
+		all = append(all, g.marksOf(seen)...)
+	}
+	return all
+}
+
+// left returns what a db_proxy left in Redis; nothing if Redis does not say.
+func (g *storage) left(ctx context.Context) *extension.IMStorageSeen {
+	seen := new(extension.IMStorageSeen)
+	if held, err := g.server.cache.Seen(ctx); err != nil || proto.Unmarshal(held, seen) != nil {
+		return new(extension.IMStorageSeen)
+	}
+	return seen
 }
 
 // missing returns the marks that the database knows nothing of.
-func (g *storage) missing(ctx context.Context, marks []mark) (gone []mark, err error) {
+func (g *storage) missing(ctx context.Context, db database, marks []mark) (gone []mark, err error) {
 	if len(marks) == 0 {
 		return nil, nil
 	}
@@ -201,7 +252,7 @@ func (g *storage) missing(ctx context.Context, marks []mark) (gone []mark, err e
 			pairs = append(pairs, m.Conv.Pair)
 		}
 	}
-	relations, err := g.server.store.Relations(ctx, pairs)
+	relations, err := db.Relations(ctx, pairs)
 	if err != nil {
 		return nil, err
 	}
@@ -214,7 +265,7 @@ func (g *storage) missing(ctx context.Context, marks []mark) (gone []mark, err e
 			ops = append(ops, marks[i].Operation)
 		}
 	}
-	found, err := g.server.store.FindOperations(ctx, ops)
+	found, err := db.FindOperations(ctx, ops)
 	if err != nil {
 		return nil, err
 	}
@@ -226,27 +277,63 @@ func (g *storage) missing(ctx context.Context, marks []mark) (gone []mark, err e
 	return gone, nil
 }
 
-// begin forgets what was known of the database in another epoch.
-func (g *storage) begin(ctx context.Context, epoch store.Epoch) {
-	g.epoch.Store(&epoch)
-	g.mu.Lock()
-	g.marks = nil
-	g.mu.Unlock()
+// begin forgets what was known of the database in another epoch, and returns
+// store.ErrWentBack. The directory forgets first and last: nothing of before is
+// believed in the new epoch, nor comes back by who was reading. The lanes forget
+// when they next ask which epoch it is.
+func (g *storage) begin(ctx context.Context, epoch store.Epoch) error {
 	s := g.server
-	s.metrics.epochs.Inc()
-	s.log.Warn("another epoch of the database begins: what was known of it is forgotten", "epoch", epoch.String())
-	if s.directory != nil { // not while the server opens
+	if s.directory != nil { // nil while the server opens
 		s.directory.Reset()
-		s.lanes.Reset()
+	}
+	if !g.believe(epoch) {
+		return store.ErrWentBack // over another connection it was noticed first
+	}
+	g.noteBegin(epoch)
+	if s.directory != nil {
+		s.directory.Reset()
 	}
 	g.enter(ctx)
+	g.doubt()
+	return store.ErrWentBack
+}
+
+func (g *storage) noteBegin(epoch store.Epoch) {
+	g.server.metrics.epochs.Inc()
+	g.server.log.Warn("another epoch of the database begins: what was known of it is forgotten", "epoch", epoch.String())
+}
+
+// believe takes an epoch, and reports whether it is another one than before.
+// The peers hear of it before anything that is stored in it.
+func (g *storage) believe(epoch store.Epoch) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.epoch == epoch {
+		return false
+	}
+	g.epoch, g.marks = epoch, nil
+	for l, old := range g.told {
+		if old != nil {
+			g.say(l, old.GetWell())
+		}
+	}
+	g.server.store.Believe(epoch)
+	return true
+}
+
+func (g *storage) believed() store.Epoch {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.epoch
 }
 
 // keep lets Redis remember the newest messages, and in which epoch.
 func (g *storage) keep(ctx context.Context) {
 	g.mu.Lock()
-	epoch := g.epoch.Load()
-	seen := &extension.IMStorageSeen{Epoch: epoch.ID[:]}
+	seen := &extension.IMStorageSeen{Epoch: g.epoch.ID[:]}
+	if !g.epoch.Began.IsZero() {
+		seen.EpochBegan = proto.Uint32(uint32(g.epoch.Began.Unix()))
+	}
 	for _, m := range g.marks {
 		seen.Marks = append(seen.Marks, &extension.StorageMark{
 			SessionType: basedefine.SessionType(m.Conv.Kind).Enum(), FromUserId: proto.Uint32(uint32(m.From)),
@@ -263,9 +350,10 @@ func (g *storage) keep(ctx context.Context) {
 	}
 }
 
-// marksOf reads what somebody remembers, if it is of this epoch.
+// marksOf reads what somebody remembers, if it is of this epoch. Called with mu
+// held.
 func (g *storage) marksOf(seen *extension.IMStorageSeen) []mark {
-	if !bytes.Equal(seen.GetEpoch(), g.epoch.Load().ID[:]) {
+	if !bytes.Equal(seen.GetEpoch(), g.epoch.ID[:]) {
 		return nil
 	}
 	var marks []mark
@@ -284,11 +372,15 @@ func (g *storage) marksOf(seen *extension.IMStorageSeen) []mark {
 	return marks
 }
 
-// committed remembers the newest messages of a batch.
-func (g *storage) committed(messages []store.Message) {
+// committed remembers the newest messages of a batch that was stored in an
+// epoch.
+func (g *storage) committed(epoch store.Epoch, messages []store.Message) {
 	messages = messages[max(0, len(messages)-maxMarks):]
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if epoch != g.epoch {
+		return // over before the answer came
+	}
 	for i := range messages {
 		m := &messages[i]
 		g.marks = append(g.marks, mark{
@@ -324,8 +416,6 @@ func (g *storage) down(l *link.Link) {
 // tell says how the database is to those who asked, and again when it changes.
 // Nobody hears that it is well before it was looked for what he remembers.
 func (g *storage) tell(well bool) {
-	epoch := g.epoch.Load()
-	state := &extension.IMStorageState{Well: proto.Bool(well), Epoch: epoch.ID[:]}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for l := range g.asked {
@@ -341,11 +431,17 @@ func (g *storage) tell(well bool) {
 		if well && g.asked[l] != nil {
 			continue
 		}
-		if old == nil || old.GetWell() != well || !bytes.Equal(old.GetEpoch(), epoch.ID[:]) {
-			l.SendMessage(wire.StorageState, 0, state)
-			g.told[l] = state
+		if old == nil || old.GetWell() != well || !bytes.Equal(old.GetEpoch(), g.epoch.ID[:]) {
+			g.say(l, well)
 		}
 	}
+}
+
+// say is called with mu held.
+func (g *storage) say(l *link.Link, well bool) {
+	state := &extension.IMStorageState{Well: proto.Bool(well), Epoch: slices.Clone(g.epoch.ID[:])}
+	l.SendMessage(wire.StorageState, 0, state)
+	g.told[l] = state
 }
 
 // witness is the store of the lanes: what they commit is remembered.
@@ -358,7 +454,7 @@ type witness struct {
 func (w witness) Commit(ctx context.Context, b *store.Batch) error {
 	err := w.Store.Commit(ctx, b)
 	if err == nil && len(b.Messages) > 0 {
-		w.storage.committed(b.Messages)
+		w.storage.committed(b.Epoch, b.Messages)
 	}
 	return err
 }

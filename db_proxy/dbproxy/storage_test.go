@@ -2,6 +2,7 @@ package dbproxy
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"testing"
 
@@ -39,16 +40,26 @@ func (p *peer) state() *extension.IMStorageState {
 	return state
 }
 
+// offer sends a message to be stored.
+func (p *peer) offer(from, to uint32, op byte) (id []byte) {
+	p.t.Helper()
+	id = make([]byte, len(im.OperationID{}))
+	id[0], id[15] = 1, op
+	p.Send(wire.MsgData, 0, &message.IMMsgData{
+		FromUserId: proto.Uint32(from), ToSessionId: proto.Uint32(to), MsgId: proto.Uint32(0), CreateTime: proto.Uint32(1),
+		MsgType: basedefine.MsgType_MSG_TYPE_SINGLE_TEXT.Enum(), MsgData: []byte("x"), OperationId: id,
+	})
+	return id
+}
+
 // store has a message stored and returns its id and its mark.
 func (p *peer) store(from, to uint32, op byte) (uint32, *extension.StorageMark) {
 	p.t.Helper()
-	id := make([]byte, len(im.OperationID{}))
-	id[0], id[15] = 1, op
+	id := p.offer(from, to, op)
 	res := new(message.IMMsgData)
-	p.ask(wire.MsgData, &message.IMMsgData{
-		FromUserId: proto.Uint32(from), ToSessionId: proto.Uint32(to), MsgId: proto.Uint32(0), CreateTime: proto.Uint32(1),
-		MsgType: basedefine.MsgType_MSG_TYPE_SINGLE_TEXT.Enum(), MsgData: []byte("x"), OperationId: id,
-	}, wire.MsgData, res)
+	if err := proto.Unmarshal(p.Want(wire.MsgData).Body, res); err != nil {
+		p.t.Fatal(err)
+	}
 	return res.GetMsgId(), &extension.StorageMark{
 		SessionType: basedefine.SessionType_SESSION_TYPE_SINGLE.Enum(), FromUserId: proto.Uint32(from),
 		ToSessionId: proto.Uint32(to), MsgId: res.MsgId, OperationId: id,
@@ -132,6 +143,139 @@ func TestDatabaseGoesBack(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Whoever loses a primary loses the connections to it. Nothing is read or
+// stored over new ones before what must be there was looked for: no id is given
+// again, and no message gets the number of a relation that is lost.
+func TestNothingIsStoredBeforeALossIsNoticed(t *testing.T) {
+	t.Parallel()
+	for _, all := range []bool{false, true} {
+		t.Run(fmt.Sprintf("the conversation is lost %v", all), func(t *testing.T) {
+			t.Parallel()
+			db, redis := testenv.MariaDB(t), testenv.Redis(t)
+			conf := externalWith(t, db, redis)
+			r := start(t, conf)
+			users := r.accounts("alice", "bob")
+			p, _ := r.watcher(&extension.IMStorageSeen{})
+			for i := byte(1); i <= 50; i++ {
+				p.store(users[0], users[1], i)
+			}
+			linktest.Eventually(t, "Redis remembers the newest", func() bool {
+				held, err := r.cache.Seen(t.Context())
+				seen := new(extension.IMStorageSeen)
+				return err == nil && proto.Unmarshal(held, seen) == nil &&
+					len(seen.GetMarks()) > 0 && seen.GetMarks()[len(seen.GetMarks())-1].GetMsgId() == 50
+			})
+			r.stop()
+			r = start(t, conf) // one that knows nothing of the conversation
+			p, first := r.watcher(&extension.IMStorageSeen{})
+			lose(t, db)
+			if all {
+				exec(t, db, "DELETE FROM IMMessage_1")
+				exec(t, db, "DELETE FROM IMRelationShip")
+			}
+			disconnect(t, db)
+			p.offer(users[0], users[1], 77)
+			if state := p.state(); !state.GetWell() || string(state.GetEpoch()) == string(first.GetEpoch()) {
+				t.Errorf("state %v after %v", state, first)
+			}
+			res := new(message.IMMsgData)
+			if err := proto.Unmarshal(p.Want(wire.MsgData).Body, res); err != nil {
+				t.Fatal(err)
+			}
+			id := res.GetMsgId()
+			if all && (id == 0 || number(t, db, "SELECT COUNT(*) FROM IMMessage_2"+
+				" m JOIN IMRelationShip r ON m.relateId = r.id") != 1) {
+				t.Errorf("message %d belongs to no relation", id)
+			}
+			if !all && id != 51 {
+				t.Errorf("the next id is %d, want 51", id)
+			}
+		})
+	}
+}
+
+// A database that was restored twice from the same backup is back in an epoch
+// that was over, and lost messages by it as well.
+func TestRestoredTwiceFromTheSameBackup(t *testing.T) {
+	t.Parallel()
+	db, redis := testenv.MariaDB(t), testenv.Redis(t)
+	conf := externalWith(t, db, redis)
+	r := start(t, conf)
+	users := r.accounts("alice", "bob")
+	p, before := r.watcher(&extension.IMStorageSeen{})
+	for i := byte(1); i <= 50; i++ {
+		p.store(users[0], users[1], i)
+	}
+	exec(t, db, "CREATE TABLE backup AS SELECT epoch, epochBegan FROM IMClock")
+	lose(t, db)
+	first := p.state()
+	newest, _ := p.store(users[0], users[1], 51)
+	linktest.Eventually(t, "Redis remembers the epoch", func() bool {
+		held, err := r.cache.Seen(t.Context())
+		seen := new(extension.IMStorageSeen)
+		return err == nil && proto.Unmarshal(held, seen) == nil && string(seen.GetEpoch()) == string(first.GetEpoch())
+	})
+	r.stop()
+	exec(t, db, "UPDATE IMClock, backup SET IMClock.epoch = backup.epoch, IMClock.epochBegan = backup.epochBegan")
+	lose(t, db)
+	r = start(t, conf)
+	p, second := r.watcher(&extension.IMStorageSeen{})
+	for _, old := range []*extension.IMStorageState{before, first} {
+		if string(second.GetEpoch()) == string(old.GetEpoch()) {
+			t.Error("the db_proxy is in an epoch that was over")
+		}
+	}
+	if id, _ := p.store(users[0], users[1], 77); id <= newest {
+		t.Errorf("the next id is %d, and %d was given before", id, newest)
+	}
+}
+
+// disconnect ends every connection to a database.
+func disconnect(t *testing.T, db *testenv.Database) {
+	t.Helper()
+	conn, err := sql.Open("mysql", db.DSN())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	rows, err := conn.QueryContext(t.Context(),
+		"SELECT id FROM information_schema.PROCESSLIST WHERE db = ? AND id <> CONNECTION_ID()", db.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			t.Fatal(err)
+		}
+		_ = db.Exec(t.Context(), fmt.Sprintf("KILL %d", id)) // it may have gone
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func exec(t *testing.T, db *testenv.Database, text string) {
+	t.Helper()
+	if err := db.Exec(context.Background(), text); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func number(t *testing.T, db *testenv.Database, query string) (n int) {
+	t.Helper()
+	conn, err := sql.Open("mysql", db.DSN())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.QueryRowContext(t.Context(), query).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // lose takes the messages 46 to 50 out of the database.

@@ -1949,8 +1949,11 @@ func (x *IMUserClosed) GetUserId() uint32 {
 type IMStorageSeen struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 16 bytes; absent if the sender knows no epoch.
-	Epoch         []byte         `protobuf:"bytes,1,opt,name=epoch" json:"epoch,omitempty"`
-	Marks         []*StorageMark `protobuf:"bytes,2,rep,name=marks" json:"marks,omitempty"`
+	Epoch []byte         `protobuf:"bytes,1,opt,name=epoch" json:"epoch,omitempty"`
+	Marks []*StorageMark `protobuf:"bytes,2,rep,name=marks" json:"marks,omitempty"`
+	// When the epoch began, in Unix seconds; 0: the database never went back.
+	// Only as db_proxies leave it to one another in Redis.
+	EpochBegan    *uint32 `protobuf:"varint,3,opt,name=epoch_began,json=epochBegan" json:"epoch_began,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1997,6 +2000,13 @@ func (x *IMStorageSeen) GetMarks() []*StorageMark {
 		return x.Marks
 	}
 	return nil
+}
+
+func (x *IMStorageSeen) GetEpochBegan() uint32 {
+	if x != nil && x.EpochBegan != nil {
+		return *x.EpochBegan
+	}
+	return 0
 }
 
 // A message that was stored.
@@ -2301,10 +2311,12 @@ const file_IM_Extension_proto_rawDesc = "" +
 	"session_id\x18\x04 \x02(\rR\tsessionId\x12\x15\n" +
 	"\x06msg_id\x18\x05 \x02(\rR\x05msgId\"'\n" +
 	"\fIMUserClosed\x12\x17\n" +
-	"\auser_id\x18\x01 \x02(\rR\x06userId\"V\n" +
+	"\auser_id\x18\x01 \x02(\rR\x06userId\"w\n" +
 	"\rIMStorageSeen\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\fR\x05epoch\x12/\n" +
-	"\x05marks\x18\x02 \x03(\v2\x19.IM.Extension.StorageMarkR\x05marks\"\xcc\x01\n" +
+	"\x05marks\x18\x02 \x03(\v2\x19.IM.Extension.StorageMarkR\x05marks\x12\x1f\n" +
+	"\vepoch_began\x18\x03 \x01(\rR\n" +
+	"epochBegan\"\xcc\x01\n" +
 	"\vStorageMark\x12=\n" +
 	"\fsession_type\x18\x01 \x02(\x0e2\x1a.IM.BaseDefine.SessionTypeR\vsessionType\x12 \n" +
 	"\ffrom_user_id\x18\x02 \x02(\rR\n" +

@@ -89,15 +89,10 @@ func TestChaos(t *testing.T) { //nolint:paralleltest // a whole cluster at a tim
 	}
 }
 
-// kindsOf returns the kinds of faults that a short run has time for. Ids that go
-// back are for long runs: the limits in docs/guarantees.md say what a terminal
-// may miss then.
+// kindsOf returns the kinds of faults that a short run has time for.
 func kindsOf(seed uint64) (kinds []schedule.Kind) {
 	turn := 0
 	for _, k := range schedule.Kinds() {
-		if k == schedule.GoBack {
-			continue
-		}
 		if k.Survivable() {
 			turn++
 			if (uint64(turn)+seed)%2 == 0 {
@@ -117,8 +112,7 @@ func list(kinds []schedule.Kind) string {
 	return strings.Join(names, ",")
 }
 
-// A short run has time for each of its kinds, and two seeds have all of them but
-// the one that is left to long runs.
+// A short run has time for each of its kinds, and two seeds have all of them.
 // A long one, as build.sh accept chaos makes it, has 200 faults and more.
 func TestSizes(t *testing.T) {
 	t.Parallel()
@@ -147,7 +141,7 @@ func TestSizes(t *testing.T) {
 			t.Errorf("seed %d: %d faults in half an hour", seed, n)
 		}
 	}
-	if len(all) != len(schedule.Kinds())-1 { // all but ids that go back
+	if len(all) != len(schedule.Kinds()) {
 		t.Errorf("only %v", all)
 	}
 }

@@ -2,6 +2,7 @@ package lane
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -24,19 +25,30 @@ func (l *lane) store(ops []Operation) {
 	ctx, cancel := l.patience()
 	defer cancel()
 	b := &batch{ops: ops}
+	l.enter()
 	l.sort(b)
-	err := l.untilDone(ctx, "resolve", func() error { return l.resolve(ctx, b) })
-	if err == nil {
-		err = l.number(ctx, b)
-	}
-	if err == nil {
-		err = l.commit(ctx, b)
+	err := l.attempt(ctx, b)
+	for errors.Is(err, store.ErrWentBack) && ctx.Err() == nil {
+		l.metrics.retries.WithLabelValues("went_back").Inc()
+		l.enter()
+		err = l.attempt(ctx, b)
 	}
 	if err != nil {
 		l.giveUp(b, err)
 		return
 	}
 	l.complete(ctx, b)
+}
+
+// attempt stores a batch by what is known in one epoch of the database.
+func (l *lane) attempt(ctx context.Context, b *batch) error {
+	if err := l.untilDone(ctx, "resolve", func() error { return l.resolve(ctx, b) }); err != nil {
+		return err
+	}
+	if err := l.number(ctx, b); err != nil {
+		return err
+	}
+	return l.commit(ctx, b)
 }
 
 // sort separates sends from reads and ends at once what is not to be stored.

@@ -46,6 +46,8 @@ func (l *lane) commit(ctx context.Context, b *batch) error {
 			if duplicates > 1 || !explained {
 				pause(ctx, &wait)
 			}
+		case errors.Is(err, store.ErrWentBack):
+			return err
 		case im.CodeOf(err).Retryable():
 			l.metrics.retries.WithLabelValues("unavailable").Inc()
 			if errors.Is(err, store.ErrOutcomeUnknown) {
@@ -73,7 +75,7 @@ func (l *lane) commit(ctx context.Context, b *batch) error {
 // compose turns a batch into what the store commits. Cursors are computed in
 // the order of the operations: a read sees the sends before it.
 func (l *lane) compose(b *batch) *store.Batch {
-	out := &store.Batch{Messages: make([]store.Message, 0, len(b.sends))}
+	out := &store.Batch{Messages: make([]store.Message, 0, len(b.sends)), Epoch: l.epoch}
 	newest := map[im.Conversation]im.MsgID{}
 	cursors := map[store.SessionKey]im.MsgID{}
 	for _, s := range b.sends {
@@ -168,7 +170,7 @@ func (l *lane) compare(ctx context.Context, b *batch) (changed bool, err error) 
 	b.sends = kept
 	for _, conv := range order {
 		if st := l.states.get(conv); last[conv].ID > st.last {
-			st.last = last[conv].ID
+			st.moveTo(last[conv])
 			st.doubt()
 		}
 	}

@@ -36,6 +36,9 @@ func (l *lane) closeHoles(ctx context.Context, want []cache.Reservation, first [
 		}
 		ahead = slices.DeleteFunc(ahead, func(i int) bool {
 			newest := last[want[i].Conv]
+			if st := l.states.get(want[i].Conv); newest.ID > st.last {
+				st.moveTo(newest)
+			}
 			if newest.ID+1 < first[i] && l.lostAfter(newest) {
 				l.metrics.gaps.Add(float64(first[i] - newest.ID - 1))
 				return true // those ids were given to messages that the database has lost

@@ -41,9 +41,6 @@ type Deps struct {
 	Reg   prometheus.Registerer
 	Clock func() time.Time
 	Trace *trace.Recorder // nil remembers nothing
-	// WentBack returns when the database last went back to an earlier state;
-	// zero: never. nil: never.
-	WentBack func() time.Time
 }
 
 // Lanes is the set of lanes of one db_proxy. Safe from any goroutine.
@@ -141,7 +138,8 @@ type lane struct {
 	// Owned by the worker that runs the lane.
 	states  *states
 	recent  *recent
-	givenUp *recent // ids that were reserved for operations which may be stored yet
+	givenUp *recent     // ids that were reserved for operations which may be stored yet
+	epoch   store.Epoch // that the above belong to
 
 	mu      sync.Mutex // guards the fields below
 	waiting []Operation

@@ -88,12 +88,13 @@ func (l *lane) complete(ctx context.Context, b *batch) {
 	}
 }
 
-// untilDone repeats a step while it fails for a reason that passes.
+// untilDone repeats a step while it fails for a reason that passes. When the
+// database went back the step is no longer the right one.
 func (l *lane) untilDone(ctx context.Context, cause string, step func() error) error {
 	wait := 10 * time.Millisecond
 	for {
 		err := step()
-		if err == nil || !im.CodeOf(err).Retryable() {
+		if err == nil || !im.CodeOf(err).Retryable() || errors.Is(err, store.ErrWentBack) {
 			return err
 		}
 		l.metrics.retries.WithLabelValues(cause).Inc()

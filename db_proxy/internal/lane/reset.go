@@ -1,7 +1,6 @@
 package lane
 
 import (
-	"context"
 	"time"
 
 	"teamtalk/db_proxy/internal/store"
@@ -13,31 +12,14 @@ import (
 // lost: none of their ids is given to another message.
 const Lead im.MsgID = 1000
 
-// Reset drops everything that the lanes remember: the database went back. It
-// happens behind what was submitted before.
-func (l *Lanes) Reset() {
-	for _, target := range l.lanes {
-		target.submit(&Change{Run: func(context.Context) { target.forgetAll() }, Refused: func(error) {}})
+// enter drops everything that the lane remembers if the database went back
+// since: ids, relations and what was stored belong to an epoch.
+func (l *lane) enter() {
+	epoch := l.deps.Store.Believed()
+	if epoch == l.epoch {
+		return
 	}
-}
-
-// submit queues what is never refused.
-func (l *lane) submit(op Operation) {
-	l.mu.Lock()
-	l.waiting = append(l.waiting, op)
-	start := !l.running
-	l.running = true
-	l.mu.Unlock()
-	if start {
-		l.Lanes.running.Add(1)
-		if !l.deps.Go(l.run) {
-			go l.run()
-		}
-	}
-}
-
-// forgetAll runs on the worker of the lane.
-func (l *lane) forgetAll() {
+	l.epoch = epoch
 	l.states = newStates(l.states.limit * 2)
 	l.recent, l.givenUp = newRecent(len(l.recent.ring)), newRecent(len(l.givenUp.ring))
 }
@@ -45,11 +27,8 @@ func (l *lane) forgetAll() {
 // isBefore reports whether the newest message of a conversation is older than
 // the last time the database went back: others may have followed it.
 func (l *lane) isBefore(at time.Time) bool {
-	if l.deps.WentBack == nil {
-		return false
-	}
-	back := l.deps.WentBack()
-	return !back.IsZero() && !at.After(back)
+	began := l.epoch.Began
+	return !began.IsZero() && !at.After(began)
 }
 
 // lead is the Reservation.Lead of a conversation.

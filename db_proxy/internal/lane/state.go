@@ -29,14 +29,19 @@ type state struct {
 
 func newState(last store.Last) *state {
 	st := &state{
-		last: last.ID, sessions: map[im.UserID]bool{}, unread: map[im.UserID]uint32{},
+		sessions: map[im.UserID]bool{}, unread: map[im.UserID]uint32{},
 		uncounted: map[im.UserID]time.Time{},
 	}
-	if st.last != 0 {
-		st.lastAt = time.Unix(int64(last.Created), 0)
+	if last.ID != 0 {
+		st.moveTo(last)
 	}
 	st.stamp = st.claim.Stamp()
 	return st
+}
+
+// moveTo takes the newest message that the database has.
+func (st *state) moveTo(last store.Last) {
+	st.last, st.lastAt = last.ID, time.Unix(int64(last.Created), 0)
 }
 
 // refresh drops the counts when another process has written some since they

@@ -37,14 +37,19 @@ func (s *Store) Commit(ctx context.Context, b *Batch) error {
 	s.addMessages(&w, b.Messages)
 	s.addSessions(&w, b.Sessions)
 	s.addCursors(&w, b.Cursors)
-	return s.commit(ctx, "commit", w.all)
+	return s.commit(ctx, "commit", w.all, func() error {
+		if b.Epoch.ID != s.Believed().ID {
+			return ErrWentBack
+		}
+		return nil
+	})
 }
 
 // MoveCursors moves read cursors forward; one that is ahead already stays.
 func (s *Store) MoveCursors(ctx context.Context, cursors []Cursor) error {
 	var w writes
 	s.addCursors(&w, cursors)
-	return s.commit(ctx, "move_cursors", w.all)
+	return s.commit(ctx, "move_cursors", w.all, nil)
 }
 
 // WriteActivity moves times forward: of sessions that are shown, creating and
@@ -57,7 +62,7 @@ func (s *Store) WriteActivity(ctx context.Context, a Activity) error {
 	if s.takenOver {
 		s.addGroupLines(&w, a.Groups)
 	}
-	return s.commit(ctx, "write_activity", w.all)
+	return s.commit(ctx, "write_activity", w.all, nil)
 }
 
 // checkBatch refuses what the database would refuse, by name.
@@ -216,7 +221,7 @@ func (s *Store) addGroupTimes(w *writes, times map[im.GroupID]uint32) {
 }
 
 // commit runs statements in one transaction.
-func (s *Store) commit(ctx context.Context, point string, all []*stmt) error {
+func (s *Store) commit(ctx context.Context, point string, all []*stmt, still func() error) error {
 	if len(all) == 0 {
 		return nil
 	}
@@ -225,6 +230,11 @@ func (s *Store) commit(ctx context.Context, point string, all []*stmt) error {
 	}
 	err := s.repeat(ctx, point, func() error {
 		return s.write.use(ctx, true, func(c *sql.Conn) error {
+			if still != nil {
+				if err := still(); err != nil {
+					return err
+				}
+			}
 			if s.dialect.sqlite {
 				return commitTx(ctx, c, all)
 			}

@@ -109,6 +109,13 @@ type Deps struct {
 	// and what is known of the database may not hold any more. It is called
 	// from any goroutine and must not block or call the Store.
 	Doubt func()
+	// Trust, if set, looks at the database of the master through a connection
+	// before anything else is read or written over it: it may lead to another
+	// server than those before, or to one that was restored. After an error
+	// the connection is not used, and the next call looks again; after
+	// ErrWentBack it is trusted. The view is that connection, and ends with
+	// the call. It is called from any goroutine. A file needs none.
+	Trust func(ctx context.Context, view *Store) error
 	// Connector, if set, stands between database/sql and the driver of every
 	// connection.
 	Connector func(driver.Connector) driver.Connector

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"crypto/rand"
+	"database/sql"
 	"encoding/hex"
 	"time"
 
@@ -18,6 +19,10 @@ type Epoch struct {
 	Began time.Time
 }
 
+// ErrWentBack is the error of a call that rests on what was known before the
+// database went back to an earlier state; nothing was stored.
+var ErrWentBack = im.Errorf(im.Unavailable, "the database went back to an earlier state")
+
 // String names the epoch for logs.
 func (e Epoch) String() string { return hex.EncodeToString(e.ID[:4]) }
 
@@ -25,6 +30,25 @@ func (e Epoch) String() string { return hex.EncodeToString(e.ID[:4]) }
 // restored again from the same backup is in an epoch that was over, and lost
 // messages by it as well.
 func (e Epoch) Follows(other Epoch) bool { return !e.Began.IsZero() && !e.Began.Before(other.Began) }
+
+// through returns the store as it is seen through one connection, which the
+// caller holds.
+func (s *Store) through(c *sql.Conn) *Store {
+	only := &pool{only: c}
+	return &Store{deps: Deps{Log: s.deps.Log, Clock: s.deps.Clock}, dialect: s.dialect, write: only, exact: only}
+}
+
+// Believe says in which epoch the database is taken to be. What was found out
+// in another one is not stored any more, see Batch.
+func (s *Store) Believe(e Epoch) { s.believed.Store(&e) }
+
+// Believed returns the epoch that Believe was last told, the zero one before.
+func (s *Store) Believed() Epoch {
+	if e := s.believed.Load(); e != nil {
+		return *e
+	}
+	return Epoch{}
+}
 
 // Epoch returns the epoch of the database.
 func (s *Store) Epoch(ctx context.Context) (Epoch, error) {

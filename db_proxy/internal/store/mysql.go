@@ -66,7 +66,11 @@ func (s *Store) newPool(p Pool, writes bool) (*pool, error) {
 	db.SetMaxIdleConns(p.MaxConns)
 	db.SetConnMaxIdleTime(p.MaxIdleTime)
 	db.SetConnMaxLifetime(time.Hour) // below any sensible wait_timeout; lets a load balancer move us
-	return &pool{db: db, wait: p.AcquireTimeout, health: newHealth(r, c, s.deps)}, nil
+	made := &pool{db: db, wait: p.AcquireTimeout, health: newHealth(r, c, s.deps)}
+	if trust := s.deps.Trust; trust != nil && writes {
+		made.trust = func(ctx context.Context, c *sql.Conn) error { return trust(ctx, s.through(c)) }
+	}
+	return made, nil
 }
 
 // mysqlRoute leads to the addresses of a pool.

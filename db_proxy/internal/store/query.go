@@ -16,19 +16,53 @@ type pool struct {
 	db     *sql.DB
 	wait   time.Duration
 	health *health // of the server; nil for a file
+	// trust looks through a connection that is new; nil: there is no need.
+	trust func(ctx context.Context, c *sql.Conn) error
+	// only, if set, is the one connection there is, which somebody else holds;
+	// nothing else is set then.
+	only *sql.Conn
 }
 
 // use runs fn on a connection, at once with an error while the server is away,
 // or takes no writes and fn writes.
 func (p *pool) use(ctx context.Context, write bool, fn func(c *sql.Conn) error) error {
+	if p.only != nil {
+		return fn(p.only)
+	}
 	return p.health.watch(write, func() error {
 		c, err := p.acquire(ctx)
 		if err != nil {
 			return err
 		}
 		defer c.Close()
+		if err := p.admit(ctx, c); err != nil {
+			return err
+		}
 		return fn(c)
 	})
+}
+
+// admit looks through a connection that is used for the first time.
+func (p *pool) admit(ctx context.Context, c *sql.Conn) error {
+	if p.trust == nil || fenced(c, func(f *fencedConn) bool { return f.trusted }) {
+		return nil
+	}
+	err := p.trust(ctx, c)
+	if err == nil || errors.Is(err, ErrWentBack) {
+		fenced(c, func(f *fencedConn) bool { f.trusted = true; return true })
+	}
+	return err
+}
+
+// fenced asks the driver's side of a connection.
+func fenced(c *sql.Conn, f func(*fencedConn) bool) (yes bool) {
+	_ = c.Raw(func(under any) error { // fails only where the next call does, too
+		if conn, ok := under.(*fencedConn); ok {
+			yes = f(conn)
+		}
+		return nil
+	})
+	return yes
 }
 
 // close closes every connection.

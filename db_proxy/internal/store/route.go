@@ -207,6 +207,7 @@ type fencedConn struct {
 	route      *route
 	generation uint64
 	bad        bool
+	trusted    bool // see Deps.Trust
 }
 
 // note looks at what the server answered.

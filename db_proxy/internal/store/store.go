@@ -23,7 +23,8 @@ type Store struct {
 	packet  int   // bytes that one multi-statement packet may have
 	lock    *fileLock
 
-	upgrade atomic.Int64 // see upgraded; 0: not asked for yet
+	upgrade  atomic.Int64 // see upgraded; 0: not asked for yet
+	believed atomic.Pointer[Epoch]
 
 	// takenOver: the tables are those of a takeover that may be undone, and an
 	// original db_proxy may read them.

@@ -214,7 +214,7 @@ func (s *Store) WriteDeliveries(ctx context.Context, cursors []Delivery) error {
 	for part := range slices.Chunk(cursors, 5*insertRows) {
 		var w writes
 		s.addDeliveries(&w, part)
-		if err := s.commit(ctx, "write_deliveries", w.all); err != nil {
+		if err := s.commit(ctx, "write_deliveries", w.all, nil); err != nil {
 			return err
 		}
 	}

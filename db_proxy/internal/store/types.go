@@ -167,6 +167,11 @@ type Batch struct {
 	Sessions []SessionTouch
 	// Cursors that the senders of group messages move by sending.
 	Cursors []Cursor
+	// Epoch is the one in which the relations and ids above were found out. If
+	// another one is believed when they are to be stored, the error is
+	// ErrWentBack: the ids may have been given to messages that are lost, the
+	// relations to other pairs.
+	Epoch Epoch
 }
 
 // Activity is what is written behind, at most a second late: times only.
