@@ -49,13 +49,18 @@ func (p *Player) insist(ctx context.Context, t *terminal, server string, words [
 	return fmt.Errorf("insisted for %v in vain", Patience)
 }
 
-// insistLogin tries a log-in on a new connection.
+// insistLogin tries a log-in on a new connection, once the last one was
+// answered: those that wait for their hash count as failures until they have it.
 func (p *Player) insistLogin(ctx context.Context, t *terminal, server string, first bool, verb verb, args []word,
 ) error {
 	if !first {
+		if t.inbox != nil && len(t.arrived) == 0 && time.Since(t.connected) < askAgainAfter {
+			return nil // the answer is on its way
+		}
 		t.close()
 		t.arrived = nil
 	}
+	t.connected = time.Now()
 	if p.connect(ctx, t, server) == nil {
 		return verb(p, t, args)
 	}

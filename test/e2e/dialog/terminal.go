@@ -41,7 +41,8 @@ type terminal struct {
 	arrived   []event
 	forgotten bool // nothing more is checked
 
-	inbox *inbox
+	inbox     *inbox
+	connected time.Time // when that was tried last (insist)
 }
 
 // request is what an answer is waited for.
