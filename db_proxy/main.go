@@ -21,7 +21,7 @@ func main() {
 
 func open(ctx context.Context, cfg dbproxy.Config, o *obs.Obs) (rolemain.Runner, error) {
 	s, err := dbproxy.New(ctx, cfg, dbproxy.Deps{
-		Log: o.Log, Reg: o.Reg, Clock: o.Clock, Trace: o.Trace(cfg.TraceEvents, cfg.LinkSecret.Reveal()),
+		Log: o.Log, Reg: o.Reg, Clock: o.Clock, Trace: o.Trace(cfg.TraceEvents, cfg.LinkSecret),
 	})
 	if err != nil {
 		return nil, err

@@ -22,6 +22,7 @@ import (
 	"teamtalk/db_proxy/dbproxy"
 	"teamtalk/file_server/fileserver"
 	"teamtalk/http_msg_server/httpserver"
+	"teamtalk/internal/secret"
 	"teamtalk/internal/testenv"
 	"teamtalk/internal/trace"
 	"teamtalk/login_server/loginserver"
@@ -198,7 +199,7 @@ func openMsg(t *testing.T, reg *recorder) {
 
 func newMsg(t *testing.T, reg *recorder) (*msgserver.Server, error) {
 	t.Helper()
-	trace.NewHandler("msg_server", nil, nil, reg)
+	trace.NewHandler("msg_server", nil, secret.Value{}, reg)
 	cfg := parse(t, msgserver.ParseConfig, `
 ListenIP=127.0.0.1
 ListenPort=%d
@@ -224,7 +225,7 @@ DBServerPort1=%d
 RouteServerIP1=127.0.0.1
 RouteServerPort1=%d
 `)
-	trace.NewHandler("http_msg_server", nil, nil, reg)
+	trace.NewHandler("http_msg_server", nil, secret.Value{}, reg)
 	s, err := httpserver.New(cfg, httpserver.Deps{Log: discard, Reg: reg, Clock: time.Now})
 	runOnce(t, s, err)
 }
@@ -249,7 +250,7 @@ func openRoute(t *testing.T, reg *recorder) {
 
 func newRoute(t *testing.T, reg *recorder) (*routeserver.Server, error) {
 	t.Helper()
-	trace.NewHandler("route_server", nil, nil, reg)
+	trace.NewHandler("route_server", nil, secret.Value{}, reg)
 	cfg := parse(t, routeserver.ParseConfig, "ListenIP=127.0.0.1\nListenMsgPort=%d\n")
 	return routeserver.New(cfg, routeserver.Deps{Log: discard, Reg: reg})
 }
@@ -262,7 +263,7 @@ func openDB(t *testing.T, reg *recorder) {
 
 func newDB(t *testing.T, reg *recorder) (*dbproxy.Server, error) {
 	t.Helper()
-	trace.NewHandler("db_proxy", nil, nil, reg)
+	trace.NewHandler("db_proxy", nil, secret.Value{}, reg)
 	cfg := parse(t, dbproxy.ParseConfig, `
 ListenIP=127.0.0.1
 ListenPort=%d

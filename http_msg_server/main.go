@@ -18,7 +18,7 @@ func main() {
 		Load:       httpserver.LoadConfig,
 		New: func(_ context.Context, cfg httpserver.Config, o *obs.Obs) (rolemain.Runner, error) {
 			s, err := httpserver.New(cfg, httpserver.Deps{
-				Log: o.Log, Reg: o.Reg, Clock: o.Clock, Trace: o.Trace(cfg.TraceEvents, cfg.LinkSecret.Reveal()),
+				Log: o.Log, Reg: o.Reg, Clock: o.Clock, Trace: o.Trace(cfg.TraceEvents, cfg.LinkSecret),
 			})
 			if err != nil {
 				return nil, err

@@ -21,7 +21,7 @@ func main() {
 
 func open(_ context.Context, cfg msgserver.Config, o *obs.Obs) (rolemain.Runner, error) {
 	s, err := msgserver.New(cfg, msgserver.Deps{
-		Log: o.Log, Reg: o.Reg, Clock: o.Clock, Trace: o.Trace(cfg.TraceEvents, cfg.LinkSecret.Reveal()),
+		Log: o.Log, Reg: o.Reg, Clock: o.Clock, Trace: o.Trace(cfg.TraceEvents, cfg.LinkSecret),
 	})
 	if err != nil {
 		return nil, err

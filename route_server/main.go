@@ -17,7 +17,7 @@ func main() {
 		Load:       routeserver.LoadConfig,
 		New: func(_ context.Context, cfg routeserver.Config, o *obs.Obs) (rolemain.Runner, error) {
 			s, err := routeserver.New(cfg, routeserver.Deps{
-				Log: o.Log, Reg: o.Reg, Clock: o.Clock, Trace: o.Trace(cfg.TraceEvents, cfg.LinkSecret.Reveal()),
+				Log: o.Log, Reg: o.Reg, Clock: o.Clock, Trace: o.Trace(cfg.TraceEvents, cfg.LinkSecret),
 			})
 			if err != nil {
 				return nil, err

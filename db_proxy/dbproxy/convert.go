@@ -23,7 +23,7 @@ func (c *Config) store() store.Config {
 
 func (m MySQL) pool() store.Pool {
 	return store.Pool{
-		Host: m.Host, Port: m.Port, Others: m.Others, DB: m.DBName, User: m.Username, Password: m.Password.Reveal(),
+		Host: m.Host, Port: m.Port, Others: m.Others, DB: m.DBName, User: m.Username, Password: m.Password,
 		InitConns: m.InitConnCnt, MaxConns: m.MaxConnCnt,
 		MaxIdleTime: m.MaxIdleTime, AcquireTimeout: m.AcquireTimeout,
 	}
@@ -32,7 +32,7 @@ func (m MySQL) pool() store.Pool {
 func (c *Config) cache() cache.Config {
 	pools := make(map[string]cache.PoolConfig, len(c.Caches))
 	for name, r := range c.Caches {
-		pools[name] = cache.PoolConfig{Addrs: r.Addrs, DB: r.DB, Password: r.Password.Reveal(), MaxConns: r.MaxConnCnt}
+		pools[name] = cache.PoolConfig{Addrs: r.Addrs, DB: r.DB, Password: r.Password, MaxConns: r.MaxConnCnt}
 	}
 	return cache.Config{Pools: pools}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 
 	"teamtalk/db_proxy/internal/cache"
+	"teamtalk/internal/secret"
 )
 
 // startCache runs a Redis inside this process for a configuration that names
@@ -19,7 +20,7 @@ func startCache() (*miniredis.Miniredis, cache.Config, error) {
 	if err := redis.Start(); err != nil {
 		return nil, cache.Config{}, fmt.Errorf("start the cache in this process: %w", err)
 	}
-	pool := cache.PoolConfig{Addrs: []string{redis.Addr()}, Password: password}
+	pool := cache.PoolConfig{Addrs: []string{redis.Addr()}, Password: secret.New(password)}
 	pools := make(map[string]cache.PoolConfig, len(cacheInstances))
 	for _, name := range cacheInstances {
 		pools[name] = pool

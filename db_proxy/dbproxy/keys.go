@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"teamtalk/internal/config"
+	"teamtalk/internal/secret"
 )
 
 // ConfigFile is the name of the configuration in the working folder.
@@ -51,7 +52,7 @@ var Keys = config.Join(config.Keys{
 			"Without it, voice messages are refused.",
 	},
 	{
-		Name: "aesKey", Kind: config.Secret, Required: true, Min: 32, Max: 32, Sample: "12345678901234567890123456789012",
+		Name: "aesKey", Kind: config.Secret, Fixed: true, Required: true, Min: 32, Max: 32, Sample: "12345678901234567890123456789012",
 		Help: "Key of the texts this server writes itself, the same as in msgserver.conf and in the clients.",
 	},
 }, databaseKeys, redisKeys, ownKeys, config.AcceptKeys, config.LinkKeys, config.TraceKeys, config.ProcessKeys)
@@ -175,9 +176,9 @@ type Config struct {
 
 	ListenIPs  []string
 	ListenPort int
-	ThreadNum  int           // queries at the same time
-	MsfsSite   string        // ends with /; empty refuses voice messages
-	AESKey     config.Hidden // 32 bytes
+	ThreadNum  int          // queries at the same time
+	MsfsSite   string       // ends with /; empty refuses voice messages
+	AESKey     secret.Value // 32 bytes
 
 	StoreDriver string // "mysql" or "sqlite"
 	StorePath   string // SQLite: the file
@@ -203,7 +204,7 @@ type MySQL struct {
 	Others         []string // host:port or path, tried in order after the first
 	DBName         string
 	Username       string
-	Password       config.Hidden
+	Password       secret.Value
 	MaxConnCnt     int
 	InitConnCnt    int
 	MaxIdleTime    time.Duration
@@ -214,7 +215,7 @@ type MySQL struct {
 type Redis struct {
 	Addrs      []string // host:port; several are the seeds of a cluster
 	DB         int      // 0 on a cluster
-	Password   config.Hidden
+	Password   secret.Value
 	MaxConnCnt int
 }
 

@@ -176,7 +176,7 @@ func (s *Server) assemble(deps Deps) error {
 	s.node = link.New(link.Config{
 		Role: "db_proxy", Credit: credit,
 		Capabilities: []string{link.CapStore, link.CapDelivery, link.CapAPI, link.CapUserChanges, link.CapState},
-		Secret:       []byte(s.cfg.LinkSecret.Reveal()), AllowOriginals: s.cfg.OriginalNeighbours,
+		Secret:       s.cfg.LinkSecret, AllowOriginals: s.cfg.OriginalNeighbours,
 	}, link.Deps{Log: s.log, Reg: deps.Reg, Clock: deps.Clock})
 	listeners := make([]transport.Listener, 0, len(s.cfg.ListenIPs))
 	for _, ip := range s.cfg.ListenIPs {

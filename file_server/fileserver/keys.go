@@ -10,6 +10,7 @@ import (
 	"teamtalk/file_server/internal/blob"
 	"teamtalk/file_server/internal/image"
 	"teamtalk/internal/config"
+	"teamtalk/internal/secret"
 )
 
 // ConfigFile is the name of the configuration in the working folder.
@@ -179,8 +180,8 @@ type Config struct {
 	ImageURL        string   // ends with /, or empty
 	TaskTimeout     time.Duration
 
-	FileTokenSecret config.Hidden // empty: no files of messages
-	FilesURL        string        // ends with /
+	FileTokenSecret secret.Value // empty: no files of messages
+	FilesURL        string       // ends with /
 
 	DataDir string
 	UseS3   bool
@@ -264,7 +265,7 @@ func bind(f *config.File, err error) (Config, error) {
 	c.UseS3 = f.String("StoreDriver") == "s3"
 	c.S3 = blob.S3Config{
 		Endpoint: f.String("S3Endpoint"), Region: f.String("S3Region"), Bucket: f.String("S3Bucket"),
-		Prefix: f.String("S3Prefix"), Access: f.String("S3AccessKey"), Secret: f.Secret("S3SecretKey").Reveal(),
+		Prefix: f.String("S3Prefix"), Access: f.String("S3AccessKey"), Secret: f.Secret("S3SecretKey"),
 	}
 	if err := config.Gather(processErr, linksErr, addrsErr, sizesErr, s3Complaint(f, &c)); err != nil {
 		return Config{}, err

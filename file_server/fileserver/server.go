@@ -190,7 +190,7 @@ const maxOutbound = 2 << 20
 func (s *Server) listeners(deps Deps) []transport.Listener {
 	node := link.New(link.Config{
 		Role: Role, Capabilities: []string{link.CapFiles},
-		Secret: []byte(s.cfg.LinkSecret.Reveal()), AllowOriginals: s.cfg.OriginalNeighbours,
+		Secret: s.cfg.LinkSecret, AllowOriginals: s.cfg.OriginalNeighbours,
 	}, link.Deps{Log: deps.Log, Reg: deps.Reg})
 	linkLimits := transport.LinkLimits
 	linkLimits.MaxPDU = s.cfg.MaxLinkPDU

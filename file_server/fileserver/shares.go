@@ -79,7 +79,7 @@ func openShares(ctx context.Context, s *Server) (*shares, error) {
 		return nil, err
 	}
 	sh := &shares{
-		server: s, name: name, signer: share.NewSigner([]byte(s.cfg.FileTokenSecret.Reveal()), s.clock),
+		server: s, name: name, signer: share.NewSigner(s.cfg.FileTokenSecret, s.clock),
 		quota: map[string]func(){}, holders: map[string]func(){},
 	}
 	sh.moves = moves{shares: sh, last: map[move]moment{}}

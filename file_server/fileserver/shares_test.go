@@ -21,6 +21,7 @@ import (
 	"teamtalk/file_server/internal/blob"
 	"teamtalk/internal/im"
 	"teamtalk/internal/link/linktest"
+	"teamtalk/internal/secret"
 	"teamtalk/internal/share"
 	"teamtalk/internal/wire"
 	"teamtalk/pb/extension"
@@ -56,7 +57,7 @@ func (w *world) token(right share.Right, user im.UserID, conv im.Conversation, i
 // tokenAt is a token that was made at some time.
 func (w *world) tokenAt(at time.Time, right share.Right, user im.UserID, conv im.Conversation, id string) string {
 	w.t.Helper()
-	token, _, err := share.NewSigner([]byte(tokenSecret), func() time.Time { return at }).
+	token, _, err := share.NewSigner(secret.New(tokenSecret), func() time.Time { return at }).
 		Sign(share.Grant{Right: right, File: id, User: user, Conv: conv})
 	if err != nil {
 		w.t.Fatal(err)

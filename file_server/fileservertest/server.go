@@ -20,6 +20,7 @@ import (
 	"teamtalk/client/transfer"
 	"teamtalk/file_server/fileserver"
 	"teamtalk/internal/im"
+	"teamtalk/internal/secret"
 	"teamtalk/internal/share"
 	"teamtalk/internal/testenv"
 )
@@ -33,7 +34,7 @@ const (
 // MsgID is the id of every message.
 const MsgID = 7
 
-const secret = "a secret of the tests"
+const tokenSecret = "a secret of the tests"
 
 // Server is a file_server that runs for the length of a test.
 type Server struct {
@@ -59,7 +60,7 @@ func Start(t testing.TB, lines ...string) *Server {
 		"FileServerIp=127.0.0.1", "ClientListenIP=127.0.0.1", "ClientListenPort=" + port(),
 		"MsgServerListenIP=127.0.0.1", "MsgServerListenPort=" + port(),
 		"HttpListenIP=127.0.0.1", "HttpListenPort=" + httpPort,
-		"FileTokenSecret=" + secret, "MinFree=0", "DataDir=" + filepath.Join(t.TempDir(), "files"),
+		"FileTokenSecret=" + tokenSecret, "MinFree=0", "DataDir=" + filepath.Join(t.TempDir(), "files"),
 	}, lines...), "\n")), "test.conf")
 	if err != nil {
 		t.Fatal(err)
@@ -93,7 +94,7 @@ func (s *Server) Access(user im.UserID, right share.Right) transfer.Access {
 		if id == "" {
 			id = share.NewID("abcdefgh")
 		}
-		token, _, err := share.NewSigner([]byte(secret), s.now).
+		token, _, err := share.NewSigner(secret.New(tokenSecret), s.now).
 			Sign(share.Grant{Right: right, File: id, User: user, Conv: im.SingleOf(Sender, Receiver)})
 		return client.FileAccess{ID: id, URL: s.URL, Token: token}, err
 	}

@@ -6,6 +6,7 @@ import (
 
 	"teamtalk/client/textcrypt"
 	"teamtalk/internal/config"
+	"teamtalk/internal/secret"
 )
 
 // ConfigFile is the name of the configuration in the working folder.
@@ -39,7 +40,7 @@ var Keys = config.Join(config.Keys{
 		Help: "The push_servers, numbered from 1. Without one, phones get no notifications of messages sent here.",
 	},
 	{
-		Name: "aesKey", Kind: config.Secret, Min: 32, Max: 32,
+		Name: "aesKey", Kind: config.Secret, Fixed: true, Min: 32, Max: 32,
 		Help: "Key that texts are encrypted with, the same as in msgserver.conf and in the clients. Without it, the one " +
 			"that all original clients have.",
 	},
@@ -78,9 +79,9 @@ type Config struct {
 	DBServers           []string
 	RouteServers        []string
 	PushServers         []string
-	AESKey              config.Hidden // 32 bytes
+	AESKey              secret.Value // 32 bytes
 	QueryPeers          config.Peers
-	QueryAppKey         config.Hidden // empty: any
+	QueryAppKey         secret.Value // empty: any
 	SystemUser          string
 	MaxBodyBytes        int
 	MaxHTTPConns        int
@@ -124,8 +125,8 @@ func bind(f *config.File, err error) (Config, error) {
 		MaxBodyBytes:        f.Int("MaxBodyBytes"),
 		MaxHTTPConns:        f.Int("MaxHttpConns"),
 	}
-	if c.AESKey == "" {
-		c.AESKey = textcrypt.StandardKey
+	if c.AESKey.Reveal() == "" {
+		c.AESKey = secret.New(textcrypt.StandardKey)
 	}
 	return c, nil
 }

@@ -91,7 +91,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	s.keys = apikey.New(s.lookupKey, deps.Clock)
 	node := link.New(link.Config{
 		Role: Role, Capabilities: []string{link.CapRelay, link.CapStore, link.CapAPI, link.CapPresence, link.CapState},
-		Secret: []byte(cfg.LinkSecret.Reveal()), AllowOriginals: cfg.OriginalNeighbours, MaxPDU: cfg.MaxLinkPDU,
+		Secret: cfg.LinkSecret, AllowOriginals: cfg.OriginalNeighbours, MaxPDU: cfg.MaxLinkPDU,
 	}, link.Deps{Log: deps.Log, Reg: deps.Reg, Clock: deps.Clock})
 	s.backend, err = backend.New(backend.Config{
 		DBServers: cfg.DBServers, PerEntry: cfg.ConcurrentDBConnCnt, RouteServers: cfg.RouteServers,

@@ -61,6 +61,7 @@ type Key struct {
 	Min, Max int64    // bounds of the value, unchecked when both are 0; Servers: Min is the least number of pairs
 	Enum     []string // the values allowed for String and List; nil for any
 	Obsolete bool     // accepted with a warning and otherwise ignored
+	Fixed    bool     // a Secret that is not taken while the process runs: see Process.Renew
 	Help     string   // what it does, its unit where the value does not say it
 }
 

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"teamtalk/internal/secret"
 )
 
 // File is a configuration that fits its table. It is not changed after Parse
@@ -69,7 +71,7 @@ func (f *File) Addrs(hosts string, port int) []string {
 func (f *File) Prefixes(name string) []netip.Prefix { return get[[]netip.Prefix](f, name, CIDRList) }
 
 // Secret returns a Secret, whether it stood in this file or in its own.
-func (f *File) Secret(name string) Hidden { return get[Hidden](f, name, Secret) }
+func (f *File) Secret(name string) secret.Value { return get[secret.Value](f, name, Secret) }
 
 // join is net.JoinHostPort under a name that reads.
 func join(host, port string) string { return net.JoinHostPort(host, port) }

@@ -1,37 +1,10 @@
 package config
 
 import (
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 )
-
-// Hidden is a value that no log, error or dump shows. The zero value means
-// that none was configured.
-type Hidden string
-
-const redacted = "[hidden]"
-
-// Reveal returns the secret itself.
-func (h Hidden) Reveal() string { return string(h) }
-
-// String hides the secret from fmt.
-func (h Hidden) String() string {
-	if h == "" {
-		return ""
-	}
-	return redacted
-}
-
-// GoString hides the secret from %#v.
-func (h Hidden) GoString() string { return h.String() }
-
-// MarshalText hides the secret from encoders.
-func (h Hidden) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
-
-// LogValue hides the secret from slog.
-func (h Hidden) LogValue() slog.Value { return slog.StringValue(h.String()) }
 
 // maxSecretFile is more than any password or key needs.
 const maxSecretFile = 64 << 10

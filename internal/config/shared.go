@@ -3,11 +3,15 @@ package config
 import (
 	"errors"
 	"log/slog"
+	"maps"
 	"math"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strconv"
 	"time"
+
+	"teamtalk/internal/secret"
 )
 
 // ProcessKeys are the keys every role has for its logs and its health port.
@@ -74,6 +78,35 @@ type Process struct {
 	ShutdownTimeout time.Duration
 	TraceEvents     int    // 0 in a role without TraceKeys
 	Warnings        Errors // about the file, for the log
+
+	file *File
+}
+
+// Renew takes what may change while the process runs from its configuration
+// file, which was read again: the secrets. It returns the keys of those that
+// are others now, and of everything else that differs from the start and counts
+// at the next one; the log level, which the caller takes, is not among them. A
+// secret that is new, or gone, counts at the next start, too.
+func (p Process) Renew(next Process) (renewed, later []string) {
+	for _, name := range slices.Sorted(maps.Keys(union(p.file.values, next.file.values))) {
+		was, is := p.file.values[name], next.file.values[name]
+		held, isSecret := was.(secret.Value)
+		now, _ := is.(secret.Value)
+		switch {
+		case name == "LogLevel":
+		case isSecret && !p.file.declared(name).Fixed && held.Replace(now):
+			renewed = append(renewed, name)
+		case isSecret && held.Reveal() != now.Reveal(), !isSecret && !reflect.DeepEqual(was, is):
+			later = append(later, name)
+		}
+	}
+	return renewed, later
+}
+
+func union(a, b map[string]any) map[string]any {
+	all := maps.Clone(a)
+	maps.Copy(all, b)
+	return all
 }
 
 // ProcessConfig lets the start of any role read the part all roles share.
@@ -81,7 +114,7 @@ func (p Process) ProcessConfig() Process { return p }
 
 // Links is what LinkKeys and AcceptKeys say. Roles embed it in their Config.
 type Links struct {
-	LinkSecret         Hidden // empty: peers are not authenticated
+	LinkSecret         secret.Value // empty: peers are not authenticated
 	OriginalNeighbours bool
 	MaxLinkPDU         int   // bytes
 	AllowedPeers       Peers // nil in a role that accepts no links
@@ -108,6 +141,7 @@ func (f *File) Process(mainPort string) (Process, error) {
 		LogJSON:         f.String("LogFormat") == "json",
 		ShutdownTimeout: f.Duration("ShutdownTimeout"),
 		Warnings:        f.warnings,
+		file:            f,
 	}
 	if err := p.LogLevel.UnmarshalText([]byte(f.String("LogLevel"))); err != nil {
 		return Process{}, f.Fail("LogLevel", "%v", err)
@@ -138,7 +172,7 @@ func (f *File) Links() (Links, error) {
 	}
 	l.AllowedPeers = f.Prefixes("AllowedPeers")
 	for _, prefix := range l.AllowedPeers {
-		if l.LinkSecret == "" && !l.OriginalNeighbours && !prefix.Addr().IsLoopback() {
+		if l.LinkSecret.Reveal() == "" && !l.OriginalNeighbours && !prefix.Addr().IsLoopback() {
 			return Links{}, f.Fail("LinkSecret",
 				"is missing; it is required because AllowedPeers has %s (or set OriginalNeighbours=1)", prefix)
 		}

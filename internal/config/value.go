@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"teamtalk/internal/secret"
 )
 
 // convert checks text against the key and returns its value in the type the
@@ -60,7 +62,7 @@ func (k *Key) convert(text string) (value any, reason string) {
 		if reason := k.length(text); reason != "" {
 			return nil, reason
 		}
-		return Hidden(text), ""
+		return secret.New(text), ""
 	case Servers:
 		return nil, "servers are given as numbered pairs"
 	default:

@@ -228,9 +228,9 @@ func (l *Link) onHello(body []byte) {
 		Capabilities: hello.GetCapabilities(),
 		Credit:       hello.GetCredit(),
 	})
-	if secret := l.node.cfg.Secret; len(secret) > 0 {
+	if shared := l.node.cfg.Secret.Reveal(); shared != "" {
 		l.conn.SendMessage(wire.HelloProof, 0, &extension.IMHelloProof{
-			Mac: proof(secret, hello.GetNonce(), l.node.cfg.ServerID),
+			Mac: proof([]byte(shared), hello.GetNonce(), l.node.cfg.ServerID),
 		})
 	} else {
 		l.proven = true
@@ -240,15 +240,15 @@ func (l *Link) onHello(body []byte) {
 
 func (l *Link) onProof(body []byte) {
 	answer := new(extension.IMHelloProof)
-	secret, peer := l.node.cfg.Secret, l.peer.Load()
+	shared, peer := []byte(l.node.cfg.Secret.Reveal()), l.peer.Load()
 	if err := proto.Unmarshal(body, answer); err != nil || peer == nil {
 		l.conn.Close(ReasonBadHello)
 		return
 	}
-	if len(secret) == 0 {
+	if len(shared) == 0 {
 		return // the peer has a secret and we have none: it will refuse us
 	}
-	if !proofHolds(answer.GetMac(), secret, l.nonce, peer.ServerID) {
+	if !proofHolds(answer.GetMac(), shared, l.nonce, peer.ServerID) {
 		l.node.log.Warn("link refused: shared secret differs", "peer", l.Addr())
 		l.conn.Close(ReasonSecret)
 		return
@@ -266,7 +266,7 @@ func (l *Link) settleOriginal() {
 		l.conn.Close(ReasonOriginal)
 		return
 	}
-	if len(cfg.Secret) > 0 && !cfg.AllowOriginals {
+	if cfg.Secret.Reveal() != "" && !cfg.AllowOriginals {
 		l.conn.Close(ReasonSecret)
 		return
 	}

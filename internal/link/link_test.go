@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"google.golang.org/protobuf/proto"
 
+	"teamtalk/internal/secret"
 	"teamtalk/internal/transport"
 	"teamtalk/internal/wire"
 	"teamtalk/pb/extension"
@@ -182,6 +183,30 @@ func TestHelloComesOnceAndFirst(t *testing.T) {
 	}
 }
 
+// A secret that is replaced at both ends is the one of the links from then on,
+// and ends none that is up.
+func TestSecretIsReplaced(t *testing.T) {
+	t.Parallel()
+	listens, dials := secret.New("sesame"), secret.New("sesame")
+	a := run(t, Config{Role: "a", Secret: listens}, "")
+	b := run(t, Config{Role: "b", Secret: dials}, "")
+	b.keep(t, a.addr)
+	waitFor(t, a.up, "LinkUp")
+	waitFor(t, b.up, "LinkUp at the dialler")
+	for _, s := range []secret.Value{listens, dials} {
+		s.Replace(secret.New("simsim"))
+	}
+	b.keep(t, a.addr)
+	waitFor(t, a.up, "LinkUp with the new secret")
+	waitFor(t, b.up, "LinkUp with the new secret at the dialler")
+	late := run(t, Config{Role: "c", Secret: secret.New("sesame"), BackOff: time.Hour, BackOffTo: time.Hour, Timeout: time.Second}, "")
+	late.keep(t, a.addr)
+	eventually(t, "a refusal of the old secret", func() bool { return a.closed(ReasonSecret)+late.closed(ReasonSecret) > 0 })
+	if n := a.closed(ReasonSecret) + b.closed(ReasonSecret); n > 1 {
+		t.Errorf("%v links were closed", n)
+	}
+}
+
 func TestSecret(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct {
@@ -196,8 +221,8 @@ func TestSecret(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			a := run(t, Config{Role: "a", Secret: []byte(c.a)}, "")
-			b := run(t, Config{Role: "b", Secret: []byte(c.b), BackOff: time.Hour, BackOffTo: time.Hour, Timeout: time.Second}, "")
+			a := run(t, Config{Role: "a", Secret: secret.New(c.a)}, "")
+			b := run(t, Config{Role: "b", Secret: secret.New(c.b), BackOff: time.Hour, BackOffTo: time.Hour, Timeout: time.Second}, "")
 			b.keep(t, a.addr)
 			if c.up {
 				waitFor(t, a.up, "LinkUp")
@@ -241,7 +266,7 @@ func TestSecretIsNotForgedOrMirrored(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := run(t, Config{Role: "route_server", Secret: []byte("sesame")}, "")
+			h := run(t, Config{Role: "route_server", Secret: secret.New("sesame")}, "")
 			peer := dialRaw(t, h.addr)
 			peer.want(wire.Heartbeat)
 			peer.sendHeartbeat(wire.Mark)
@@ -260,7 +285,7 @@ func TestSecretIsNotForgedOrMirrored(t *testing.T) {
 	}
 	t.Run("pretends to be an original", func(t *testing.T) {
 		t.Parallel()
-		h := run(t, Config{Role: "route_server", Secret: []byte("sesame")}, "")
+		h := run(t, Config{Role: "route_server", Secret: secret.New("sesame")}, "")
 		peer := dialRaw(t, h.addr)
 		peer.send(wire.RoleSet, []byte{8, 1})
 		peer.wantEnd()
@@ -271,7 +296,7 @@ func TestSecretIsNotForgedOrMirrored(t *testing.T) {
 	})
 	t.Run("an original is configured", func(t *testing.T) {
 		t.Parallel()
-		h := run(t, Config{Role: "route_server", Secret: []byte("sesame"), AllowOriginals: true}, "")
+		h := run(t, Config{Role: "route_server", Secret: secret.New("sesame"), AllowOriginals: true}, "")
 		dialRaw(t, h.addr).send(wire.RoleSet, []byte{8, 1})
 		if l := waitFor(t, h.up, "LinkUp"); !l.Original() {
 			t.Error("not an original")

@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"teamtalk/internal/secret"
 	"teamtalk/internal/transport"
 	"teamtalk/internal/wire"
 )
@@ -30,7 +31,7 @@ type Config struct {
 	MaxPDU int
 
 	// Secret is shared by all our servers; empty asks for no proof.
-	Secret []byte
+	Secret secret.Value
 	// AllowOriginals admits original TeamTalk peers from other machines.
 	AllowOriginals bool
 

@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"teamtalk/internal/admit"
+	"teamtalk/internal/secret"
 	"teamtalk/internal/trace"
 )
 
@@ -143,9 +144,9 @@ func (o *Obs) Failing() []string {
 // Trace returns what remembers the last events of messages, for questions at
 // the health port from this machine or from who knows the secret. It is called
 // once; nil if none are to be remembered.
-func (o *Obs) Trace(events int, secret string) *trace.Recorder {
+func (o *Obs) Trace(events int, shared secret.Value) *trace.Recorder {
 	r := trace.New(events)
-	o.mux.Handle("GET "+trace.Path, trace.NewHandler(o.role, r, []byte(secret), o.Reg))
+	o.mux.Handle("GET "+trace.Path, trace.NewHandler(o.role, r, shared, o.Reg))
 	return r
 }
 

@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -46,9 +47,18 @@ type Runner interface {
 	Run(ctx context.Context) error
 }
 
+// Renewer is a Runner with more to read again than the secrets of its
+// configuration, such as certificates. Renew is called after SIGHUP, when the
+// secrets are the new ones; after an error everything stays as it was.
+type Renewer interface {
+	Renew() error
+}
+
 // Main runs a role as a process and returns its exit code. The first SIGTERM
-// or SIGINT stops it in order, the second at once. SIGHUP has it read LogLevel
-// again and nothing else: a terminal that is closed must not end a server.
+// or SIGINT stops it in order, the second at once. SIGHUP has it read LogLevel,
+// secrets and certificates again, and nothing else: a terminal that is closed
+// must not end a server. Logs go to the standard error, which whoever starts
+// the role rotates.
 func Main[C interface{ ProcessConfig() config.Process }](role Role[C]) int {
 	line, code, done := parse(role.Name, role.ConfigFile, os.Args[1:], os.Stdout, os.Stderr)
 	if done {
@@ -61,11 +71,16 @@ func Main[C interface{ ProcessConfig() config.Process }](role Role[C]) int {
 	case config.IsConfig(err):
 		fmt.Fprintln(os.Stderr, err)
 		return exitUsage
+	case errors.Is(err, errLogged):
+		return exitFailed
 	default:
 		fmt.Fprintf(os.Stderr, "%s: %v\n", role.Name, err)
 		return exitFailed
 	}
 }
+
+// errLogged is why a role ended, which the log has said.
+var errLogged = errors.New("the role has failed")
 
 // commandLine is what a role is started with.
 type commandLine struct {
@@ -151,9 +166,10 @@ func run[C interface{ ProcessConfig() config.Process }](
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	defer watchSignals(o, process.ShutdownTimeout, func() { reload(o, load) }, cancel)()
+	var running atomic.Pointer[Runner]
+	hangup := func() { reload(o, process, load, running.Load()) }
+	defer watchSignals(o, process.ShutdownTimeout, hangup, cancel)()
 	go Tend(ctx)
-	go watchReady(ctx, o)
 	go now.Follow(ctx, o.Log)
 	o.AddCheck("running", ctx.Err)
 	o.Log.Info("starting", slog.String("version", Version()), slog.Int("pid", os.Getpid()),
@@ -165,13 +181,24 @@ func run[C interface{ ProcessConfig() config.Process }](
 		}
 		return nil
 	})
+	var watching sync.WaitGroup
+	watching.Go(func() { watchReady(ctx, o) })
 	return serve(ctx, cancel, o, func() error {
+		defer watching.Wait() // who has stopped is not said to be ready
+		defer cancel()
 		runner, err := role.New(ctx, cfg, o)
-		if err != nil {
-			return err
+		if err == nil {
+			running.Store(&runner)
+			opened.Store(true)
+			err = runner.Run(ctx)
 		}
-		opened.Store(true)
-		return runner.Run(ctx)
+		switch {
+		case err == nil && ctx.Err() == nil:
+			return errors.New("stopped by itself")
+		case errors.Is(err, context.Canceled) && ctx.Err() != nil:
+			return nil // a signal came while it was still opening
+		}
+		return err
 	})
 }
 
@@ -189,19 +216,13 @@ func serve(ctx context.Context, cancel func(), o *obs.Obs, runRole func() error)
 		health <- err
 	}()
 	err := runRole()
-	switch {
-	case err == nil && ctx.Err() == nil:
-		err = errors.New("stopped by itself")
-	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
-		err = nil // a signal came while it was still opening
-	}
-	if err != nil {
-		o.Log.Error("stopped", slog.Any("error", err))
-	} else {
-		o.Log.Info("stopped")
-	}
 	closeHealth()
-	return errors.Join(err, <-health)
+	if err = errors.Join(err, <-health); err != nil {
+		o.Log.Error("stopped", slog.Any("error", err))
+		return errLogged
+	}
+	o.Log.Info("stopped")
+	return nil
 }
 
 // watchSignals handles signals until the function it returns is called.
@@ -246,18 +267,29 @@ func watchSignals(o *obs.Obs, timeout time.Duration, reload, cancel func()) (sto
 	}
 }
 
-// reload takes the log level from the configuration file. A file with a fault
-// changes nothing.
-func reload[C interface{ ProcessConfig() config.Process }](o *obs.Obs, load func() (C, error)) {
+// reload takes the log level and the secrets from the configuration file, and
+// what a Renewer reads again. A file with a fault changes nothing.
+func reload[C interface{ ProcessConfig() config.Process }](
+	o *obs.Obs, process config.Process, load func() (C, error), running *Runner,
+) {
 	cfg, err := load()
 	if err != nil {
 		o.Log.Error("configuration not read again", slog.Any("error", err))
 		return
 	}
-	level := cfg.ProcessConfig().LogLevel
-	o.Level.Set(level)
-	o.Log.Info("configuration read again: the log level counts, everything else at the next start",
-		slog.String("level", level.String()))
+	next := cfg.ProcessConfig()
+	renewed, later := process.Renew(next)
+	o.Level.Set(next.LogLevel)
+	o.Log.Info("configuration read again", slog.String("level", next.LogLevel.String()),
+		slog.String("renewed", strings.Join(renewed, ",")), slog.String("at_next_start", strings.Join(later, ",")))
+	if running == nil {
+		return // it is opening, with what it has read
+	}
+	if r, ok := (*running).(Renewer); ok {
+		if err := r.Renew(); err != nil {
+			o.Log.Error("not renewed", slog.Any("error", err))
+		}
+	}
 }
 
 // readyEvery is how often a role is asked whether it is ready, for its log.

@@ -23,18 +23,23 @@ import (
 	"teamtalk/internal/config"
 	"teamtalk/internal/obs"
 	"teamtalk/internal/rolemain"
+	"teamtalk/internal/secret"
 	"teamtalk/internal/testenv"
 )
 
 // roleConfig is the smallest configuration a role can have.
 type roleConfig struct {
 	config.Process
-	mode string
+	mode     string
+	password secret.Value
 }
 
 var keys = config.Join(config.Keys{
 	{Name: "ListenPort", Kind: config.Port, Required: true, Help: "h"},
 	{Name: "Mode", Kind: config.String, Help: "h"},
+	{Name: "Password", Kind: config.Secret, Help: "h"},
+	{Name: "Token", Kind: config.Secret, Help: "h"},
+	{Name: "aesKey", Kind: config.Secret, Fixed: true, Help: "h"},
 }, config.ProcessKeys)
 
 // TestMain runs a role instead of the tests when told so: the tests start it
@@ -51,7 +56,7 @@ func TestMain(m *testing.M) {
 				return roleConfig{}, err
 			}
 			process, err := f.Process("ListenPort")
-			return roleConfig{process, f.String("Mode")}, err
+			return roleConfig{process, f.String("Mode"), f.Secret("Password")}, err
 		},
 		New: func(ctx context.Context, cfg roleConfig, o *obs.Obs) (rolemain.Runner, error) {
 			switch cfg.mode {
@@ -62,12 +67,21 @@ func TestMain(m *testing.M) {
 				<-ctx.Done()
 				return nil, fmt.Errorf("open database: %w", ctx.Err())
 			}
-			return runner{cfg.mode, o.Addr()}, nil
+			return runner{cfg.mode, o.Addr(), cfg.password}, nil
 		},
 	}))
 }
 
-type runner struct{ mode, health string }
+type runner struct {
+	mode, health string
+	password     secret.Value
+}
+
+// Renew is rolemain.Renewer's.
+func (r runner) Renew() error {
+	fmt.Println("renewed with", r.password.Reveal())
+	return nil
+}
 
 func (r runner) Run(ctx context.Context) error {
 	if r.mode == "end" {
@@ -230,7 +244,7 @@ func TestHangupReadsTheLogLevel(t *testing.T) {
 	}
 	waitLog("msg=ready")
 	for _, step := range []struct{ text, log string }{
-		{string(good) + "LogLevel=debug\n", "at the next start\" role=test_server level=DEBUG"},
+		{string(good) + "LogLevel=debug\n", "level=DEBUG"},
 		{string(good) + "LogLevel=loud\n", "configuration not read again"},
 	} {
 		if err := os.WriteFile(file, []byte(step.text), 0o600); err != nil {
@@ -238,6 +252,37 @@ func TestHangupReadsTheLogLevel(t *testing.T) {
 		}
 		r.signal(t, syscall.SIGHUP)
 		waitLog(step.log)
+	}
+	r.signal(t, syscall.SIGTERM)
+	r.ends(t, 0, "msg=stopped role=test_server\n")
+}
+
+// TestHangupTakesSecrets: everybody who holds a secret has the new one, and the
+// log names what waits for the next start.
+func TestHangupTakesSecrets(t *testing.T) {
+	t.Parallel()
+	dir := folder(t, "Password=first\naesKey=a\n")
+	file := filepath.Join(dir, "testserver.conf")
+	r := start(t, dir)
+	r.line(t)
+	testenv.Eventually(t, time.Minute, func() bool { return strings.Contains(r.stderr.String(), "msg=ready") }, "ready")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := strings.NewReplacer("Password=first", "Password=second", "aesKey=a", "aesKey=b").Replace(string(text)) +
+		"Mode=other\nToken=x\n"
+	if err := os.WriteFile(file, []byte(next), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.signal(t, syscall.SIGHUP)
+	if got, want := r.line(t), "renewed with second"; got != want {
+		t.Errorf("the role prints %q, want %q", got, want)
+	}
+	want := `msg="configuration read again" role=test_server level=INFO renewed=Password at_next_start=Mode,Token,aesKey`
+	testenv.Eventually(t, time.Minute, func() bool { return strings.Contains(r.stderr.String(), want) }, "it logs %q", want)
+	if strings.Contains(r.stderr.String(), "second") {
+		t.Errorf("the log shows a secret:\n%s", r.stderr)
 	}
 	r.signal(t, syscall.SIGTERM)
 	r.ends(t, 0, "msg=stopped role=test_server\n")
@@ -316,8 +361,8 @@ func TestFailures(t *testing.T) {
 		code   int
 		stderr string
 	}{
-		"role fails":     {"Mode=fail\n", nil, 1, "test_server: no database\n"},
-		"role ends":      {"Mode=end\n", nil, 1, "test_server: stopped by itself\n"},
+		"role fails":     {"Mode=fail\n", nil, 1, "msg=stopped role=test_server error=\"no database\"\n"},
+		"role ends":      {"Mode=end\n", nil, 1, "msg=stopped role=test_server error=\"stopped by itself\"\n"},
 		"bad file":       {"Moode=x\nListenPort2=1\n", nil, 2, ":3: Moode: unknown key; did you mean Mode?\ntestserver.conf:4: ListenPort2: unknown key; did you mean ListenPort?\n"},
 		"other file":     {"", []string{"--config", "none.conf"}, 2, "none.conf: no such file or directory\n"},
 		"unknown flag":   {"", []string{"--what"}, 2, "print the version and exit\n"},

@@ -8,13 +8,14 @@ import (
 	"time"
 
 	"teamtalk/internal/im"
+	"teamtalk/internal/secret"
 )
 
 func TestTokens(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1_700_000_000, 0)
 	clock := func() time.Time { return now }
-	ours, others := NewSigner([]byte("0123456789abcdef"), clock), NewSigner([]byte("fedcba9876543210"), clock)
+	ours, others := NewSigner(secret.New("0123456789abcdef"), clock), NewSigner(secret.New("fedcba9876543210"), clock)
 	id := NewID(NewServer())
 	grant := Grant{Right: Upload, File: id, User: 7, Conv: im.SingleOf(7, 9)}
 	token, expires, err := ours.Sign(grant)

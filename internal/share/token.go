@@ -9,6 +9,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"teamtalk/internal/im"
+	"teamtalk/internal/secret"
 )
 
 // Right is what a token allows.
@@ -47,14 +48,14 @@ type claims struct {
 
 // Signer makes and checks tokens. It is safe for concurrent use.
 type Signer struct {
-	secret []byte
+	secret secret.Value
 	clock  func() time.Time
 }
 
 // NewSigner returns a Signer with the secret that msg_servers and file_servers
 // share.
-func NewSigner(secret []byte, clock func() time.Time) *Signer {
-	return &Signer{secret: secret, clock: clock}
+func NewSigner(shared secret.Value, clock func() time.Time) *Signer {
+	return &Signer{secret: shared, clock: clock}
 }
 
 // Sign makes a token and says until when it holds.
@@ -65,7 +66,7 @@ func (s *Signer) Sign(g Grant) (token string, expires time.Time, err error) {
 			Subject: strconv.FormatUint(uint64(g.User), 10), ExpiresAt: jwt.NewNumericDate(expires),
 		},
 		Right: g.Right, File: g.File, Kind: g.Conv.Kind, Session: g.Conv.SessionID(g.User),
-	}).SignedString(s.secret)
+	}).SignedString([]byte(s.secret.Reveal()))
 	if err != nil {
 		return "", time.Time{}, fmt.Errorf("sign token: %w", err)
 	}
@@ -76,7 +77,7 @@ func (s *Signer) Sign(g Grant) (token string, expires time.Time, err error) {
 // this right and file, is ErrToken.
 func (s *Signer) Verify(token string, right Right, file string) (Grant, error) {
 	var c claims
-	_, err := jwt.ParseWithClaims(token, &c, func(*jwt.Token) (any, error) { return s.secret, nil },
+	_, err := jwt.ParseWithClaims(token, &c, func(*jwt.Token) (any, error) { return []byte(s.secret.Reveal()), nil },
 		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), jwt.WithExpirationRequired(), jwt.WithTimeFunc(s.clock))
 	if err != nil {
 		return Grant{}, fmt.Errorf("%w: %w", ErrToken, err)

@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"teamtalk/internal/im"
+	"teamtalk/internal/secret"
 )
 
 // Path is where a role answers on its health port: GET with the parameters
@@ -45,14 +46,14 @@ var ErrRefused = errors.New("refused: ask on its machine, or with the LinkSecret
 type Handler struct {
 	role     string
 	recorder *Recorder
-	secret   []byte
+	secret   secret.Value
 	refused  prometheus.Counter
 }
 
 // NewHandler returns the Handler of a role and registers the metrics of its
 // recorder.
-func NewHandler(role string, r *Recorder, secret []byte, reg prometheus.Registerer) *Handler {
-	h := &Handler{role: role, recorder: r, secret: secret, refused: prometheus.NewCounter(prometheus.CounterOpts{
+func NewHandler(role string, r *Recorder, shared secret.Value, reg prometheus.Registerer) *Handler {
+	h := &Handler{role: role, recorder: r, secret: shared, refused: prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "im_trace_refused_total", Help: "Questions about messages from callers who may not ask.",
 	})}
 	reg.MustRegister(h.refused, prometheus.NewCounterFunc(prometheus.CounterOpts{
@@ -105,11 +106,11 @@ func (h *Handler) allowed(req *http.Request, now time.Time) bool {
 		return true
 	}
 	seconds, err := strconv.ParseInt(req.Header.Get(headerTime), 10, 64)
-	if err != nil || len(h.secret) == 0 || now.Sub(time.Unix(seconds, 0)).Abs() > clockSkew {
+	if err != nil || h.secret.Reveal() == "" || now.Sub(time.Unix(seconds, 0)).Abs() > clockSkew {
 		return false
 	}
 	mac, err := hex.DecodeString(req.Header.Get(headerMAC))
-	return err == nil && hmac.Equal(mac, sign(h.secret, seconds, req.URL.RawQuery))
+	return err == nil && hmac.Equal(mac, sign([]byte(h.secret.Reveal()), seconds, req.URL.RawQuery))
 }
 
 func localHost(host string) bool {

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"teamtalk/internal/im"
+	"teamtalk/internal/secret"
 )
 
 // events are the names of what was found, with users where they matter.
@@ -159,8 +160,8 @@ func TestHandler(t *testing.T) {
 	t.Parallel()
 	r := New(100)
 	r.Note(&Record{At: 5, Event: Committed, Conv: im.GroupOf(3), Msg: 4, Op: im.OperationID{15: 1}, User: 9})
-	secret := []byte("0123456789abcdef")
-	server := httptest.NewServer(NewHandler("db_proxy", r, secret, prometheus.NewRegistry()))
+	const shared = "0123456789abcdef"
+	server := httptest.NewServer(NewHandler("db_proxy", r, secret.New(shared), prometheus.NewRegistry()))
 	t.Cleanup(server.Close)
 	addr := server.Listener.Addr().String()
 	a, err := Ask(t.Context(), addr, Query{Conv: im.GroupOf(3), Msg: 4}, nil)
@@ -187,7 +188,7 @@ func TestHandler(t *testing.T) {
 // Only this machine may ask, and who knows the secret.
 func TestAllowed(t *testing.T) {
 	t.Parallel()
-	secret, now := []byte("0123456789abcdef"), time.Unix(1_700_000_000, 0)
+	shared, now := []byte("0123456789abcdef"), time.Unix(1_700_000_000, 0)
 	query := Query{Conv: im.GroupOf(3), Msg: 4}
 	ask := func(remote, host string) *http.Request {
 		req := httptest.NewRequest(http.MethodGet, "http://"+host+Path+"?"+query.String(), http.NoBody)
@@ -201,22 +202,22 @@ func TestAllowed(t *testing.T) {
 	}
 	tests := map[string]struct {
 		req    *http.Request
-		secret []byte
+		shared []byte
 		want   bool
 	}{
 		"loopback":                     {ask("127.0.0.1:9", "127.0.0.1:8050"), nil, true},
 		"loopback by name":             {ask("[::1]:9", "localhost:8050"), nil, true},
 		"loopback, a name of somebody": {ask("127.0.0.1:9", "evil.example:8050"), nil, false},
-		"another machine":              {ask("192.0.2.7:9", "192.0.2.1:8050"), secret, false},
+		"another machine":              {ask("192.0.2.7:9", "192.0.2.1:8050"), shared, false},
 		"another machine, no secret":   {signed(nil, now, query.String()), nil, false},
-		"signed":                       {signed(secret, now, query.String()), secret, true},
-		"signed a little before":       {signed(secret, now.Add(-50*time.Second), query.String()), secret, true},
-		"signed long ago":              {signed(secret, now.Add(-2*time.Minute), query.String()), secret, false},
-		"signed with another secret":   {signed([]byte("no"), now, query.String()), secret, false},
-		"signed for another message":   {signed(secret, now, "op=00"), secret, false},
+		"signed":                       {signed(shared, now, query.String()), shared, true},
+		"signed a little before":       {signed(shared, now.Add(-50*time.Second), query.String()), shared, true},
+		"signed long ago":              {signed(shared, now.Add(-2*time.Minute), query.String()), shared, false},
+		"signed with another secret":   {signed([]byte("no"), now, query.String()), shared, false},
+		"signed for another message":   {signed(shared, now, "op=00"), shared, false},
 	}
 	for name, test := range tests {
-		h := NewHandler("r", New(10), test.secret, prometheus.NewRegistry())
+		h := NewHandler("r", New(10), secret.New(string(test.shared)), prometheus.NewRegistry())
 		if got := h.allowed(test.req, now); got != test.want {
 			t.Errorf("%s: %v, want %v", name, got, test.want)
 		}
@@ -236,7 +237,7 @@ func TestAskFailures(t *testing.T) {
 			func(err error) bool { return errors.Is(err, ErrRefused) },
 		},
 		"keeps nothing": {
-			NewHandler("r", nil, nil, prometheus.NewRegistry()).ServeHTTP,
+			NewHandler("r", nil, secret.Value{}, prometheus.NewRegistry()).ServeHTTP,
 			func(err error) bool { return im.CodeOf(err) == im.NotFound },
 		},
 		"no role": {

@@ -93,7 +93,7 @@ const maxClientPDU = 4096
 func (s *Server) listeners(deps Deps) []transport.Listener {
 	node := link.New(link.Config{
 		Role:           Role,
-		Secret:         []byte(s.cfg.LinkSecret.Reveal()),
+		Secret:         s.cfg.LinkSecret,
 		AllowOriginals: s.cfg.OriginalNeighbours,
 	}, link.Deps{Log: deps.Log, Reg: deps.Reg, Clock: deps.Clock})
 	linkLimits := transport.LinkLimits

@@ -21,6 +21,7 @@ import (
 
 	"teamtalk/internal/link"
 	"teamtalk/internal/link/linktest"
+	"teamtalk/internal/secret"
 	"teamtalk/internal/testenv"
 	"teamtalk/internal/wire"
 	"teamtalk/pb/basedefine"
@@ -263,14 +264,14 @@ func TestClientPortIgnoresTheRest(t *testing.T) {
 
 func TestSecret(t *testing.T) {
 	t.Parallel()
-	const secret = "a secret of 16 bytes or more"
-	r := start(t, "LinkSecret="+secret)
+	const shared = "a secret of 16 bytes or more"
+	r := start(t, "LinkSecret="+shared)
 	stranger := linktest.DialOriginal(t, r.msgAddr)
 	stranger.Send(wire.MsgServerInfo, 0, description(666, 0, 100))
 	if _, err := io.Copy(io.Discard, stranger); err != nil {
 		t.Logf("the stranger's connection ended with %v", err)
 	}
-	o := linktest.DialOurs(t, r.msgAddr, link.Config{Role: "msg_server", Secret: []byte(secret)})
+	o := linktest.DialOurs(t, r.msgAddr, link.Config{Role: "msg_server", Secret: secret.New(shared)})
 	o.Send(wire.MsgServerInfo, 0, description(8000, 0, 100))
 	linktest.Eventually(t, "the registration", func() bool { n, _ := r.table.Totals(); return n > 0 })
 	if got := r.get(); got["port"] != "8000" {

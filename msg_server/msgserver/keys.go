@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"teamtalk/internal/config"
+	"teamtalk/internal/secret"
 )
 
 // ConfigFile is the name of the configuration in the working folder.
@@ -65,7 +66,7 @@ var Keys = config.Join(config.Keys{
 			"may open, whichever is less; it is announced to login_server.",
 	},
 	{
-		Name: "aesKey", Kind: config.Secret, Required: true, Min: 32, Max: 32, Sample: "12345678901234567890123456789012",
+		Name: "aesKey", Kind: config.Secret, Fixed: true, Required: true, Min: 32, Max: 32, Sample: "12345678901234567890123456789012",
 		Help: "Key of the texts in push notifications, the same as in dbproxyserver.conf and in the clients.",
 	},
 	{
@@ -122,11 +123,11 @@ type Config struct {
 	RouteServers        []string
 	PushServers         []string
 	FileServers         []string
-	FileTokenSecret     config.Hidden // empty: no files of messages
+	FileTokenSecret     secret.Value // empty: no files of messages
 
 	IPAddr1, IPAddr2 string // announced to clients
 	MaxConnCnt       int
-	AESKey           config.Hidden // 32 bytes
+	AESKey           secret.Value // 32 bytes
 
 	MaxClientPDU      int // bytes
 	MaxTextBytes      int

@@ -104,7 +104,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		order:    deliver.New(deps.Clock),
 	}
 	if cfg.FileTokenSecret.Reveal() != "" {
-		s.signer = share.NewSigner([]byte(cfg.FileTokenSecret.Reveal()), deps.Clock)
+		s.signer = share.NewSigner(cfg.FileTokenSecret, deps.Clock)
 	}
 	var err error
 	if s.crypt, err = textcrypt.New([]byte(cfg.AESKey.Reveal())); err != nil {
@@ -118,7 +118,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		Capabilities: []string{
 			link.CapRelay, link.CapStore, link.CapDelivery, link.CapPresence, link.CapFiles, link.CapState,
 		},
-		Secret: []byte(cfg.LinkSecret.Reveal()), AllowOriginals: cfg.OriginalNeighbours, MaxPDU: cfg.MaxLinkPDU,
+		Secret: cfg.LinkSecret, AllowOriginals: cfg.OriginalNeighbours, MaxPDU: cfg.MaxLinkPDU,
 	}, link.Deps{Log: deps.Log, Reg: deps.Reg, Clock: deps.Clock})
 	s.db = dblink.New(cfg.DBServers, cfg.ConcurrentDBConnCnt, s.node, s)
 	s.routes = &routes{server: s}

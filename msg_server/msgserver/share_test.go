@@ -10,6 +10,7 @@ import (
 	"teamtalk/client/textcrypt"
 	"teamtalk/internal/im"
 	"teamtalk/internal/link/linktest"
+	"teamtalk/internal/secret"
 	"teamtalk/internal/share"
 	"teamtalk/internal/wire"
 	"teamtalk/pb/basedefine"
@@ -63,7 +64,7 @@ func TestFileTokens(t *testing.T) {
 	t.Parallel()
 	w, _ := sharesWorld(t)
 	u := w.login(7, im.Mac, capFiles)
-	signer := share.NewSigner([]byte("0123456789abcdef"), w.clock)
+	signer := share.NewSigner(secret.New("0123456789abcdef"), w.clock)
 	res := u.token(1, &extension.IMFileTokenReq{SessionType: ofUser.Enum(), SessionId: n(9)})
 	g, err := signer.Verify(res.GetToken(), share.Upload, res.GetFileId())
 	if res.GetResultCode() != 0 || err != nil || g.User != 7 || g.Conv != im.SingleOf(7, 9) ||

@@ -4,6 +4,7 @@ import (
 	"io"
 
 	"teamtalk/internal/config"
+	"teamtalk/internal/secret"
 	"teamtalk/push_server/internal/fcm"
 )
 
@@ -94,7 +95,7 @@ type Config struct {
 	ListenPort int
 
 	CertPath, KeyPath string
-	KeyPassword       config.Hidden
+	KeyPassword       secret.Value
 	Sandbox           bool
 	APNsKeyFile       string
 	APNsKeyID         string

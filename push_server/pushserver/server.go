@@ -8,14 +8,11 @@ package pushserver
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,8 +22,6 @@ import (
 	"teamtalk/internal/im"
 	"teamtalk/internal/link"
 	"teamtalk/internal/transport"
-	"teamtalk/push_server/internal/apns"
-	"teamtalk/push_server/internal/fcm"
 	"teamtalk/push_server/internal/outbox"
 )
 
@@ -48,8 +43,11 @@ type Server struct {
 	// Static after New.
 	log       *slog.Logger
 	engine    *transport.Engine
+	cfg       Config
+	clock     func() time.Time
 	outboxes  map[im.ClientType]*outbox.Outbox
-	closers   []func()
+	apple     *service // nil: no credentials
+	google    *service // nil: no credentials
 	dropped   *prometheus.CounterVec
 	unwritten atomic.Int64 // requests without their answer
 
@@ -62,12 +60,12 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	if deps.Log == nil || deps.Reg == nil || deps.Clock == nil {
 		return nil, errors.New("push_server: Log, Reg and Clock are needed")
 	}
-	s := &Server{log: deps.Log, outboxes: map[im.ClientType]*outbox.Outbox{}}
+	s := &Server{cfg: cfg, log: deps.Log, clock: deps.Clock, outboxes: map[im.ClientType]*outbox.Outbox{}}
 	s.dropped = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "im_dropped_total", Help: "PDUs dropped, by reason.",
 	}, []string{"reason"})
 	deps.Reg.MustRegister(s.dropped)
-	if err := s.providers(cfg, deps); err != nil {
+	if err := s.providers(deps.Reg); err != nil {
 		return nil, fmt.Errorf("push_server: %w", err)
 	}
 	node := link.New(link.Config{Role: Role}, link.Deps{Log: deps.Log, Reg: deps.Reg, Clock: deps.Clock})
@@ -90,81 +88,26 @@ func New(cfg Config, deps Deps) (*Server, error) {
 }
 
 // providers opens the services that the configuration has credentials for.
-func (s *Server) providers(cfg Config, deps Deps) error {
-	roots, err := rootCAs(cfg.ProviderCAFile)
+func (s *Server) providers(reg prometheus.Registerer) error {
+	apple, google, err := s.open()
 	if err != nil {
 		return err
 	}
-	metrics := outbox.NewMetrics(deps.Reg)
-	box := outbox.Config{Workers: cfg.Workers, Capacity: cfg.MaxWaiting, Attempts: cfg.MaxAttempts}
-	apple, err := openAPNs(cfg, roots, deps.Clock)
-	if err != nil {
-		return err
-	}
+	metrics := outbox.NewMetrics(reg)
+	box := outbox.Config{Workers: s.cfg.Workers, Capacity: s.cfg.MaxWaiting, Attempts: s.cfg.MaxAttempts}
 	if apple != nil {
-		box.Name = "apns"
-		s.outboxes[im.IOS] = outbox.New(box, apple, metrics)
-		s.closers = append(s.closers, apple.Close)
+		box.Name, s.apple = "apns", newService(apple)
+		s.outboxes[im.IOS] = outbox.New(box, s.apple, metrics)
 	} else {
 		s.log.Warn("no credentials for Apple: iPhones get no notifications")
 	}
-	if cfg.FCMAccountFile == "" {
+	if google != nil {
+		box.Name, s.google = "fcm", newService(google)
+		s.outboxes[im.Android] = outbox.New(box, s.google, metrics)
+	} else {
 		s.log.Warn("no credentials for Google: Android phones get no notifications")
-		return nil
 	}
-	account, err := fcm.LoadAccount(cfg.FCMAccountFile)
-	if err != nil {
-		return fmt.Errorf("FcmAccountFile %s: %w", cfg.FCMAccountFile, err)
-	}
-	google := fcm.New(fcm.Config{
-		URL: strings.TrimSuffix(cfg.FCMURL, "/"), Account: account, RootCAs: roots, Clock: deps.Clock,
-	})
-	box.Name = "fcm"
-	s.outboxes[im.Android] = outbox.New(box, google, metrics)
-	s.closers = append(s.closers, google.Close)
 	return nil
-}
-
-// openAPNs returns nil without credentials.
-func openAPNs(cfg Config, roots *x509.CertPool, clock func() time.Time) (*apns.Client, error) {
-	c := apns.Config{URL: strings.TrimSuffix(cfg.APNsURL, "/"), Topic: cfg.APNsTopic, RootCAs: roots, Clock: clock}
-	if c.URL == "" {
-		c.URL = apns.Production
-		if cfg.Sandbox {
-			c.URL = apns.Sandbox
-		}
-	}
-	var err error
-	switch {
-	case cfg.APNsKeyFile != "":
-		c.KeyID, c.TeamID = cfg.APNsKeyID, cfg.APNsTeamID
-		if c.Key, err = apns.LoadKey(cfg.APNsKeyFile); err != nil {
-			return nil, fmt.Errorf("ApnsKeyFile %s: %w", cfg.APNsKeyFile, err)
-		}
-	case cfg.CertPath != "":
-		if c.Certificate, err = apns.LoadCertificate(cfg.CertPath, cfg.KeyPath, cfg.KeyPassword.Reveal()); err != nil {
-			return nil, fmt.Errorf("CertPath %s, KeyPath %s: %w", cfg.CertPath, cfg.KeyPath, err)
-		}
-	default:
-		return nil, nil //nolint:nilnil // no credentials, no client
-	}
-	return apns.New(c)
-}
-
-// rootCAs reads a file of certificate authorities; nil for none.
-func rootCAs(path string) (*x509.CertPool, error) {
-	if path == "" {
-		return nil, nil //nolint:nilnil // those of the system
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("ProviderCAFile: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("ProviderCAFile %s has no certificate", path)
-	}
-	return pool, nil
 }
 
 // Run serves until ctx ends, then waits for what is being sent, for a bounded
@@ -191,9 +134,8 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	stopSending()
 	sending.Wait()
-	for _, closeProvider := range s.closers {
-		closeProvider()
-	}
+	s.apple.close()
+	s.google.close()
 	if err != nil {
 		return err
 	}

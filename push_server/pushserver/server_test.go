@@ -6,6 +6,8 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -25,13 +27,19 @@ import (
 // start runs a push_server and returns its address and what ends it.
 func start(t *testing.T, keys map[string]string) (addr string, stop func()) {
 	t.Helper()
+	_, addr, stop = run(t, keys)
+	return addr, stop
+}
+
+func run(t *testing.T, keys map[string]string) (s *Server, addr string, stop func()) {
+	t.Helper()
 	addr = testenv.FreeAddr(t)
 	_, port, _ := net.SplitHostPort(addr)
 	cfg, err := ParseConfig(strings.NewReader(configText(port, keys)), "test.conf")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := New(cfg, Deps{Log: slog.New(slog.DiscardHandler), Reg: prometheus.NewRegistry(), Clock: time.Now})
+	s, err = New(cfg, Deps{Log: slog.New(slog.DiscardHandler), Reg: prometheus.NewRegistry(), Clock: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +59,7 @@ func start(t *testing.T, keys map[string]string) (addr string, stop func()) {
 	}
 	t.Cleanup(stop)
 	linktest.Eventually(t, "readiness", func() bool { return s.Ready() == nil })
-	return addr, stop
+	return s, addr, stop
 }
 
 func configText(port string, keys map[string]string) string {
@@ -152,6 +160,53 @@ func TestPush(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestRenew: credentials that were replaced on disk are used once the server is
+// told, and files with a fault change nothing.
+func TestRenew(t *testing.T) {
+	t.Parallel()
+	services, others := phones.Start(t), phones.Start(t)
+	right, wrong, dir := services.ByCertificate(), others.ByCertificate(), t.TempDir()
+	keys, files := maps.Clone(right), []string{"CertPath", "KeyPath", "FcmAccountFile"}
+	for _, key := range files {
+		keys[key] = filepath.Join(dir, key)
+	}
+	place := func(from map[string]string) {
+		t.Helper()
+		for _, key := range files {
+			text, err := os.ReadFile(from[key])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(keys[key], text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	keys["MaxAttempts"] = "1"
+	place(wrong)
+	s, addr, _ := run(t, keys)
+	peer := linktest.DialOriginal(t, addr)
+	iphone := phones.IPhone("a")
+	ask := func(want uint32) {
+		t.Helper()
+		peer.Send(wire.PushToUserReq, 7, request(false, iphone, "android-1"))
+		answers(t, peer, map[string]uint32{iphone: want, "android-1": want})
+	}
+	ask(resultFailed)
+	place(right)
+	if err := s.Renew(); err != nil {
+		t.Fatal(err)
+	}
+	ask(resultOK)
+	if err := os.WriteFile(keys["CertPath"], []byte("none"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Renew(); err == nil {
+		t.Error("a file with a fault is taken")
+	}
+	ask(resultOK)
 }
 
 // TestNoEntry: without its certificate Apple's stand-in cannot even be

@@ -72,7 +72,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	node := link.New(link.Config{
 		Role:           Role,
 		Capabilities:   []string{link.CapRelay, link.CapPresence},
-		Secret:         []byte(cfg.LinkSecret.Reveal()),
+		Secret:         cfg.LinkSecret,
 		AllowOriginals: cfg.OriginalNeighbours,
 	}, link.Deps{Log: deps.Log, Reg: deps.Reg, Clock: deps.Clock})
 	limits := transport.LinkLimits

@@ -21,6 +21,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"teamtalk/internal/im"
+	"teamtalk/internal/secret"
 )
 
 // ErrUnavailable says that Redis did not answer or is being left alone for a
@@ -41,7 +42,7 @@ const (
 type PoolConfig struct {
 	Addrs    []string // one address: a single Redis; several: seeds of a cluster
 	DB       int      // only 0 on a cluster
-	Password string
+	Password secret.Value
 	MaxConns int // 0 = 16
 }
 
@@ -189,8 +190,9 @@ func newPool(name string, cfg PoolConfig, deps Deps, m *metrics) (*pool, error) 
 	}
 	open := &sockets{}
 	client := redis.NewUniversalClient(&redis.UniversalOptions{
-		Addrs: cfg.Addrs, DB: cfg.DB, Password: cfg.Password,
-		Protocol: 2, DisableIdentity: true,
+		Addrs: cfg.Addrs, DB: cfg.DB,
+		CredentialsProvider: func() (user, password string) { return "", cfg.Password.Reveal() },
+		Protocol:            2, DisableIdentity: true,
 		// A repeated INCRBY would leave a gap in the ids: nothing is repeated
 		// behind our back.
 		MaxRetries: -1, DialerRetries: 1,

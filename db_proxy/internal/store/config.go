@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"teamtalk/internal/im"
+	"teamtalk/internal/secret"
 )
 
 // The drivers.
@@ -37,7 +38,8 @@ type Pool struct {
 	Port           int      // 3306
 	Others         []string // further servers as host:port or path: see route
 	DB             string
-	User, Password string
+	User           string
+	Password       secret.Value
 	InitConns      int           // 2, opened by Open
 	MaxConns       int           // 16
 	MaxIdleTime    time.Duration // 5 min, then an idle connection is closed

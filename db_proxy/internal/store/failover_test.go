@@ -15,6 +15,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"teamtalk/internal/im"
+	"teamtalk/internal/secret"
 	"teamtalk/internal/testenv"
 )
 
@@ -83,7 +84,7 @@ func twoServers(t *testing.T) (a, b Pool, readOnly func(p Pool, on bool)) {
 			check(t, server.Exec(t.Context(), text))
 		}
 		pools = append(pools, Pool{
-			Host: db.Host, Port: db.Port, DB: db.Name, User: "ordinary", Password: "x", MaxConns: 4,
+			Host: db.Host, Port: db.Port, DB: db.Name, User: "ordinary", Password: secret.New("x"), MaxConns: 4,
 		})
 		open(t, Config{Driver: MySQL, Master: pools[len(pools)-1]})
 	}

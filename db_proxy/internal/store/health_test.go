@@ -3,11 +3,14 @@ package store
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"teamtalk/internal/im"
+	"teamtalk/internal/secret"
 	"teamtalk/internal/testenv"
 )
 
@@ -19,7 +22,7 @@ func TestServerAway(t *testing.T) {
 	deps := testDeps()
 	deps.Clock = time.Now
 	s, err := Open(t.Context(), Config{Driver: MySQL, Master: Pool{
-		Host: db.Host, Port: db.Port, DB: db.Name, User: db.User, Password: db.Password, MaxConns: 4,
+		Host: db.Host, Port: db.Port, DB: db.Name, User: db.User, Password: secret.New(db.Password), MaxConns: 4,
 		AcquireTimeout: 500 * time.Millisecond,
 	}}, deps)
 	check(t, err)
@@ -65,4 +68,78 @@ func TestServerAway(t *testing.T) {
 	if away() {
 		t.Error("a server that answers is left alone")
 	}
+}
+
+// Whoever closes a store while its server is away does not hear that it is
+// back.
+func TestNothingIsBackAtAStop(t *testing.T) {
+	t.Parallel()
+	db, server := testenv.OwnMariaDB(t)
+	var log syncBuffer
+	deps := testDeps()
+	deps.Clock, deps.Log = time.Now, slog.New(slog.NewTextHandler(&log, nil))
+	s, err := Open(t.Context(), Config{Driver: MySQL, Master: Pool{
+		Host: db.Host, Port: db.Port, DB: db.Name, User: db.User, MaxConns: 4,
+	}}, deps)
+	check(t, err)
+	check(t, server.Pause())
+	testenv.Eventually(t, 30*time.Second, func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := s.LatestUserUpdate(ctx)
+		return errors.Is(err, errAway)
+	}, "nobody notices that it hangs")
+	check(t, s.Close())
+	check(t, server.Resume())
+	if text := log.String(); !strings.Contains(text, "is away") || strings.Contains(text, "is back") {
+		t.Errorf("the log says:\n%s", text)
+	}
+}
+
+// A password that was changed at the server, and then here, is used for the
+// connections that are made from then on.
+func TestPasswordIsReplaced(t *testing.T) {
+	t.Parallel()
+	db, server := testenv.OwnMariaDB(t)
+	for _, text := range []string{
+		"CREATE USER ordinary@'%' IDENTIFIED BY 'first'", "GRANT ALL ON " + db.Name + ".* TO ordinary@'%'",
+	} {
+		check(t, server.Exec(t.Context(), text))
+	}
+	password := secret.New("first")
+	deps := testDeps()
+	deps.Clock = time.Now
+	s, err := Open(t.Context(), Config{Driver: MySQL, Master: Pool{
+		Host: db.Host, Port: db.Port, DB: db.Name, User: "ordinary", Password: password, MaxConns: 4,
+	}}, deps)
+	check(t, err)
+	defer s.Close()
+	check(t, server.Exec(t.Context(), "ALTER USER ordinary@'%' IDENTIFIED BY 'second'"))
+	check(t, server.Exec(t.Context(), "KILL USER ordinary"))
+	if _, err := s.LatestUserUpdate(t.Context()); err == nil {
+		t.Fatal("the password that was changed still opens the database")
+	}
+	password.Replace(secret.New("second"))
+	testenv.Eventually(t, 30*time.Second, func() bool {
+		_, err := s.LatestUserUpdate(t.Context())
+		return err == nil
+	}, "the new password is not used")
+}
+
+// syncBuffer is a log that may be read while it is written.
+type syncBuffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
 }

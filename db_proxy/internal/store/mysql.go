@@ -89,7 +89,7 @@ func (s *Store) mysqlRoute(p Pool, writes bool, readTimeout time.Duration, as se
 // mysqlConnector makes connections to one address with the settings of a session.
 func (s *Store) mysqlConnector(p Pool, addr string, readTimeout time.Duration, as session) (driver.Connector, error) {
 	c := mysql.NewConfig()
-	c.User, c.Passwd, c.DBName = p.User, p.Password, p.DB
+	c.User, c.DBName = p.User, p.DB
 	c.Net, c.Addr = "tcp", addr
 	if filepath.IsAbs(addr) {
 		c.Net = "unix"
@@ -101,7 +101,11 @@ func (s *Store) mysqlConnector(p Pool, addr string, readTimeout time.Duration, a
 	c.Timeout = p.AcquireTimeout
 	c.ReadTimeout, c.WriteTimeout = readTimeout, 10*time.Second
 	c.Logger = driverLog{s.deps.Log}
-	if err := c.Apply(mysql.Charset("utf8mb4", "utf8mb4_bin")); err != nil {
+	password := mysql.BeforeConnect(func(_ context.Context, c *mysql.Config) error {
+		c.Passwd = p.Password.Reveal() // as it is now
+		return nil
+	})
+	if err := c.Apply(password, mysql.Charset("utf8mb4", "utf8mb4_bin")); err != nil {
 		return nil, err
 	}
 	inner, err := mysql.NewConnector(c)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"teamtalk/internal/im"
+	"teamtalk/internal/secret"
 	"teamtalk/internal/testenv"
 )
 
@@ -69,7 +70,7 @@ func TestOpenRefuses(t *testing.T) {
 	if _, err := connect(t, newer).Exec("INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, 1)"); err != nil {
 		t.Fatal(err)
 	}
-	wrong.Password = "no"
+	wrong.Password = secret.New("no")
 	unknown.DB = "nowhere"
 	garbage := filepath.Join(t.TempDir(), "x")
 	check(t, os.WriteFile(garbage, []byte(strings.Repeat("no database ", 100)), 0o600))

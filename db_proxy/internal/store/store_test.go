@@ -15,6 +15,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"teamtalk/internal/im"
+	"teamtalk/internal/secret"
 	"teamtalk/internal/testenv"
 )
 
@@ -24,14 +25,14 @@ func TestMain(m *testing.M) { testenv.Main(m) }
 func mariadb(tb testing.TB) Pool {
 	tb.Helper()
 	d := testenv.MariaDB(tb)
-	return Pool{Host: d.Host, Port: d.Port, DB: d.Name, User: d.User, Password: d.Password}
+	return Pool{Host: d.Host, Port: d.Port, DB: d.Name, User: d.User, Password: secret.New(d.Password)}
 }
 
 // connect opens p without any of the store's session settings.
 func connect(tb testing.TB, p Pool) *sql.DB {
 	tb.Helper()
 	c := mysql.NewConfig()
-	c.User, c.Passwd, c.DBName = p.User, p.Password, p.DB
+	c.User, c.Passwd, c.DBName = p.User, p.Password.Reveal(), p.DB
 	c.Net, c.Addr = "tcp", net.JoinHostPort(p.Host, strconv.Itoa(p.Port))
 	connector, err := mysql.NewConnector(c)
 	if err != nil {

@@ -33,7 +33,7 @@ func openKeys(ctx context.Context, cfg cache.Config) (*keys, error) {
 			return nil, errors.Join(im.Errorf(im.Invalid, "no Redis pool %q is configured", name), k.close())
 		}
 		*client = redis.NewUniversalClient(&redis.UniversalOptions{
-			Addrs: p.Addrs, DB: p.DB, Password: p.Password, Protocol: 2, DisableIdentity: true,
+			Addrs: p.Addrs, DB: p.DB, Password: p.Password.Reveal(), Protocol: 2, DisableIdentity: true,
 			DialTimeout: 5 * time.Second, ReadTimeout: time.Minute, WriteTimeout: time.Minute,
 		})
 		if err := (*client).Ping(ctx).Err(); err != nil {

@@ -11,6 +11,8 @@ import (
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
+
+	"teamtalk/internal/secret"
 )
 
 // S3Config says where a bucket is. The bucket must exist.
@@ -20,7 +22,7 @@ type S3Config struct {
 	Bucket   string
 	Prefix   string // of every key: "" or one that ends with /
 	Access   string // access key
-	Secret   string
+	Secret   secret.Value
 }
 
 // S3 is a Backend in a bucket of an S3-compatible store.
@@ -36,6 +38,27 @@ const (
 	s3Threads = 2
 )
 
+// s3Key signs with the secret as it is now. Its caller holds a lock.
+type s3Key struct {
+	access string
+	secret secret.Value
+	signs  string // the secret that was handed out
+}
+
+// Retrieve is credentials.Provider's.
+func (k *s3Key) Retrieve() (credentials.Value, error) {
+	k.signs = k.secret.Reveal()
+	return credentials.Value{AccessKeyID: k.access, SecretAccessKey: k.signs, SignerType: credentials.SignatureV4}, nil
+}
+
+// RetrieveWithCredContext is credentials.Provider's.
+func (k *s3Key) RetrieveWithCredContext(*credentials.CredContext) (credentials.Value, error) {
+	return k.Retrieve()
+}
+
+// IsExpired is credentials.Provider's.
+func (k *s3Key) IsExpired() bool { return k.signs != k.secret.Reveal() }
+
 // NewS3 checks that the bucket can be reached.
 func NewS3(ctx context.Context, cfg S3Config) (*S3, error) {
 	endpoint, err := url.Parse(cfg.Endpoint)
@@ -43,7 +66,7 @@ func NewS3(ctx context.Context, cfg S3Config) (*S3, error) {
 		return nil, fmt.Errorf("S3 endpoint %q is no URL", cfg.Endpoint)
 	}
 	client, err := minio.New(endpoint.Host, &minio.Options{
-		Creds:        credentials.NewStaticV4(cfg.Access, cfg.Secret, ""),
+		Creds:        credentials.New(&s3Key{access: cfg.Access, secret: cfg.Secret}),
 		Secure:       endpoint.Scheme == "https",
 		Region:       cfg.Region,
 		BucketLookup: minio.BucketLookupPath,

@@ -12,6 +12,8 @@ import (
 	"github.com/minio/minio-go/v7/pkg/credentials"
 
 	"teamtalk/file_server/internal/blob"
+
+	"teamtalk/internal/secret"
 )
 
 // What a process that was killed had sent in parts is found, and given up;
@@ -23,7 +25,7 @@ func TestAbandoned(t *testing.T) {
 	t.Cleanup(server.Close)
 	ok(t, memory.CreateBucket("files"))
 	b := must2(blob.NewS3(t.Context(), blob.S3Config{
-		Endpoint: server.URL, Region: "us-east-1", Bucket: "files", Prefix: "tt/", Access: "key", Secret: "secret",
+		Endpoint: server.URL, Region: "us-east-1", Bucket: "files", Prefix: "tt/", Access: "key", Secret: secret.New("secret"),
 	}))
 	client := must2(minio.NewCore(strings.TrimPrefix(server.URL, "http://"), &minio.Options{
 		Creds: credentials.NewStaticV4("key", "secret", ""), Region: "us-east-1",

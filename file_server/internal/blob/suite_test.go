@@ -21,6 +21,7 @@ import (
 	"github.com/johannesboyne/gofakes3/backend/s3mem"
 
 	"teamtalk/file_server/internal/blob"
+	"teamtalk/internal/secret"
 )
 
 // backends are what every test of the suite runs on.
@@ -42,7 +43,7 @@ var backends = map[string]func(t *testing.T, root string) blob.Backend{
 			t.Fatal(err)
 		}
 		b, err := blob.NewS3(t.Context(), blob.S3Config{
-			Endpoint: server.URL, Region: "us-east-1", Bucket: "files", Prefix: "tt/", Access: "key", Secret: "secret",
+			Endpoint: server.URL, Region: "us-east-1", Bucket: "files", Prefix: "tt/", Access: "key", Secret: secret.New("secret"),
 		})
 		if err != nil {
 			t.Fatal(err)

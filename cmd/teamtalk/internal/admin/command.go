@@ -76,15 +76,15 @@ func (t *target) with(cmd *cobra.Command, create bool, do func(Backend) error) e
 	return err
 }
 
-// secret is where a command gets a password from.
-type secret struct{ literal, file string }
+// passwordSource is where a command gets a password from.
+type passwordSource struct{ literal, file string }
 
-func (s *secret) flags(cmd *cobra.Command) {
+func (s *passwordSource) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&s.literal, "password", "", "the password; others on this machine may see it")
 	cmd.Flags().StringVar(&s.file, "password-file", "", "file whose first line is the password; - is standard input")
 }
 
-func (s *secret) read(cmd *cobra.Command, whose string) (string, error) {
+func (s *passwordSource) read(cmd *cobra.Command, whose string) (string, error) {
 	return password.Read(password.Source{
 		Literal: s.literal, File: s.file, Prompt: words.Of(cmd.Context()).Say(words.PasswordFor, whose),
 		Stdin: os.Stdin, Stderr: cmd.ErrOrStderr(),
@@ -95,7 +95,7 @@ func (s *secret) read(cmd *cobra.Command, whose string) (string, error) {
 func userAdd() *cobra.Command {
 	var (
 		at     target
-		pw     secret
+		pw     passwordSource
 		nick   string
 		prefix string
 		count  int
@@ -287,7 +287,7 @@ func statusName(status uint8) string {
 func userPassword() *cobra.Command {
 	var (
 		at target
-		pw secret
+		pw passwordSource
 	)
 	cmd := &cobra.Command{
 		Use:   "passwd NAME",

@@ -16,6 +16,7 @@ import (
 	"teamtalk/cmd/teamtalk/internal/timeline"
 	"teamtalk/db_proxy/dbproxy"
 	"teamtalk/internal/im"
+	"teamtalk/internal/secret"
 	"teamtalk/internal/trace"
 )
 
@@ -61,7 +62,7 @@ func role(t *testing.T, name string, events ...trace.Record) string {
 	for _, e := range events {
 		r.Note(&e)
 	}
-	server := httptest.NewServer(trace.NewHandler(name, r, nil, prometheus.NewRegistry()))
+	server := httptest.NewServer(trace.NewHandler(name, r, secret.Value{}, prometheus.NewRegistry()))
 	t.Cleanup(server.Close)
 	return server.Listener.Addr().String()
 }

@@ -18,6 +18,7 @@ import (
 	"teamtalk/file_server/fileserver"
 	"teamtalk/http_msg_server/httpserver"
 	"teamtalk/internal/config"
+	"teamtalk/internal/secret"
 	"teamtalk/login_server/loginserver"
 	"teamtalk/msg_server/msgserver"
 	"teamtalk/route_server/routeserver"
@@ -171,8 +172,8 @@ func (c *Config) roles(cachePassword string) (roles, error) {
 	r.msg, msgErr = msgserver.ParseConfig(c.msgServer().reader(), msgserver.ConfigFile)
 	r.http, httpErr = httpserver.ParseConfig(c.httpServer().reader(), httpserver.ConfigFile)
 	r.file, fileErr = fileserver.ParseConfig(c.fileServer().reader(), fileserver.ConfigFile)
-	r.file.DataDir = filepath.Join(c.Data, "files")    // in a file, # would begin a comment
-	r.msg.FileTokenSecret = config.Hidden(rand.Text()) // tokens need not outlive this process
+	r.file.DataDir = filepath.Join(c.Data, "files") // in a file, # would begin a comment
+	r.msg.FileTokenSecret = secret.New(rand.Text()) // tokens need not outlive this process
 	r.file.FileTokenSecret = r.msg.FileTokenSecret
 	return r, errors.Join(dbErr, routeErr, loginErr, msgErr, httpErr, fileErr)
 }

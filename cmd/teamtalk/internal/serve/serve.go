@@ -162,7 +162,7 @@ func (s *server) startAll(ctx context.Context) (demo bool, err error) {
 	}
 	err = startRole(ctx, s, "route_server", r.route, func(o *obs.Obs) (role, error) {
 		return routeserver.New(r.route, routeserver.Deps{
-			Log: o.Log, Reg: o.Reg, Clock: o.Clock, Trace: o.Trace(r.route.TraceEvents, r.route.LinkSecret.Reveal()),
+			Log: o.Log, Reg: o.Reg, Clock: o.Clock, Trace: o.Trace(r.route.TraceEvents, r.route.LinkSecret),
 		})
 	})
 	if err != nil {
@@ -180,7 +180,7 @@ func (s *server) startAll(ctx context.Context) (demo bool, err error) {
 	}
 	err = startRole(ctx, s, "msg_server", r.msg, func(o *obs.Obs) (role, error) {
 		return msgserver.New(r.msg, msgserver.Deps{
-			Log: o.Log, Reg: o.Reg, Clock: o.Clock, Trace: o.Trace(r.msg.TraceEvents, r.msg.LinkSecret.Reveal()),
+			Log: o.Log, Reg: o.Reg, Clock: o.Clock, Trace: o.Trace(r.msg.TraceEvents, r.msg.LinkSecret),
 		})
 	})
 	if err != nil {
@@ -188,7 +188,7 @@ func (s *server) startAll(ctx context.Context) (demo bool, err error) {
 	}
 	err = startRole(ctx, s, "http_msg_server", r.http, func(o *obs.Obs) (role, error) {
 		return httpserver.New(r.http, httpserver.Deps{
-			Log: o.Log, Reg: o.Reg, Clock: o.Clock, Trace: o.Trace(r.http.TraceEvents, r.http.LinkSecret.Reveal()),
+			Log: o.Log, Reg: o.Reg, Clock: o.Clock, Trace: o.Trace(r.http.TraceEvents, r.http.LinkSecret),
 		})
 	})
 	if err != nil {
@@ -229,7 +229,7 @@ func (s *server) startLogin(ctx context.Context, cfg loginserver.Config) error {
 func (s *server) startDB(ctx context.Context, cfg dbproxy.Config) (db *dbproxy.Server, demo bool, err error) {
 	err = startRole(ctx, s, "db_proxy", cfg, func(o *obs.Obs) (role, error) {
 		db, err = dbproxy.New(ctx, cfg, dbproxy.Deps{
-			Log: o.Log, Reg: o.Reg, Clock: o.Clock, Trace: o.Trace(cfg.TraceEvents, cfg.LinkSecret.Reveal()),
+			Log: o.Log, Reg: o.Reg, Clock: o.Clock, Trace: o.Trace(cfg.TraceEvents, cfg.LinkSecret),
 		})
 		return db, err
 	})
