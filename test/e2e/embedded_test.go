@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -166,6 +167,20 @@ func TestEmbedded(t *testing.T) {
 			})
 		}
 	})
+}
+
+// TestServeOnATerminalThatCloses: it ends in order, as it does by Ctrl-C.
+func TestServeOnATerminalThatCloses(t *testing.T) {
+	t.Parallel()
+	e := serve(t)
+	if err := e.Process().Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-e.Process().Exited(): // serve looks at the exit code
+	case <-time.After(time.Minute):
+		t.Error("it goes on")
+	}
 }
 
 // TestServeRefuses: what cannot start says why in one line.
