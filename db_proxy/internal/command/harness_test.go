@@ -102,7 +102,7 @@ func newEnv(t *testing.T) *env {
 	}
 	e.directory = directory.New(e.store, log, clock)
 	written := behind.New(redis, e.store, log, reg)
-	e.lanes = lane.New(lane.Config{}, lane.Deps{
+	e.lanes = lane.New(lane.Config{Patience: time.Minute}, lane.Deps{
 		Store: e.store, Directory: e.directory, IDs: redis, Behind: written, Go: run, Log: log, Reg: reg, Clock: clock,
 	})
 	verifier, err := auth.New(auth.Config{}, auth.Deps{Users: e.store, Background: slowly, Log: log, Clock: clock, Reg: reg})

@@ -207,7 +207,6 @@ func TestALateWriteOfAnotherOwner(t *testing.T) {
 func TestCountsAreForgottenWithWhatIsGivenUp(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
-	b.cfg.Patience = 100 * time.Millisecond
 	for range 2 {
 		send(t, b.Lanes, text(1, 2))
 		send(t, b.Lanes, groupText(1, b.group))
@@ -221,6 +220,8 @@ func TestCountsAreForgottenWithWhatIsGivenUp(t *testing.T) {
 	if _, too := b.held(t, group); !known || !too {
 		t.Fatal("nothing is held")
 	}
+	b.Wait()
+	b.cfg.Patience = 100 * time.Millisecond
 	away := slices.Repeat([]error{im.Errorf(im.Unavailable, "away")}, 1000)
 	b.faults.plan("commit:done", away...)
 	b.faults.plan("find_operations", away...)

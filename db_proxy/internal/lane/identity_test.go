@@ -242,7 +242,7 @@ func TestUnexplainedDuplicates(t *testing.T) {
 func TestWhatAHalfCommittedIsComplete(t *testing.T) {
 	t.Parallel()
 	b, p := moody(t)
-	b.cfg.Patience = 300 * time.Millisecond
+	b.cfg.Patience = 5 * time.Second
 	p.refuses = "bad"
 	var sends []*Send
 	for i, content := range []string{"a", "b", "c", "bad"} {
@@ -264,6 +264,8 @@ func TestWhatAHalfCommittedIsComplete(t *testing.T) {
 		t.Errorf("%d rows: %v", len(rows), rows)
 	}
 	b.faults.forget("commit")
+	b.Wait()
+	b.cfg.Patience = time.Minute
 	if o := send(t, b.Lanes, named(im.SingleOf(1, 2), 1, "c", im.OperationID{3})); o.err != nil || o.ID != 3 || o.Repeat {
 		t.Errorf("sent again: %+v, %v", o.Sent, o.err)
 	}
@@ -277,7 +279,7 @@ func TestWhatAHalfCommittedIsComplete(t *testing.T) {
 func TestAHalfOfUnknownOutcome(t *testing.T) {
 	t.Parallel()
 	b, p := moody(t)
-	b.cfg.Patience = 300 * time.Millisecond
+	b.cfg.Patience = 5 * time.Second
 	p.refuses = "bad"
 	conv := im.SingleOf(1, 2)
 	sends := make([]*Send, 4)
@@ -292,6 +294,8 @@ func TestAHalfOfUnknownOutcome(t *testing.T) {
 		}
 	}
 	b.faults.forget("find_operations")
+	b.Wait()
+	b.cfg.Patience = time.Minute
 	for i, content := range []string{"a", "b", "c"} {
 		again := send(t, b.Lanes, named(conv, 1, content, im.OperationID{byte(i + 1)}))
 		if again.err != nil || again.ID != im.MsgID(i+1) {
@@ -420,7 +424,8 @@ func TestAnyBatch(t *testing.T) {
 		for _, point := range points {
 			b.faults.forget(point)
 		}
-		b.cfg.Patience = 4 * time.Second
+		b.Wait()
+		b.cfg.Patience = time.Minute
 		want := map[im.Conversation]map[im.MsgID]string{}
 		for i, s := range sends {
 			if got[i].err != nil && im.CodeOf(got[i].err).Retryable() {

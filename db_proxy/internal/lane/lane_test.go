@@ -298,16 +298,19 @@ func TestRepeatFindsTheFirstID(t *testing.T) {
 func TestStoredAfterItWasGivenUp(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
+	b.cfg.Patience = 2 * time.Second
 	message := text(1, 2)
 	message.Op = im.NewOperationID(time.Now())
 	again := *message
 	// The answer is lost, and so is every later one while somebody waits.
 	b.faults.plan("commit:done", errTimedOut)
-	b.faults.plan("find_operations", slices.Repeat([]error{errTimedOut}, 100)...)
+	b.faults.plan("find_operations", slices.Repeat([]error{errTimedOut}, 1000)...)
 	if got := send(t, b.Lanes, message); im.CodeOf(got.err) != im.Unavailable {
 		t.Fatalf("%+v, %v", got.Sent, got.err)
 	}
 	b.faults.forget("find_operations")
+	b.Wait()
+	b.cfg.Patience = time.Minute
 	if got := send(t, b.Lanes, &again); got.err != nil || got.ID != 1 || got.Repeat {
 		t.Errorf("%+v, %v", got.Sent, got.err)
 	}
@@ -398,6 +401,8 @@ func TestStorageAwayIsSaid(t *testing.T) {
 		t.Errorf("%v gaps counted although the id could be given back", n)
 	}
 	b.faults.forget("commit")
+	b.Wait()
+	b.cfg.Patience = time.Minute
 	if got := send(t, b.Lanes, text(1, 2)); got.err != nil || got.ID != 1 {
 		t.Errorf("after the storage is back: %+v, %v; want id 1", got.Sent, got.err)
 	}

@@ -95,7 +95,7 @@ func (b *fixture) another(t testing.TB) *Lanes {
 	}
 	t.Cleanup(func() { _ = o.counts.Close() })
 	o.behind = behind.New(o.counts, nowhere{}, log, prometheus.NewRegistry())
-	o.Lanes = New(Config{Patience: 2 * time.Second}, Deps{
+	o.Lanes = New(Config{Patience: time.Minute}, Deps{ // what is to be given up is told to be sooner
 		Store: b.store, Directory: directory.New(b.store, log, time.Now), IDs: timedIDs{b.ids, b.faults},
 		Behind: prompt{o.behind, o},
 		Go:     func(task func()) bool { go task(); return true },
