@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"time"
 
@@ -65,11 +64,6 @@ func (p Pool) withDefaults() Pool {
 	return p
 }
 
-// sameServer reports whether both pools are configured for one database, so
-// that a read of one sees what was written through the other.
-func (p Pool) sameServer(o Pool) bool {
-	return slices.Equal(p.addrs(), o.addrs()) && p.DB == o.DB
-}
 
 // addrs lists where the server may be, in the order of preference.
 func (p Pool) addrs() []string {

@@ -111,9 +111,12 @@ func TestAddressMoves(t *testing.T) {
 	address := newFloating(t, a.addr())
 	pool := a
 	pool.Port = address.port()
-	f := openLive(t, Config{Driver: MySQL, Master: pool})
+	f := openLive(t, Config{Driver: MySQL, Master: pool, Slave: pool})
 	check(t, put(f, 1))
 	check(t, f.preopen(t.Context(), 4)) // the whole pool leads to a
+	if _, err := f.lagging.acquire(t.Context()); err != nil { // and so do those of history, which stay there
+		t.Fatal(err)
+	}
 
 	// The old primary is demoted before the address moves.
 	readOnly(a, true)

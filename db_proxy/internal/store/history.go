@@ -67,7 +67,7 @@ func (s *Store) page(
 	all, ok := []Message(nil), false
 	if s.lagging != nil {
 		some, err := read(s.lagging)
-		all, ok = some, err == nil && (s.synced || complete(some))
+		all, ok = some, err == nil && complete(some)
 	}
 	if !ok {
 		var err error

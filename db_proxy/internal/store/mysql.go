@@ -37,7 +37,6 @@ func (s *Store) openMySQL(ctx context.Context, cfg Config) error {
 		if s.lagging, err = s.newPool(cfg.Slave, false); err != nil {
 			return err
 		}
-		s.synced = cfg.Slave.sameServer(cfg.Master)
 	}
 	if err := s.preopen(ctx, cfg.Master.InitConns); err != nil {
 		return err

@@ -19,7 +19,6 @@ type Store struct {
 	write   *pool // the master; for SQLite the only writer
 	exact   *pool // reads that must see every commit
 	lagging *pool // reads that may lag, nil: there is no slave
-	synced  bool  // the lagging pool is the same server as the master
 	packet  int   // bytes that one multi-statement packet may have
 	lock    *fileLock
 
