@@ -150,13 +150,17 @@ func (g *storage) run(ctx context.Context) {
 // slow is neither well nor away: nothing changes.
 func (g *storage) look(ctx context.Context) {
 	s := g.server
+	var silent error
 	if s.store.Well() == nil {
 		asking, cancel := context.WithTimeout(ctx, lookFor)
-		_ = s.store.Ping(asking) // Well knows what it said
+		silent = s.store.Ping(asking)
 		cancel()
 	}
-	if s.store.Well() != nil {
+	if s.store.Well() != nil { // which knows what Ping found out
 		g.tell(false)
+		return
+	}
+	if silent != nil {
 		return
 	}
 	g.mu.Lock()

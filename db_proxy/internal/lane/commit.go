@@ -55,7 +55,7 @@ func (l *lane) commit(ctx context.Context, b *batch) error {
 					s.unknown, s.tried = true, append(s.tried, s.id)
 				}
 			}
-			if !pause(ctx, &wait) {
+			if l.hopeless(err) || !pause(ctx, &wait) {
 				return err
 			}
 			// The answer may have been lost after the commit.

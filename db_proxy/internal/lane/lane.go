@@ -140,6 +140,7 @@ type lane struct {
 	recent  *recent
 	givenUp *recent     // ids that were reserved for operations which may be stored yet
 	epoch   store.Epoch // that the above belong to
+	away    time.Time   // since when the database has been away; zero: it is not
 
 	mu      sync.Mutex // guards the fields below
 	waiting []Operation

@@ -490,3 +490,22 @@ func TestFullLaneRefuses(t *testing.T) {
 	close(release)
 	b.Wait()
 }
+
+// A database that is known to be away keeps nobody waiting to the end of their
+// patience: another db_proxy may serve them.
+func TestAwayForLong(t *testing.T) {
+	t.Parallel()
+	b := newFixture(t)
+	b.faults.plan("commit", slices.Repeat([]error{store.ErrAway}, 1000)...)
+	b.faults.plan("find_operations", slices.Repeat([]error{store.ErrAway}, 1000)...)
+	for range 2 { // the second one waits no longer
+		if got := send(t, b.Lanes, text(1, 2)); !errors.Is(got.err, store.ErrAway) {
+			t.Fatalf("%+v, %v", got.Sent, got.err)
+		}
+	}
+	b.faults.forget("commit")
+	b.faults.forget("find_operations")
+	if got := send(t, b.Lanes, text(1, 2)); got.err != nil || got.ID != 1 {
+		t.Errorf("once it is back: %+v, %v", got.Sent, got.err)
+	}
+}

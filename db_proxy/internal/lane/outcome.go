@@ -88,13 +88,30 @@ func (l *lane) complete(ctx context.Context, b *batch) {
 	}
 }
 
+// awayFor is how long a lane waits for a database that is known to be away.
+// Whoever is refused may be served by another db_proxy, to which nothing of a
+// conversation goes while something of it waits here.
+const awayFor = 2 * time.Second
+
+// hopeless takes the result of a call and reports whether the database has been
+// away for too long to wait for it.
+func (l *lane) hopeless(err error) bool {
+	switch {
+	case !errors.Is(err, store.ErrAway):
+		l.away = time.Time{}
+	case l.away.IsZero():
+		l.away = l.deps.Clock()
+	}
+	return !l.away.IsZero() && l.deps.Clock().Sub(l.away) > awayFor
+}
+
 // untilDone repeats a step while it fails for a reason that passes. When the
 // database went back the step is no longer the right one.
 func (l *lane) untilDone(ctx context.Context, cause string, step func() error) error {
 	wait := 10 * time.Millisecond
 	for {
 		err := step()
-		if err == nil || !im.CodeOf(err).Retryable() || errors.Is(err, store.ErrWentBack) {
+		if l.hopeless(err) || err == nil || !im.CodeOf(err).Retryable() || errors.Is(err, store.ErrWentBack) {
 			return err
 		}
 		l.metrics.retries.WithLabelValues(cause).Inc()

@@ -64,7 +64,6 @@ func (p Pool) withDefaults() Pool {
 	return p
 }
 
-
 // addrs lists where the server may be, in the order of preference.
 func (p Pool) addrs() []string {
 	first := p.Host

@@ -27,8 +27,9 @@ const (
 )
 
 var (
-	// errAway is the answer to every call while the server is away.
-	errAway = im.Errorf(im.Unavailable, "the database server is away")
+	// ErrAway is the answer to every call while the server is away. Nothing
+	// was stored, and the next call may have the same answer at once.
+	ErrAway = im.Errorf(im.Unavailable, "the database server is away")
 	// errRefuses is the answer to every write while the server refuses them.
 	errRefuses = im.Errorf(im.Unavailable, "the database server takes no writes")
 )
@@ -52,7 +53,7 @@ type health struct {
 
 	mu       sync.Mutex // guards the fields below; a leaf
 	answered time.Time  // when the server did so last
-	trouble  error      // errAway, errRefuses or nil
+	trouble  error      // ErrAway, errRefuses or nil
 	busy     bool       // somebody is asking
 	closed   bool
 }
@@ -86,7 +87,7 @@ func (h *health) well(write bool) error {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.trouble != nil && (write || h.trouble == errAway) { //nolint:errorlint // set to one of the two
+	if h.trouble != nil && (write || h.trouble == ErrAway) { //nolint:errorlint // set to one of the two
 		return h.trouble
 	}
 	return nil
@@ -232,5 +233,5 @@ func (h *health) question(patience time.Duration) (trouble, err error) {
 	case err == nil || fromServer(err) && !servesNobody(err):
 		return nil, nil
 	}
-	return errAway, err
+	return ErrAway, err
 }

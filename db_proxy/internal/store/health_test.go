@@ -33,7 +33,7 @@ func TestServerAway(t *testing.T) {
 		_, err := s.LatestUserUpdate(ctx)
 		return err
 	}
-	away := func() bool { return errors.Is(ask(), errAway) }
+	away := func() bool { return errors.Is(ask(), ErrAway) }
 	back := func() bool { return ask() == nil }
 	// Those who are under way when it stops answering, more than there are
 	// connections, run out of time.
@@ -47,7 +47,7 @@ func TestServerAway(t *testing.T) {
 		})
 	}
 	testenv.Eventually(t, 30*time.Second, away, "everybody waits for a server that hangs")
-	if err := s.Ping(t.Context()); !errors.Is(err, errAway) {
+	if err := s.Ping(t.Context()); !errors.Is(err, ErrAway) {
 		t.Errorf("ready on a database that is away: %v", err)
 	}
 	all.Wait()
@@ -87,7 +87,7 @@ func TestNothingIsBackAtAStop(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_, err := s.LatestUserUpdate(ctx)
-		return errors.Is(err, errAway)
+		return errors.Is(err, ErrAway)
 	}, "nobody notices that it hangs")
 	check(t, s.Close())
 	check(t, server.Resume())
