@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
+	"teamtalk/db_proxy/internal/sockets"
 	"teamtalk/internal/im"
 	"teamtalk/internal/secret"
 )
@@ -175,7 +176,7 @@ type pool struct {
 	clock   func() time.Time
 	breaker breaker
 	metrics poolMetrics
-	sockets *sockets
+	sockets *sockets.Set
 }
 
 func newPool(name string, cfg PoolConfig, deps Deps, m *metrics) (*pool, error) {
@@ -188,7 +189,7 @@ func newPool(name string, cfg PoolConfig, deps Deps, m *metrics) (*pool, error) 
 	if cfg.MaxConns <= 0 {
 		cfg.MaxConns = defaultMaxConns
 	}
-	open := &sockets{}
+	open := &sockets.Set{DialTimeout: dialTimeout}
 	client := redis.NewUniversalClient(&redis.UniversalOptions{
 		Addrs: cfg.Addrs, DB: cfg.DB,
 		CredentialsProvider: func() (user, password string) { return "", cfg.Password.Reveal() },
@@ -198,7 +199,7 @@ func newPool(name string, cfg PoolConfig, deps Deps, m *metrics) (*pool, error) 
 		MaxRetries: -1, DialerRetries: 1,
 		DialTimeout: dialTimeout, ReadTimeout: ioTimeout, WriteTimeout: ioTimeout,
 		PoolTimeout: ioTimeout, ContextTimeoutEnabled: true,
-		PoolSize: cfg.MaxConns, PipelinePoolSize: -1, Dialer: open.dial,
+		PoolSize: cfg.MaxConns, PipelinePoolSize: -1, Dialer: open.Dial,
 	})
 	if deps.Fault != nil {
 		client.AddHook(faultHook{deps.Fault})
@@ -228,7 +229,7 @@ func (p *pool) do(ctx context.Context, fn func(c redis.UniversalClient) error) e
 		p.metrics.failed.Inc()
 	default:
 		if demoted(err) {
-			p.sockets.closeAll()
+			p.sockets.CloseAll()
 		}
 		if p.breaker.fail(p.clock()) {
 			p.log.Warn("redis is away", "pool", p.name, "error", err)

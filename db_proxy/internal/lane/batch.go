@@ -42,6 +42,9 @@ func (l *lane) store(ops []Operation) {
 
 // attempt stores a batch by what is known in one epoch of the database.
 func (l *lane) attempt(ctx context.Context, b *batch) error {
+	if l.deps.Store.Well() == nil {
+		l.away = time.Time{}
+	}
 	if err := l.untilDone(ctx, "resolve", func() error { return l.resolve(ctx, b) }); err != nil {
 		return err
 	}

@@ -146,6 +146,8 @@ type Store interface {
 	FindFormer(ctx context.Context, ops []store.FormerOperation) (map[store.Operation]im.MsgID, error)
 	UnreadOf(ctx context.Context, key store.SessionKey, limit int) (count uint32, all bool, err error)
 	Commit(ctx context.Context, b *store.Batch) error
+	// Well returns what keeps the database from serving, nil if nothing does.
+	Well() error
 	// Believed returns the epoch that the database is taken to be in.
 	Believed() store.Epoch
 }

@@ -93,16 +93,17 @@ func (l *lane) complete(ctx context.Context, b *batch) {
 // conversation goes while something of it waits here.
 const awayFor = 2 * time.Second
 
-// hopeless takes the result of a call and reports whether the database has been
+// hopeless takes the error of a call and reports whether the database has been
 // away for too long to wait for it.
 func (l *lane) hopeless(err error) bool {
-	switch {
-	case !errors.Is(err, store.ErrAway):
-		l.away = time.Time{}
-	case l.away.IsZero():
-		l.away = l.deps.Clock()
+	if !errors.Is(err, store.ErrAway) {
+		return false
 	}
-	return !l.away.IsZero() && l.deps.Clock().Sub(l.away) > awayFor
+	now := l.deps.Clock()
+	if l.away.IsZero() {
+		l.away = now
+	}
+	return now.Sub(l.away) > awayFor
 }
 
 // untilDone repeats a step while it fails for a reason that passes. When the

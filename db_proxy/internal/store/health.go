@@ -209,6 +209,9 @@ func (h *health) settle(trouble, err error) bool {
 		h.log.Info("database is back")
 	} else {
 		h.log.Warn(trouble.Error(), "error", err)
+		if trouble == ErrAway { //nolint:errorlint // as above
+			h.route.open.CloseAll() // calls under way wait for nothing any more
+		}
 	}
 	h.doubt()
 	return trouble == nil

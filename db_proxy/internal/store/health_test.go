@@ -46,7 +46,20 @@ func TestServerAway(t *testing.T) {
 			}
 		})
 	}
+	patient := make(chan error, 1) // longer than the socket's own patience, 30 s
+	go func() {
+		_, err := s.LatestUserUpdate(context.WithoutCancel(t.Context()))
+		patient <- err
+	}()
 	testenv.Eventually(t, 30*time.Second, away, "everybody waits for a server that hangs")
+	select {
+	case err := <-patient:
+		if im.CodeOf(err) != im.Unavailable {
+			t.Errorf("a call under way: %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("a call under way goes on although the server is known to be away")
+	}
 	if err := s.Ping(t.Context()); !errors.Is(err, ErrAway) {
 		t.Errorf("ready on a database that is away: %v", err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 
+	"teamtalk/db_proxy/internal/sockets"
 	"teamtalk/internal/im"
 )
 
@@ -74,20 +75,24 @@ func (s *Store) newPool(p Pool, writes bool) (*pool, error) {
 
 // mysqlRoute leads to the addresses of a pool.
 func (s *Store) mysqlRoute(p Pool, writes bool, readTimeout time.Duration, as session) (*route, error) {
-	var targets []target
+	r := newRoute(nil, writes, s.deps.Clock)
 	for _, addr := range p.addrs() {
-		c, err := s.mysqlConnector(p, addr, readTimeout, as)
+		c, err := s.mysqlConnector(p, addr, readTimeout, as, &r.open)
 		if err != nil {
 			return nil, err
 		}
-		targets = append(targets, target{addr: addr, connect: c})
+		r.targets, r.failed = append(r.targets, target{addr: addr, connect: c}), append(r.failed, time.Time{})
 	}
-	return newRoute(targets, writes, s.deps.Clock), nil
+	return r, nil
 }
 
-// mysqlConnector makes connections to one address with the settings of a session.
-func (s *Store) mysqlConnector(p Pool, addr string, readTimeout time.Duration, as session) (driver.Connector, error) {
+// mysqlConnector makes connections to one address with the settings of a
+// session; their sockets are in open.
+func (s *Store) mysqlConnector(
+	p Pool, addr string, readTimeout time.Duration, as session, open *sockets.Set,
+) (driver.Connector, error) {
 	c := mysql.NewConfig()
+	c.DialFunc = open.Dial
 	c.User, c.DBName = p.User, p.DB
 	c.Net, c.Addr = "tcp", addr
 	if filepath.IsAbs(addr) {

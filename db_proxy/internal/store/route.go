@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+
+	"teamtalk/db_proxy/internal/sockets"
 )
 
 // Numbers with which a server says that it takes no writes, or that it serves
@@ -56,6 +58,7 @@ type route struct {
 	// refused is called when a connection turned out to lead to a server that
 	// refuses to serve.
 	refused func(error)
+	open    sockets.Set // of connections to any of the targets
 
 	generation atomic.Uint64 // of connections; older ones are discarded
 

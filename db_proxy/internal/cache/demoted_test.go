@@ -28,11 +28,7 @@ func TestDemoted(t *testing.T) {
 	if err := admin.Do(ctx, "REPLICAOF", "127.0.0.1", "1").Err(); err != nil {
 		t.Fatal(err)
 	}
-	open := func() int {
-		c.unread.sockets.mu.Lock()
-		defer c.unread.sockets.mu.Unlock()
-		return len(c.unread.sockets.open)
-	}
+	open := c.unread.sockets.Len
 	if open() == 0 {
 		t.Fatal("no connection is open")
 	}
