@@ -158,13 +158,9 @@ func (l *lane) keepReads(b *batch, f func(*Read) error) {
 	b.reads = kept
 }
 
-// resolve settles who may send what to whom, and where each conversation
-// stands. It may be called again after an error.
-func (l *lane) resolve(ctx context.Context, b *batch) error {
-	var (
-		users  []im.UserID
-		groups []im.GroupID
-	)
+// parties lists those who take part in a batch: whoever sends, receives or reads,
+// and the groups that are written to.
+func (b *batch) parties() (users []im.UserID, groups []im.GroupID) {
 	for _, s := range b.sends {
 		users = append(users, s.From)
 		if s.Conv.Kind == im.Group {
@@ -176,6 +172,13 @@ func (l *lane) resolve(ctx context.Context, b *batch) error {
 	for _, r := range b.reads {
 		users = append(users, r.User)
 	}
+	return users, groups
+}
+
+// resolve settles who may send what to whom, and where each conversation
+// stands. It may be called again after an error.
+func (l *lane) resolve(ctx context.Context, b *batch) error {
+	users, groups := b.parties()
 	accounts, err := l.deps.Directory.Users(ctx, users)
 	if err != nil {
 		return err

@@ -11,6 +11,21 @@ import (
 	"teamtalk/internal/im"
 )
 
+// attempts is what commit remembers of those that failed.
+type attempts struct {
+	wait        time.Duration // how long the next pause is
+	duplicates  int           // found an id taken
+	unexplained int           // of these, those after which the batch was as before
+}
+
+// duplicate counts an attempt that found an id taken.
+func (a *attempts) duplicate(explained bool) {
+	a.duplicates++
+	if !explained {
+		a.unexplained++
+	}
+}
+
 // commit stores a numbered batch. When it returns nil, every send that is
 // still in b.sends is durable under its id; after an error, none of them is
 // known to be. Those that were refused, found stored before, or stored in a
@@ -19,8 +34,8 @@ import (
 // No attempt follows another one without a pause unless it differs from it, and
 // ctx bounds all of them.
 func (l *lane) commit(ctx context.Context, b *batch) error {
-	wait := 10 * time.Millisecond
-	for duplicates, unexplained := 0, 0; len(b.sends) > 0 || len(b.reads) > 0; {
+	failed := attempts{wait: 10 * time.Millisecond}
+	for len(b.sends) > 0 || len(b.reads) > 0 {
 		started := l.deps.Clock()
 		err := l.deps.Store.Commit(ctx, l.compose(b))
 		l.metrics.commit.Observe(l.deps.Clock().Sub(started).Seconds())
@@ -33,33 +48,21 @@ func (l *lane) commit(ctx context.Context, b *batch) error {
 			// was stored before: perhaps by us, in an attempt whose answer
 			// was lost.
 			l.metrics.retries.WithLabelValues("duplicate").Inc()
-			explained, failed := l.reconcile(ctx, b, "duplicate")
-			if failed != nil {
-				return failed
+			explained, stuck := l.reconcile(ctx, b, "duplicate")
+			if stuck != nil {
+				return stuck
 			}
-			if duplicates++; !explained {
-				unexplained++
-			}
-			if unexplained > 1 { // it is not a race that was over when we looked
+			failed.duplicate(explained)
+			if failed.unexplained > 1 { // it is not a race that was over when we looked
 				return l.halve(ctx, b, im.Wrap(im.Invalid, "an id is taken, but not by this message", err))
 			}
-			if duplicates > 1 || !explained {
-				pause(ctx, &wait)
+			if failed.duplicates > 1 || !explained {
+				pause(ctx, &failed.wait)
 			}
 		case errors.Is(err, store.ErrWentBack):
 			return err
 		case im.CodeOf(err).Retryable():
-			l.metrics.retries.WithLabelValues("unavailable").Inc()
-			if errors.Is(err, store.ErrOutcomeUnknown) {
-				for _, s := range b.sends {
-					s.unknown, s.tried = true, append(s.tried, s.id)
-				}
-			}
-			if l.hopeless(err) || !pause(ctx, &wait) {
-				return err
-			}
-			// The answer may have been lost after the commit.
-			if _, err := l.reconcile(ctx, b, "unavailable"); err != nil {
+			if err := l.outlast(ctx, b, err, &failed.wait); err != nil {
 				return err
 			}
 		default:
@@ -70,6 +73,24 @@ func (l *lane) commit(ctx context.Context, b *batch) error {
 		}
 	}
 	return nil
+}
+
+// outlast waits after an attempt that may be repeated as it was, and takes out
+// of the batch what that attempt has stored nevertheless. It returns an error
+// when there is no time for another one.
+func (l *lane) outlast(ctx context.Context, b *batch, cause error, wait *time.Duration) error {
+	l.metrics.retries.WithLabelValues("unavailable").Inc()
+	if errors.Is(cause, store.ErrOutcomeUnknown) {
+		for _, s := range b.sends {
+			s.unknown, s.tried = true, append(s.tried, s.id)
+		}
+	}
+	if l.hopeless(cause) || !pause(ctx, wait) {
+		return cause
+	}
+	// The answer may have been lost after the commit.
+	_, err := l.reconcile(ctx, b, "unavailable")
+	return err
 }
 
 // compose turns a batch into what the store commits. Cursors are computed in
@@ -183,9 +204,9 @@ func (l *lane) compare(ctx context.Context, b *batch) (changed bool, err error) 
 //
 // An attempt of ours whose answer was lost left it under the id we gave it, even
 // when it was not there yet as we looked for it: the database goes on with a
-// transaction whose connection is gone. Anything else was stored before us. What was given up, and stored by the
-// database after all, is new: nobody was told of it. Should there be something
-// newer, it is too late for that.
+// transaction whose connection is gone. Anything else was stored before us. What
+// was given up, and stored by the database after all, is new: nobody was told of
+// it. Should there be something newer, it is too late for that.
 func (l *lane) stored(s *Send, id, newest im.MsgID) {
 	ours := slices.Contains(s.tried, id)
 	s.repeat = !ours

@@ -47,7 +47,7 @@ func (p *picky) FindFormer(ctx context.Context, ops []store.FormerOperation) (ma
 	for _, o := range ops {
 		now := o.Operation
 		o.ID = o.Former
-		some, err := p.Store.FindOperations(ctx, []store.Operation{o.Operation})
+		some, err := p.FindOperations(ctx, []store.Operation{o.Operation})
 		if err != nil {
 			return nil, err
 		}
@@ -124,7 +124,7 @@ func (b *fixture) sameTable(t testing.TB) (one, other im.Conversation) {
 }
 
 // rows returns what is stored in a conversation, oldest first.
-func (b *fixture) rows(t reporter, ctx context.Context, conv im.Conversation) []store.Message {
+func (b *fixture) rows(ctx context.Context, t reporter, conv im.Conversation) []store.Message {
 	t.Helper()
 	ref := store.ConvRef{Conv: conv}
 	if conv.Kind == im.Single {
@@ -172,7 +172,7 @@ func TestAnOperationBelongsToItsConversation(t *testing.T) {
 		if got[i].err != nil || got[i].ID != 1 || got[i].Repeat {
 			t.Errorf("%s: %+v, %v", conv, got[i].Sent, got[i].err)
 		}
-		if rows := b.rows(t, t.Context(), conv); len(rows) != 1 || rows[0].Content != fmt.Sprintf("to %d", i) {
+		if rows := b.rows(t.Context(), t, conv); len(rows) != 1 || rows[0].Content != fmt.Sprintf("to %d", i) {
 			t.Errorf("%s holds %v", conv, rows)
 		}
 		if again := send(t, b.Lanes, named(conv, 1, "again", op)); again.err != nil || again.ID != 1 || !again.Repeat {
@@ -260,7 +260,7 @@ func TestWhatAHalfCommittedIsComplete(t *testing.T) {
 			t.Errorf("message %d: %+v, %v", i+3, o.Sent, o.err)
 		}
 	}
-	if rows := b.rows(t, t.Context(), im.SingleOf(1, 2)); len(rows) != 2 {
+	if rows := b.rows(t.Context(), t, im.SingleOf(1, 2)); len(rows) != 2 {
 		t.Errorf("%d rows: %v", len(rows), rows)
 	}
 	b.faults.forget("commit")
@@ -302,7 +302,7 @@ func TestAHalfOfUnknownOutcome(t *testing.T) {
 			t.Errorf("%s, sent again: %+v, %v", content, again.Sent, again.err)
 		}
 	}
-	if rows := b.rows(t, t.Context(), conv); len(rows) != 3 {
+	if rows := b.rows(t.Context(), t, conv); len(rows) != 3 {
 		t.Errorf("%d rows: %v", len(rows), rows)
 	}
 }
@@ -334,7 +334,7 @@ func TestContentIsRefusedBeforeItIsNumbered(t *testing.T) {
 	if p.commits.Load() != 1 {
 		t.Errorf("%d commits", p.commits.Load())
 	}
-	for i, row := range b.rows(t, t.Context(), im.SingleOf(1, 2)) {
+	for i, row := range b.rows(t.Context(), t, im.SingleOf(1, 2)) {
 		if row.Content != good[i] {
 			t.Errorf("%.20q is stored as %.20q", good[i], row.Content)
 		}
@@ -447,7 +447,7 @@ func TestAnyBatch(t *testing.T) {
 			want[s.Conv][got[i].ID] = s.Content
 		}
 		for _, conv := range convs {
-			rows := b.rows(rt, t.Context(), conv)
+			rows := b.rows(t.Context(), rt, conv)
 			for _, row := range rows {
 				if want[conv][row.ID] != row.Content {
 					rt.Errorf("%s: #%d is %s, acknowledged was %q", conv, row.ID, row.Content, want[conv][row.ID])
