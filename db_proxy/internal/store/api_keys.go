@@ -47,7 +47,8 @@ func (s *Store) AddAPIKey(ctx context.Context, k APIKey, hash SecretHash) error 
 	}
 	return s.update(ctx, "add_api_key", func(q querier) error {
 		now, none := s.now(), SecretHash{}
-		_, err := q.exec(ctx, `INSERT INTO IMApiKey (id, name, scopes, hash, oldHash, oldUntil, rate, status, created, updated)
+		_, err := q.exec(ctx, `INSERT INTO IMApiKey
+			(id, name, scopes, hash, oldHash, oldUntil, rate, status, created, updated)
 			VALUES (?, ?, ?, ?, ?, 0, ?, 0, ?, ?)`, k.ID, k.Name, scopes, hash[:], none[:], k.Rate, now, now)
 		return err
 	})

@@ -20,7 +20,7 @@ type ClaimState uint8
 // The states. They are values of the protocol.
 const (
 	ClaimFresh    ClaimState = 1 // the request is new: carry it out
-	ClaimAgain    ClaimState = 2 // an attempt before this one ended without an answer: carry it out, and find what that one did
+	ClaimAgain    ClaimState = 2 // an earlier attempt ended without an answer: carry it out, and find what that one did
 	ClaimUnderWay ClaimState = 3 // another attempt is at it
 	ClaimAnswered ClaimState = 4 // it was answered
 	ClaimOther    ClaimState = 5 // the key was used for another request

@@ -97,7 +97,7 @@ func TestMadeOnce(t *testing.T) {
 			return a
 		}
 		group := NewGroup{Name: "once", Type: 1, Members: []im.UserID{1, 2}}
-		for _, make := range []struct {
+		for _, kind := range []struct {
 			name string
 			run  func(Attempt) (uint32, error)
 		}{
@@ -115,25 +115,25 @@ func TestMadeOnce(t *testing.T) {
 				return uint32(u.ID), err
 			}},
 		} {
-			request := make.name[0]
+			request := kind.name[0]
 			first := begin(attempt(request, 1))
-			id := must(make.run(first))(t)
-			if again := must(make.run(first))(t); again != id || id == 0 {
-				t.Errorf("%s %d, again %d", make.name, id, again)
+			id := must(kind.run(first))(t)
+			if again := must(kind.run(first))(t); again != id || id == 0 {
+				t.Errorf("%s %d, again %d", kind.name, id, again)
 			}
 			check(t, f.LeaveAPIRequest(ctx, first))
 			second := begin(attempt(request, 2))
-			if again := must(make.run(second))(t); again != id {
-				t.Errorf("%s %d, of another attempt %d", make.name, id, again)
+			if again := must(kind.run(second))(t); again != id {
+				t.Errorf("%s %d, of another attempt %d", kind.name, id, again)
 			}
-			_, err := make.run(first) // late
+			_, err := kind.run(first) // late
 			wantCode(t, err, im.Busy)
-			_, err = make.run(attempt(request+1, 1)) // never begun
+			_, err = kind.run(attempt(request+1, 1)) // never begun
 			wantCode(t, err, im.Busy)
 			check(t, f.ForgetAPIRequest(ctx, second)) // not of one that made something
 			check(t, f.LeaveAPIRequest(ctx, second))
-			if again := must(make.run(begin(attempt(request, 3))))(t); again != id {
-				t.Errorf("%s %d, of a third attempt %d", make.name, id, again)
+			if again := must(kind.run(begin(attempt(request, 3))))(t); again != id {
+				t.Errorf("%s %d, of a third attempt %d", kind.name, id, again)
 			}
 		}
 		if n := len(must(f.GroupsAfter(ctx, 0, 10))(t)); n != 1 {

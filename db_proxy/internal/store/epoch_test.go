@@ -14,8 +14,12 @@ func TestEpochsFollow(t *testing.T) {
 		e, known Epoch
 		want     bool
 	}{
-		{second, first, true}, {third, first, true}, {third, second, true},
-		{first, second, false}, {first, third, false}, {second, third, false},
+		{second, first, true},
+		{third, first, true},
+		{third, second, true},
+		{first, second, false},
+		{first, third, false},
+		{second, third, false},
 		{Epoch{ID: [16]byte{4}}, first, false}, // another database
 	} {
 		if got := c.e.Follows(c.known); got != c.want {

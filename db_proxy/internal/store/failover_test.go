@@ -336,6 +336,7 @@ func (answeringConn) NumInput() int                            { return 0 }
 func (answeringConn) Exec([]driver.Value) (driver.Result, error) {
 	return nil, errors.New("not with a context")
 }
+
 func (answeringConn) Query([]driver.Value) (driver.Rows, error) {
 	return nil, errors.New("not with a context")
 }
@@ -370,6 +371,7 @@ func (answeringStmt) CheckNamedValue(*driver.NamedValue) error { return nil }
 func (answeringStmt) Exec([]driver.Value) (driver.Result, error) {
 	return nil, errors.New("not with a context")
 }
+
 func (answeringStmt) Query([]driver.Value) (driver.Rows, error) {
 	return nil, errors.New("not with a context")
 }

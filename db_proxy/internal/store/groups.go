@@ -224,7 +224,8 @@ func membersAmong(ctx context.Context, q querier, group im.GroupID, users []im.U
 		return nil, nil
 	}
 	scan := func(r scanner) (u im.UserID, err error) { return u, r.Scan(&u) }
-	st := q.stmt("SELECT userId FROM IMGroupMember WHERE status = 0 AND groupId = ").num(uint64(group)).add(" AND userId IN ")
+	st := q.stmt("SELECT userId FROM IMGroupMember WHERE status = 0 AND groupId = ").num(uint64(group)).
+		add(" AND userId IN ")
 	return listStmt(ctx, q, scan, nums(st, users))
 }
 

@@ -204,14 +204,15 @@ func (h *health) settle(trouble, err error) bool {
 	if was == trouble { //nolint:errorlint // one of two values, or nil
 		return trouble == nil
 	}
-	if trouble == nil {
+	switch {
+	case trouble == nil:
 		h.route.renew()
 		h.log.Info("database is back")
-	} else {
-		h.log.Warn(trouble.Error(), "error", err)
-		if trouble == ErrAway { //nolint:errorlint // as above
-			h.route.open.CloseAll() // calls under way wait for nothing any more
-		}
+	case errors.Is(trouble, errRefuses):
+		h.log.Warn("database takes no writes", "error", err)
+	default:
+		h.log.Warn("database is away", "error", err)
+		h.route.open.CloseAll() // calls under way wait for nothing any more
 	}
 	h.doubt()
 	return trouble == nil

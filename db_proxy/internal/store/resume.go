@@ -29,13 +29,23 @@ func (r resumable) Connect(ctx context.Context) (driver.Conn, error) {
 
 // fullConn is what database/sql looks for in a connection of MySQL.
 type fullConn interface {
+	askedConn
+	pooledConn
+}
+
+// askedConn is the part that carries out statements.
+type askedConn interface {
 	driver.Conn
 	driver.ConnBeginTx
 	driver.ConnPrepareContext
 	driver.ExecerContext
 	driver.NamedValueChecker
-	driver.Pinger
 	driver.QueryerContext
+}
+
+// pooledConn is the part that says whether the connection may be used again.
+type pooledConn interface {
+	driver.Pinger
 	driver.SessionResetter
 	driver.Validator
 }
@@ -59,7 +69,8 @@ func (c resumableConn) ExecContext(ctx context.Context, query string, args []dri
 // beginAnew removes a version table without a version: its creator was killed
 // before the first entry, and goose would refuse it for ever.
 func beginAnew(ctx context.Context, db *sql.DB) error {
-	const there = "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'goose_db_version'"
+	const there = "SELECT COUNT(*) FROM information_schema.TABLES " +
+		"WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'goose_db_version'"
 	var n int
 	if err := db.QueryRowContext(ctx, there).Scan(&n); err != nil {
 		return fmt.Errorf("look for the version of the database: %w", classify(err))

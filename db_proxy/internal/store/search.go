@@ -23,18 +23,11 @@ func (s *Store) Search(
 			if err != nil {
 				return nil, err
 			}
-			for i := range p.ops {
-				p.ops[i].ID = op(p.ops[i].Conv)
-			}
-			found, err := s.FindOperations(ctx, p.ops)
+			found, err := s.sentOn(ctx, p, op)
 			if err != nil {
 				return nil, err
 			}
-			for _, o := range p.ops {
-				if id := found[o]; id != 0 {
-					all = append(all, Placed{ConvRef: ConvRef{o.Conv, o.Relation}, ID: id, From: o.From})
-				}
-			}
+			all = append(all, found...)
 			if after = p.last; p.rows < searchPage {
 				break
 			}
@@ -48,6 +41,25 @@ type page struct {
 	ops  []Operation // without ids
 	rows int
 	last uint64 // the id of the last row
+}
+
+// sentOn finds the messages of a page under their operation ids.
+func (s *Store) sentOn(
+	ctx context.Context, p page, op func(im.Conversation) im.OperationID,
+) (all []Placed, err error) {
+	for i := range p.ops {
+		p.ops[i].ID = op(p.ops[i].Conv)
+	}
+	found, err := s.FindOperations(ctx, p.ops)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range p.ops {
+		if id := found[o]; id != 0 {
+			all = append(all, Placed{ConvRef: ConvRef{o.Conv, o.Relation}, ID: id, From: o.From})
+		}
+	}
+	return all, nil
 }
 
 func (s *Store) pairsPage(ctx context.Context, user im.UserID, after uint64) (p page, err error) {

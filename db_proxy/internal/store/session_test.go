@@ -1,7 +1,6 @@
 package store
 
 import (
-	"io"
 	"log/slog"
 	"testing"
 
@@ -24,7 +23,7 @@ func TestSession(t *testing.T) {
 	} {
 		check(t, server.Exec(t.Context(), text))
 	}
-	db, err := Bare(Pool{Host: d.Host, Port: d.Port, DB: d.Name, User: "tt"}, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	db, err := Bare(Pool{Host: d.Host, Port: d.Port, DB: d.Name, User: "tt"}, slog.New(slog.DiscardHandler))
 	check(t, err)
 	defer db.Close()
 	for variable, want := range map[string]string{

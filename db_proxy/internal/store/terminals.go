@@ -137,25 +137,8 @@ func (s *Store) waiting(ctx context.Context, q querier, t Terminal, groups strin
 // begins if they come back.
 func (s *Store) addTerminal(ctx context.Context, t Terminal) error {
 	return s.update(ctx, "add_terminal", func(q querier) error {
-		type row struct {
-			name string
-			seen uint32
-		}
-		scan := func(r scanner) (v row, err error) { return v, r.Scan(&v.name, &v.seen) }
-		known, err := list(ctx, q, scan,
-			"SELECT terminal, updated FROM IMDeliveryCursor WHERE userId = ? AND type = 0 AND peerId = 0", t.User)
-		if err != nil {
+		if err := forgetTerminals(ctx, q, t.User); err != nil {
 			return err
-		}
-		slices.SortFunc(known, func(a, b row) int { return cmp.Or(cmp.Compare(b.seen, a.seen), cmp.Compare(b.name, a.name)) })
-		if old := known[min(len(known), MaxTerminals-1):]; len(old) > 0 {
-			st := q.stmt("DELETE FROM IMDeliveryCursor WHERE userId = ").num(uint64(t.User)).add(" AND terminal IN (").str(old[0].name)
-			for _, o := range old[1:] {
-				st.add(",").str(o.name)
-			}
-			if err := q.run(ctx, st.add(")")); err != nil {
-				return err
-			}
 		}
 		all, err := s.waiting(ctx, q, t, everyGroup)
 		if err != nil {
@@ -176,6 +159,33 @@ func (s *Store) addTerminal(ctx context.Context, t Terminal) error {
 		}
 		return nil
 	})
+}
+
+// forgetTerminals makes room for another terminal of a user.
+func forgetTerminals(ctx context.Context, q querier, user im.UserID) error {
+	type row struct {
+		name string
+		seen uint32
+	}
+	scan := func(r scanner) (v row, err error) { return v, r.Scan(&v.name, &v.seen) }
+	known, err := list(ctx, q, scan,
+		"SELECT terminal, updated FROM IMDeliveryCursor WHERE userId = ? AND type = 0 AND peerId = 0", user)
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(known, func(a, b row) int {
+		return cmp.Or(cmp.Compare(b.seen, a.seen), cmp.Compare(b.name, a.name))
+	})
+	old := known[min(len(known), MaxTerminals-1):]
+	if len(old) == 0 {
+		return nil
+	}
+	st := q.stmt("DELETE FROM IMDeliveryCursor WHERE userId = ").num(uint64(user)).
+		add(" AND terminal IN (").str(old[0].name)
+	for _, o := range old[1:] {
+		st.add(",").str(o.name)
+	}
+	return q.run(ctx, st.add(")"))
 }
 
 // DeliveredUpto returns where a known terminal stands in a conversation: its
