@@ -40,11 +40,11 @@ func (t *Takeover) Check(ctx context.Context) (*Report, error) {
 
 // inspect fills the report of a Check.
 func (t *Takeover) inspect(ctx context.Context, r *Report) error {
-	blocked, err := t.blockers(ctx)
+	blocking, err := t.blockers(ctx)
 	if err != nil {
 		return err
 	}
-	r.add(blocked...)
+	r.add(blocking...)
 	tables, err := t.present(ctx)
 	if err != nil {
 		return err
@@ -53,7 +53,7 @@ func (t *Takeover) inspect(ctx context.Context, r *Report) error {
 		return err
 	}
 	r.Seconds = secondsFor(r.Tables)
-	if slices.ContainsFunc(blocked, func(f Finding) bool { return f.Subject != emptyRedis }) {
+	if slices.ContainsFunc(blocking, func(f Finding) bool { return f.Subject != emptyRedis }) {
 		return nil // what follows needs the tables and columns
 	}
 	odd, err := t.oddities(ctx, tables)
@@ -93,17 +93,19 @@ func secondsFor(tables []Table) float64 {
 	return s
 }
 
+// blocked is a finding that keeps a takeover from beginning.
+func blocked(subject, format string, args ...any) Finding {
+	return Finding{Blocked, subject, fmt.Sprintf(format, args...), 1}
+}
+
 // blockers lists what must be put right before a takeover.
 func (t *Takeover) blockers(ctx context.Context) (found []Finding, err error) {
-	block := func(subject, format string, args ...any) {
-		found = append(found, Finding{Blocked, subject, fmt.Sprintf(format, args...), 1})
-	}
 	for _, try := range []func(context.Context, *sql.DB) error{store.CheckServer, store.TryTables} {
 		if err := try(ctx, t.db); err != nil {
 			if im.CodeOf(err) != im.Invalid {
 				return nil, err
 			}
-			block(server, "%v", err)
+			found = append(found, blocked(server, "%v", err))
 		}
 	}
 	tables, err := t.tables(ctx)
@@ -114,27 +116,8 @@ func (t *Takeover) blockers(ctx context.Context) (found []Finding, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range required {
-		if found := t.original(name); !tables.Has(found) {
-			other := tables.Named(found)
-			if other != "" {
-				block(name, "the table is missing; there is one called %s: rename it first", other)
-				continue
-			}
-			block(name, "the table is missing: this is no database of TeamTalk")
-		}
-	}
-	for _, name := range slices.Concat(moved, slices.Sorted(maps.Keys(made))) {
-		if tables.Has(undone + name) {
-			block(undone+name, "is left of an earlier way back: look at it, and drop the tables %s* first", undone)
-			break
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(made)) {
-		if tables.Has(name) && !slices.Contains(moved, name) && !slices.Contains(left, name) {
-			block(name, "is no table of TeamTalk, and ours has the same name: rename it first")
-		}
-	}
+	found = append(found, t.missingTables(tables)...)
+	found = append(found, strangeTables(tables, made)...)
 	for _, name := range moved {
 		if !tables.Has(t.original(name)) {
 			continue
@@ -153,10 +136,46 @@ func (t *Takeover) blockers(ctx context.Context) (found []Finding, err error) {
 		return nil, err
 	}
 	if empty {
-		block(emptyRedis, "has no member list and no message counter of this database: are the addresses and numbers of "+
-			"the pools those of the original? (--force takes everything from SQL)")
+		found = append(found, blocked(emptyRedis, "has no member list and no message counter of this database: are the "+
+			"addresses and numbers of the pools those of the original? (--force takes everything from SQL)"))
 	}
 	return found, nil
+}
+
+// missingTables lists the tables that a database of the original has, and this
+// one has not.
+func (t *Takeover) missingTables(tables store.Tables) (found []Finding) {
+	for _, name := range required {
+		wanted := t.original(name)
+		if tables.Has(wanted) {
+			continue
+		}
+		if other := tables.Named(wanted); other != "" {
+			found = append(found, blocked(name, "the table is missing; there is one called %s: rename it first", other))
+			continue
+		}
+		found = append(found, blocked(name, "the table is missing: this is no database of TeamTalk"))
+	}
+	return found
+}
+
+// strangeTables lists the tables whose names a takeover or the way back needs.
+// Made are those that the migrations make.
+func strangeTables(tables store.Tables, made map[string]bool) (found []Finding) {
+	ours := slices.Sorted(maps.Keys(made))
+	for _, name := range slices.Concat(moved, ours) {
+		if tables.Has(undone + name) {
+			found = append(found, blocked(undone+name,
+				"is left of an earlier way back: look at it, and drop the tables %s* first", undone))
+			break
+		}
+	}
+	for _, name := range ours {
+		if tables.Has(name) && !slices.Contains(moved, name) && !slices.Contains(left, name) {
+			found = append(found, blocked(name, "is no table of TeamTalk, and ours has the same name: rename it first"))
+		}
+	}
+	return found
 }
 
 // redisEmpty reports whether Redis knows nothing of a database that has

@@ -218,30 +218,8 @@ func (t *Takeover) copyMembers(ctx context.Context, s *stepState) error {
 		if err != nil {
 			return 0, err
 		}
-		var n int64
-		var members, shields []any
-		for _, g := range plans {
-			here := 0
-			for _, m := range g.members {
-				members = append(members, g.id, m.user, m.status, m.created, m.updated, m.joined)
-				if m.status == 0 {
-					here++
-				}
-			}
-			for _, user := range g.muted {
-				shields = append(shields, user, g.id, t.now())
-			}
-			n += int64(len(g.members))
-			if _, err := exec(ctx, tx, "UPDATE IMGroup SET status = ?, userCnt = ? WHERE id = ?", g.deleted, here,
-				g.id); err != nil {
-				return 0, err
-			}
-		}
-		if err := insert(ctx, tx, "INSERT INTO IMGroupMember (groupId, userId, status, created, updated, joined)", 6,
-			members); err != nil {
-			return 0, err
-		}
-		if err := t.insertShields(ctx, tx, shields); err != nil {
+		n, err := t.carryOut(ctx, tx, plans)
+		if err != nil {
 			return 0, err
 		}
 		return n, note(ctx, tx, s.name, found)
@@ -254,6 +232,34 @@ func (t *Takeover) copyMembers(ctx context.Context, s *stepState) error {
 		return err
 	}
 	return t.noteAlone(ctx, s, found)
+}
+
+// carryOut writes groups as they were decided, and returns how many rows of
+// members there are.
+func (t *Takeover) carryOut(ctx context.Context, tx *sql.Tx, plans []groupPlan) (n int64, err error) {
+	var members, shields []any
+	for _, g := range plans {
+		here := 0
+		for _, m := range g.members {
+			members = append(members, g.id, m.user, m.status, m.created, m.updated, m.joined)
+			if m.status == 0 {
+				here++
+			}
+		}
+		for _, user := range g.muted {
+			shields = append(shields, user, g.id, t.now())
+		}
+		n += int64(len(g.members))
+		if _, err := exec(ctx, tx, "UPDATE IMGroup SET status = ?, userCnt = ? WHERE id = ?", g.deleted, here,
+			g.id); err != nil {
+			return 0, err
+		}
+	}
+	if err := insert(ctx, tx, "INSERT INTO IMGroupMember (groupId, userId, status, created, updated, joined)", 6,
+		members); err != nil {
+		return 0, err
+	}
+	return n, t.insertShields(ctx, tx, shields)
 }
 
 func (t *Takeover) insertShields(ctx context.Context, tx *sql.Tx, values []any) error {

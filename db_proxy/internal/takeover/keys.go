@@ -113,7 +113,9 @@ func (t *Takeover) loosen(ctx context.Context, table string) (bool, error) {
 	var noted []any
 	for i, line := range strings.Split(text, "\n") {
 		line = strings.TrimSuffix(strings.TrimSpace(line), ",")
-		k := slices.IndexFunc(keys, func(k uniqueKey) bool { return strings.HasPrefix(line, "UNIQUE KEY "+quote(k.name)+" ") })
+		k := slices.IndexFunc(keys, func(k uniqueKey) bool {
+			return strings.HasPrefix(line, "UNIQUE KEY "+quote(k.name)+" ")
+		})
 		if k < 0 {
 			continue
 		}
@@ -123,7 +125,8 @@ func (t *Takeover) loosen(ctx context.Context, table string) (bool, error) {
 	if len(changes) == 0 {
 		return false, im.Errorf(im.Internal, "the keys of %s are not in its definition", table)
 	}
-	if err := insert(ctx, t.db, "INSERT IGNORE INTO "+keysTable+" (tableName, name, position, definition)", 4, noted); err != nil {
+	if err := insert(ctx, t.db, "INSERT IGNORE INTO "+keysTable+" (tableName, name, position, definition)", 4,
+		noted); err != nil {
 		return false, fmt.Errorf("note keys of %s: %w", table, err)
 	}
 	if err := t.fault("loosen"); err != nil {
@@ -212,23 +215,11 @@ func (t *Takeover) distinct(ctx context.Context, s *stepState, table string, k u
 				}})
 			})
 		}
+		way := distinction{table: table, key: k.name, column: column, limit: int(limit), sharps: sharps}
 		if err := t.transaction(ctx, s, func(tx *sql.Tx) error {
-			var found []Finding
-			for _, c := range all {
-				var value any = nil
-				if limit > 0 {
-					value = distinctName(c.value, uint32(c.id), sharps, int(limit))
-				} else if value, err = number(ctx, tx, fmt.Sprintf("SELECT MAX(%s) + 1 FROM %s%s", quote(column), aside,
-					table)); err != nil {
-					return err
-				}
-				if _, err := exec(ctx, tx, fmt.Sprintf("UPDATE %s%s SET %s = ? WHERE id = ?", aside, table, quote(column)),
-					value, c.id); err != nil {
-					return err
-				}
-				found = append(found, Finding{MadeDistinct, fmt.Sprintf("%s %d", table, c.id),
-					fmt.Sprintf("%s %q becomes \"%v\": another one has it, and key %s allows it once", column, c.value, value,
-						k.name), 1})
+			found, err := way.apply(ctx, tx, all)
+			if err != nil {
+				return err
 			}
 			return note(ctx, tx, s.name+":keys", found)
 		}); err != nil {
@@ -237,14 +228,51 @@ func (t *Takeover) distinct(ctx context.Context, s *stepState, table string, k u
 	}
 }
 
+// distinction is how rows that are equal by a key become distinct.
+type distinction struct {
+	table, key string
+	column     string // what is changed
+	limit      int    // how many characters of it count; 0 for a number
+	sharps     int    // how many come before the id at the end of a text
+}
+
+// apply changes rows, and says what has become of them.
+func (d distinction) apply(ctx context.Context, tx *sql.Tx, all []clash) (found []Finding, err error) {
+	for _, c := range all {
+		value, err := d.value(ctx, tx, c)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := exec(ctx, tx, fmt.Sprintf("UPDATE %s%s SET %s = ? WHERE id = ?", aside, d.table, quote(d.column)),
+			value, c.id); err != nil {
+			return nil, err
+		}
+		found = append(found, Finding{
+			MadeDistinct, fmt.Sprintf("%s %d", d.table, c.id),
+			fmt.Sprintf("%s %q becomes \"%v\": another one has it, and key %s allows it once", d.column, c.value, value,
+				d.key), 1,
+		})
+	}
+	return found, nil
+}
+
+// value is what the column of a row becomes: its text with an ending, or a
+// number after all others.
+func (d distinction) value(ctx context.Context, tx *sql.Tx, c clash) (any, error) {
+	if d.limit > 0 {
+		return distinctName(c.value, uint32(c.id), d.sharps, d.limit), nil
+	}
+	return number(ctx, tx, fmt.Sprintf("SELECT MAX(%s) + 1 FROM %s%s", quote(d.column), aside, d.table))
+}
+
 // clashes lists the rows to be changed.
 func (t *Takeover) clashes(ctx context.Context, table string, k uniqueKey, column string) ([]clash, error) {
 	var keys, same []string
-	known := "1=1"
+	known := []string{"1=1"}
 	for i, p := range k.columns {
 		keys = append(keys, fmt.Sprintf("%s AS k%d", p.expression("c"), i))
 		same = append(same, fmt.Sprintf("%s = d.k%d", p.expression("c"), i))
-		known += " AND c." + quote(p.column) + " IS NOT NULL"
+		known = append(known, "c."+quote(p.column)+" IS NOT NULL")
 	}
 	value := "''"
 	if column != "" {
@@ -258,7 +286,8 @@ func (t *Takeover) clashes(ctx context.Context, table string, k uniqueKey, colum
 		fmt.Sprintf(`SELECT c.id, %[1]s FROM %[2]s c JOIN
 			(SELECT %[3]s, MIN(c.id) AS keep FROM %[2]s c WHERE %[4]s GROUP BY %[5]s HAVING COUNT(*) > 1) AS d
 			ON %[6]s AND c.id <> d.keep ORDER BY c.id`,
-			value, aside+table, strings.Join(keys, ", "), known, strings.Join(groups, ", "), strings.Join(same, " AND ")))
+			value, aside+table, strings.Join(keys, ", "), strings.Join(known, " AND "), strings.Join(groups, ", "),
+			strings.Join(same, " AND ")))
 }
 
 // changeable picks the column of a key that is changed: a text, rather one that

@@ -47,7 +47,7 @@ func onServer(t *testing.T, port int, name string) fixture {
 }
 
 // play takes an installation over, back, over again, uses it, and goes back.
-func play(t *testing.T, f fixture, c schema, s setting, exec func(context.Context, string) error) {
+func play(t *testing.T, f fixture, c schema, s setting, exec func(context.Context, string) error) { //nolint:thelper // the body of a test
 	w := legacy.New(legacy.Size{Users: 40, Groups: 10, Pairs: 70, Messages: 700, Seed: 3})
 	check(t, w.Fill(t.Context(), f.db, legacy.Pools{Unread: f.redis, GroupSet: f.redis, Token: f.redis, GroupMember: f.redis}))
 	f.become(t, c)

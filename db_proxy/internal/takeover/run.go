@@ -76,8 +76,9 @@ func (t *Takeover) takeOver(ctx context.Context, state State) error {
 	if err := t.createState(ctx, begin); err != nil {
 		return err
 	}
-	if err := t.runSteps(ctx, []step{{"plan", t.plan}, {"set aside", t.setAside}, {"make tables",
-		t.makeTables}}); err != nil {
+	if err := t.runSteps(ctx, []step{
+		{"plan", t.plan}, {"set aside", t.setAside}, {"make tables", t.makeTables},
+	}); err != nil {
 		return err
 	}
 	total, err := number(ctx, t.db, "SELECT SUM(row_count) FROM tt_takeover WHERE step LIKE 'count:%'")

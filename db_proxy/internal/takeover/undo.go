@@ -86,8 +86,8 @@ func (t *Takeover) backSteps() []step {
 	} {
 		steps = append(steps, step{"undo: " + w.table, t.withKeys(w.table, w.run)})
 	}
-	for _, table := range slices.Concat(shards("IMMessage_"), shards("IMGroupMessage_"), []string{"IMAudio",
-		"IMTransmitFile"}) {
+	others := []string{"IMAudio", "IMTransmitFile"}
+	for _, table := range slices.Concat(shards("IMMessage_"), shards("IMGroupMessage_"), others) {
 		steps = append(steps, step{"undo: " + table, t.withKeys(table, t.backRows(table))})
 	}
 	return append(steps, step{"undo: Redis", t.backRedis})
@@ -201,29 +201,37 @@ func (t *Takeover) Finish(ctx context.Context) (r *Report, err error) {
 		if err := save(ctx, t.db, stepState{name: stepFinish, started: max(t.now(), 1)}); err != nil {
 			return err
 		}
-		names, err := t.planned(ctx)
-		if err != nil {
+		if err := t.dropOriginal(ctx); err != nil {
 			return err
-		}
-		for _, name := range names {
-			if _, err := exec(ctx, t.db, "DROP TABLE IF EXISTS "+aside+name); err != nil {
-				return err
-			}
-		}
-		for _, table := range shards("IMMessage_") {
-			n, err := t.hasIndex(ctx, table)
-			if err != nil {
-				return err
-			}
-			if !n {
-				continue
-			}
-			if _, err := exec(ctx, t.db, "ALTER TABLE "+table+" DROP INDEX "+originalIndex); err != nil {
-				return err
-			}
 		}
 		r = &Report{State: Ours, Counts: map[Kind]uint64{}}
 		return t.dropWork(ctx)
 	})
 	return r, err
+}
+
+// dropOriginal drops what only the original needs.
+func (t *Takeover) dropOriginal(ctx context.Context) error {
+	names, err := t.planned(ctx)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if _, err := exec(ctx, t.db, "DROP TABLE IF EXISTS "+aside+name); err != nil {
+			return err
+		}
+	}
+	for _, table := range shards("IMMessage_") {
+		has, err := t.hasIndex(ctx, table)
+		if err != nil {
+			return err
+		}
+		if !has {
+			continue
+		}
+		if _, err := exec(ctx, t.db, "ALTER TABLE "+table+" DROP INDEX "+originalIndex); err != nil {
+			return err
+		}
+	}
+	return nil
 }

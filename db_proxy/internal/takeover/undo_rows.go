@@ -191,7 +191,8 @@ func (t *Takeover) backUsers(ctx context.Context, s *stepState) error {
 		f.Detail = "must be given a new password: there is no MD5 of the present one"
 		return f, err
 	}, `SELECT o.id FROM IMUser o LEFT JOIN `+aside+`IMUser c ON c.id = o.id
-		WHERE o.password = '' AND (c.id IS NULL OR c.password <> '') AND (c.id IS NULL OR o.updated > c.updated) ORDER BY o.id`)
+		WHERE o.password = '' AND (c.id IS NULL OR c.password <> '') AND (c.id IS NULL OR o.updated > c.updated)
+		ORDER BY o.id`)
 	if err != nil {
 		return err
 	}

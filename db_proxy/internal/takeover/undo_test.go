@@ -120,10 +120,10 @@ func TestHalfWay(t *testing.T) {
 	t.Parallel()
 	type call = func(*Takeover) (*Report, error)
 	var (
-		run    call = func(tk *Takeover) (*Report, error) { return tk.Run(t.Context(), true) }
-		undo   call = func(tk *Takeover) (*Report, error) { return tk.Undo(t.Context(), true) }
-		finish call = func(tk *Takeover) (*Report, error) { return tk.Finish(t.Context()) }
-		check1 call = func(tk *Takeover) (*Report, error) { return tk.Check(t.Context()) }
+		run    = func(tk *Takeover) (*Report, error) { return tk.Run(t.Context(), true) }
+		undo   = func(tk *Takeover) (*Report, error) { return tk.Undo(t.Context(), true) }
+		finish = func(tk *Takeover) (*Report, error) { return tk.Finish(t.Context()) }
+		check1 = func(tk *Takeover) (*Report, error) { return tk.Check(t.Context()) }
 	)
 	f, _ := original(t)
 	before := f.everything(t)
