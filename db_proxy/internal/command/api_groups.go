@@ -64,7 +64,9 @@ func (a *api) listGroups(ctx context.Context, r *Request) (proto.Message, error)
 	return res, nil
 }
 
-func (a *api) groups(ctx context.Context, req *extension.IMApiGroupsReq) (found []store.GroupInfo, more bool, err error) {
+func (a *api) groups(
+	ctx context.Context, req *extension.IMApiGroupsReq,
+) (found []store.GroupInfo, more bool, err error) {
 	switch {
 	case len(req.GetGroupIds()) > 0:
 		ids := make([]im.GroupID, 0, len(req.GetGroupIds()))

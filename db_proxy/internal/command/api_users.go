@@ -107,21 +107,7 @@ func (a *api) write(
 	ctx context.Context, req *extension.IMApiUserSaveReq, password *store.Credentials,
 ) (id im.UserID, existed bool, err error) {
 	if req.UserId == nil {
-		user := store.NewUser{Name: req.GetName(), Nick: req.GetNick()}
-		if user.Nick == "" {
-			user.Nick = user.Name
-		}
-		if password != nil {
-			user.Credentials = *password
-		}
-		var attempt store.Attempt
-		if of := req.GetAttempt(); of != nil {
-			if attempt, err = parseAttempt(of.GetRequestId(), of.GetToken()); err != nil {
-				return 0, false, err
-			}
-		}
-		made, err := a.store.CreateUserOnce(ctx, attempt, user)
-		return made.ID, made.Existed, err
+		return a.create(ctx, req, password)
 	}
 	change := store.UserChange{Nick: req.Nick, Credentials: password}
 	if req.Status != nil {
@@ -133,4 +119,25 @@ func (a *api) write(
 	}
 	id = im.UserID(req.GetUserId())
 	return id, false, a.store.ChangeUser(ctx, id, change)
+}
+
+// create makes one account, once for an attempt, and returns its id.
+func (a *api) create(
+	ctx context.Context, req *extension.IMApiUserSaveReq, password *store.Credentials,
+) (id im.UserID, existed bool, err error) {
+	user := store.NewUser{Name: req.GetName(), Nick: req.GetNick()}
+	if user.Nick == "" {
+		user.Nick = user.Name
+	}
+	if password != nil {
+		user.Credentials = *password
+	}
+	var attempt store.Attempt
+	if of := req.GetAttempt(); of != nil {
+		if attempt, err = parseAttempt(of.GetRequestId(), of.GetToken()); err != nil {
+			return 0, false, err
+		}
+	}
+	made, err := a.store.CreateUserOnce(ctx, attempt, user)
+	return made.ID, made.Existed, err
 }

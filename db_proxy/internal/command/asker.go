@@ -61,8 +61,9 @@ func (c *Command) WhoAsks(body []byte) im.UserID {
 		return im.UserID(number(body, 2))
 	case ByServer:
 		return 0
+	default:
+		return im.UserID(number(body, 1))
 	}
-	return im.UserID(number(body, 1))
 }
 
 // number finds the value of a field of an encoded message; 0 if it has none.

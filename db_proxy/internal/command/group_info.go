@@ -112,8 +112,11 @@ func (g *groupInfo) governed(ctx context.Context, ids []im.GroupID) (map[im.Grou
 			orphans = append(orphans, id)
 		}
 	}
-	if len(orphans) == 0 || g.store.Succeed(ctx, orphans) != nil { // the next one who asks tries again
+	if len(orphans) == 0 {
 		return groups, nil
+	}
+	if err := g.store.Succeed(ctx, orphans); err != nil {
+		return groups, nil //nolint:nilerr // the next one who asks tries again
 	}
 	for _, id := range orphans {
 		g.forget(id)

@@ -33,7 +33,10 @@ type groupShield struct {
 
 func groupShieldCommands(g *groupShield) []Command {
 	return []Command{
-		{ID: wire.GroupShieldReq, Asker: ByUser, Refusal: refusal[group.IMGroupShieldReq, group.IMGroupShieldRsp](), Reply: wire.GroupShieldRes, Query: g.set},
+		{
+			ID: wire.GroupShieldReq, Asker: ByUser, Reply: wire.GroupShieldRes, Query: g.set,
+			Refusal: refusal[group.IMGroupShieldReq, group.IMGroupShieldRsp](),
+		},
 		{ID: wire.GroupShieldsReq, Asker: ByServer, Reply: wire.GroupShieldsRes, Query: g.of},
 	}
 }

@@ -110,7 +110,7 @@ func TestLargeGroups(t *testing.T) {
 	}
 	g := im.GroupID(made.GetGroupId())
 	for name, res := range map[string]*group.IMGroupChangeMemberRsp{
-		"one too many": e.change(e.alice, g, adding, append(rest[:len(rest):len(rest)], ids[:im.MaxMembers+1-len(rest)]...)),
+		"one too many": e.change(e.alice, g, adding, append(slices.Clip(rest), ids[:im.MaxMembers+1-len(rest)]...)),
 		"20,000 ids":   e.change(e.alice, g, removing, unknown(20_000)),
 		"unknown ids":  e.change(e.alice, g, adding, unknown(im.MaxMembers)),
 	} {

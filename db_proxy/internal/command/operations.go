@@ -30,7 +30,9 @@ type OperationDeps struct {
 // Operations returns the rows of the commands that change a conversation,
 // ascending by id.
 func Operations(d OperationDeps) []Command {
-	g := &groupOps{store: d.Store, groups: d.Groups, mirror: d.Mirror, lanes: d.Lanes, turns: d.Turns, behind: d.Behind, log: d.Log}
+	g := &groupOps{
+		store: d.Store, groups: d.Groups, mirror: d.Mirror, lanes: d.Lanes, turns: d.Turns, behind: d.Behind, log: d.Log,
+	}
 	return guard([]Command{
 		{ID: wire.MsgData, Asker: InLane, Reply: wire.MsgData, Operation: sendMessage(d.Lanes, d.Voice, d.Log)},
 		{ID: wire.MsgReadAck, Asker: InLane, Operation: readAck(d.Lanes)},

@@ -31,8 +31,14 @@ type profile struct {
 
 func profileCommands(p *profile) []Command {
 	return []Command{
-		{ID: wire.ChangeAvatarReq, Asker: ByUser, Refusal: refusal[buddy.IMChangeAvatarReq, buddy.IMChangeAvatarRsp](), Reply: wire.ChangeAvatarRes, Query: p.setAvatar},
-		{ID: wire.ChangeSignInfoReq, Asker: ByUser, Refusal: refusal[buddy.IMChangeSignInfoReq, buddy.IMChangeSignInfoRsp](), Reply: wire.ChangeSignInfoRes, Query: p.setSignature},
+		{
+			ID: wire.ChangeAvatarReq, Asker: ByUser, Reply: wire.ChangeAvatarRes, Query: p.setAvatar,
+			Refusal: refusal[buddy.IMChangeAvatarReq, buddy.IMChangeAvatarRsp](),
+		},
+		{
+			ID: wire.ChangeSignInfoReq, Asker: ByUser, Reply: wire.ChangeSignInfoRes, Query: p.setSignature,
+			Refusal: refusal[buddy.IMChangeSignInfoReq, buddy.IMChangeSignInfoRsp](),
+		},
 	}
 }
 

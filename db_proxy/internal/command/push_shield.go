@@ -24,8 +24,14 @@ type pushShield struct {
 
 func pushShieldCommands(p *pushShield) []Command {
 	return []Command{
-		{ID: wire.PushShieldReq, Asker: ByUser, Refusal: refusal[login.IMPushShieldReq, login.IMPushShieldRsp](), Reply: wire.PushShieldRes, Query: p.set},
-		{ID: wire.QueryPushShieldReq, Asker: ByUser, Refusal: refusal[login.IMQueryPushShieldReq, login.IMQueryPushShieldRsp](), Reply: wire.QueryPushShieldRes, Query: p.query},
+		{
+			ID: wire.PushShieldReq, Asker: ByUser, Reply: wire.PushShieldRes, Query: p.set,
+			Refusal: refusal[login.IMPushShieldReq, login.IMPushShieldRsp](),
+		},
+		{
+			ID: wire.QueryPushShieldReq, Asker: ByUser, Reply: wire.QueryPushShieldRes, Query: p.query,
+			Refusal: refusal[login.IMQueryPushShieldReq, login.IMQueryPushShieldRsp](),
+		},
 	}
 }
 
