@@ -21,7 +21,7 @@ func (c *Config) store() store.Config {
 	}
 }
 
-func (m MySQL) pool() store.Pool {
+func (m *MySQL) pool() store.Pool {
 	return store.Pool{
 		Host: m.Host, Port: m.Port, Others: m.Others, DB: m.DBName, User: m.Username, Password: m.Password,
 		InitConns: m.InitConnCnt, MaxConns: m.MaxConnCnt,

@@ -70,7 +70,8 @@ type mark struct {
 func newStorage(s *Server) *storage {
 	return &storage{
 		server: s, kick: make(chan struct{}, 1),
-		asked: map[*link.Link]*extension.IMStorageSeen{}, found: map[*link.Link]bool{}, told: map[*link.Link]*extension.IMStorageState{},
+		asked: map[*link.Link]*extension.IMStorageSeen{}, found: map[*link.Link]bool{},
+		told: map[*link.Link]*extension.IMStorageState{},
 	}
 }
 

@@ -113,17 +113,17 @@ func TestDatabaseGoesBack(t *testing.T) {
 				}
 				_ = client.Close()
 			}
+			var state *extension.IMStorageState
 			if c.restarted {
 				r = start(t, conf)
-				var state *extension.IMStorageState
 				p, state = r.watcher(seen)
-				first, seen = state, nil
+			} else {
+				state = p.state()
 			}
-			if !c.restarted {
-				if state := p.state(); !state.GetWell() || string(state.GetEpoch()) == string(first.GetEpoch()) {
-					t.Fatalf("state %v after %v", state, first)
-				}
-			} else if testutil.ToFloat64(r.metrics.epochs) != 1 {
+			if !state.GetWell() || string(state.GetEpoch()) == string(first.GetEpoch()) {
+				t.Fatalf("state %v after %v", state, first)
+			}
+			if c.restarted && testutil.ToFloat64(r.metrics.epochs) != 1 {
 				t.Fatal("the restarted db_proxy did not notice")
 			}
 			id, _ := p.store(users[0], users[1], 77)

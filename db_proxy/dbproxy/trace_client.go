@@ -50,7 +50,9 @@ func (a *Admin) placeClient(ctx context.Context, ref MessageRef, f *MessageFacts
 
 // clientConversation reads what is known of the sender and the conversation of
 // a client's id; zero values stand for what is not.
-func (a *Admin) clientConversation(ctx context.Context, ref MessageRef) (from im.UserID, conv im.Conversation, err error) {
+func (a *Admin) clientConversation(
+	ctx context.Context, ref MessageRef,
+) (from im.UserID, conv im.Conversation, err error) {
 	if ref.A != "" {
 		if from, err = a.userOf(ctx, ref.A); err != nil {
 			return 0, conv, err
