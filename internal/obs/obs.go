@@ -27,13 +27,12 @@ import (
 
 // Config of an Obs.
 type Config struct {
-	Role  string     // constant label of every metric and attribute of every log line
-	Addr  string     // host:port of the health port; port 0 takes a free one; empty opens none
-	Level slog.Level // least important line that is logged
-	JSON  bool       // log lines as JSON instead of text
-	Log   io.Writer  // where the log goes; nil is an error
-	// Clock is what the role takes its time from; nil is time.Now.
-	Clock func() time.Time
+	Role  string           // constant label of every metric and attribute of every log line
+	Addr  string           // host:port of the health port; port 0 takes a free one; empty opens none
+	Level slog.Level       // least important line that is logged
+	JSON  bool             // log lines as JSON instead of text
+	Log   io.Writer        // where the log goes; nil is an error
+	Clock func() time.Time // what the role takes its time from; nil is an error
 }
 
 // Obs is the outside view of one role. Its fields are set by New and safe from
@@ -60,9 +59,9 @@ type check struct {
 
 // New makes the log and the registry and takes the health port, which is
 // served once Run is called.
-func New(cfg Config) (*Obs, error) {
-	if cfg.Role == "" || cfg.Log == nil {
-		return nil, errors.New("obs: Role and Log are needed")
+func New(ctx context.Context, cfg Config) (*Obs, error) {
+	if cfg.Role == "" || cfg.Log == nil || cfg.Clock == nil {
+		return nil, errors.New("obs: Role, Log and Clock are needed")
 	}
 	registry := prometheus.NewRegistry()
 	o := &Obs{
@@ -71,9 +70,6 @@ func New(cfg Config) (*Obs, error) {
 		Gather: registry,
 		role:   cfg.Role,
 		Clock:  cfg.Clock,
-	}
-	if o.Clock == nil {
-		o.Clock = time.Now
 	}
 	o.mux = o.handler()
 	o.Level.Set(cfg.Level)
@@ -89,7 +85,7 @@ func New(cfg Config) (*Obs, error) {
 	if cfg.Addr == "" {
 		return o, nil
 	}
-	listener, err := admit.Listen(context.Background(), cfg.Addr, admit.Config{
+	listener, err := admit.Listen(ctx, cfg.Addr, admit.Config{
 		Name: "health", Class: admit.Operator, Room: make(chan struct{}, maxConns),
 	}, admit.Deps{Log: o.Log, Reg: o.Reg})
 	if err != nil {

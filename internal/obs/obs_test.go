@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
@@ -24,7 +25,7 @@ func TestMain(m *testing.M) {
 // start runs an Obs on a free port until the test ends.
 func start(t *testing.T, role string) *obs.Obs {
 	t.Helper()
-	o, err := obs.New(obs.Config{Role: role, Addr: "127.0.0.1:0", Log: io.Discard})
+	o, err := obs.New(t.Context(), obs.Config{Role: role, Addr: "127.0.0.1:0", Log: io.Discard, Clock: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,11 +121,11 @@ func TestPortTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	_, err = obs.New(obs.Config{Role: "r", Addr: taken.Addr().String(), Log: io.Discard})
+	_, err = obs.New(t.Context(), obs.Config{Role: "r", Addr: taken.Addr().String(), Log: io.Discard, Clock: time.Now})
 	if want := "health listener: address " + taken.Addr().String() + " is taken by another process"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
-	_, err = obs.New(obs.Config{Role: "r", Addr: "192.0.2.1:1", Log: io.Discard})
+	_, err = obs.New(t.Context(), obs.Config{Role: "r", Addr: "192.0.2.1:1", Log: io.Discard, Clock: time.Now})
 	if err == nil || !strings.HasPrefix(err.Error(), "health listener: listen tcp 192.0.2.1:1: ") {
 		t.Error(err)
 	}
@@ -132,7 +133,7 @@ func TestPortTaken(t *testing.T) {
 
 func TestWithoutPort(t *testing.T) {
 	t.Parallel()
-	o, err := obs.New(obs.Config{Role: "r", Log: io.Discard})
+	o, err := obs.New(t.Context(), obs.Config{Role: "r", Log: io.Discard, Clock: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +147,7 @@ func TestWithoutPort(t *testing.T) {
 func TestLog(t *testing.T) {
 	t.Parallel()
 	var text strings.Builder
-	o, err := obs.New(obs.Config{Role: "r", Log: &text, JSON: true, Level: slog.LevelWarn})
+	o, err := obs.New(t.Context(), obs.Config{Role: "r", Log: &text, JSON: true, Level: slog.LevelWarn, Clock: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +157,7 @@ func TestLog(t *testing.T) {
 	if got := text.String(); strings.Contains(got, "unseen") || !strings.Contains(got, `"role":"r","n":1}`) {
 		t.Error(got)
 	}
-	if _, err := obs.New(obs.Config{Role: "r"}); err == nil {
+	if _, err := obs.New(t.Context(), obs.Config{Role: "r", Clock: time.Now}); err == nil {
 		t.Error("a nil writer was accepted")
 	}
 }

@@ -154,7 +154,9 @@ func run[C interface{ ProcessConfig() config.Process }](
 	if err != nil {
 		return err
 	}
-	o, err := obs.New(obs.Config{
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	o, err := obs.New(ctx, obs.Config{
 		Role: role.Name, Addr: process.HealthListen, Level: process.LogLevel, JSON: process.LogJSON, Log: stderr,
 		Clock: now.Source(),
 	})
@@ -164,8 +166,6 @@ func run[C interface{ ProcessConfig() config.Process }](
 	for _, warning := range process.Warnings {
 		o.Log.Warn("odd configuration", slog.String("warning", warning.Error()))
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
 	var running atomic.Pointer[Runner]
 	hangup := func() { reload(o, process, load, running.Load()) }
 	defer watchSignals(o, process.ShutdownTimeout, hangup, cancel)()

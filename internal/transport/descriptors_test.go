@@ -71,9 +71,7 @@ func TestSystemWithoutDescriptors(t *testing.T) {
 		}
 		waitFor(t, r.opened, "OnOpen")
 	}
-	for tries.Load() < 6 {
-		time.Sleep(time.Millisecond)
-	}
+	testenv.Eventually(t, time.Minute, func() bool { return tries.Load() >= 6 }, "it tries again")
 	if !echoes(before) {
 		t.Error("an open connection is not served")
 	}
@@ -116,7 +114,7 @@ func serveWithFewDescriptors() int {
 	defer cancel()
 	var running sync.WaitGroup
 	failed := make(chan error, 3)
-	o, err := obs.New(obs.Config{Role: "test", Addr: "127.0.0.1:0", Log: os.Stderr})
+	o, err := obs.New(ctx, obs.Config{Role: "test", Addr: "127.0.0.1:0", Log: os.Stderr, Clock: time.Now})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -261,7 +259,5 @@ func TestProcessWithFewDescriptors(t *testing.T) {
 	for _, c := range strangers {
 		c.Close()
 	}
-	for !echoes(dial(addrs[0])) {
-		time.Sleep(10 * time.Millisecond) // until the server has seen that they are gone
-	}
+	testenv.Eventually(t, time.Minute, func() bool { return echoes(dial(addrs[0])) }, "it sees that they are gone")
 }

@@ -319,7 +319,7 @@ type role interface {
 
 // startRole makes a role and its health port and starts both.
 func startRole(ctx context.Context, s *server, name string, cfg process, open func(*obs.Obs) (role, error)) error {
-	o, err := obs.New(obs.Config{
+	o, err := obs.New(ctx, obs.Config{
 		Role: name, Addr: cfg.ProcessConfig().HealthListen, Level: s.cfg.LogLevel, Log: s.log,
 		Clock: s.clock.Source(),
 	})
