@@ -44,10 +44,11 @@ const (
 	digest = 8
 )
 
-// mark writes the version and the variant of RFC 9562.
-func (id *OperationID) mark(version byte) {
+// marked returns the id with the version and the variant of RFC 9562.
+func (id OperationID) marked(version byte) OperationID {
 	id[6] = id[6]&0x0f | version<<4
 	id[8] = id[8]&0x3f | 0x80
+	return id
 }
 
 // NewOperationID makes an id for a message that nobody can repeat by an id of
@@ -57,8 +58,7 @@ func NewOperationID(now time.Time) (id OperationID) {
 	var ms [8]byte
 	binary.BigEndian.PutUint64(ms[:], uint64(now.UnixMilli()))
 	copy(id[:6], ms[2:])
-	id.mark(timed)
-	return id
+	return id.marked(timed)
 }
 
 // Origin says whose id an operation id is made of. It is part of the digest:
@@ -88,11 +88,9 @@ func OperationOf(origin Origin, conv Conversation, given string) (id OperationID
 	copy(id[:], sum[:])
 	if isUUID && raw[6]>>4 == timed && raw[8]>>6 == 2 {
 		copy(id[:6], raw[:])
-		id.mark(timed)
-		return id
+		return id.marked(timed)
 	}
-	id.mark(digest)
-	return id
+	return id.marked(digest)
 }
 
 // FormerOperationOf makes the id under which a message with a client_msg_id
