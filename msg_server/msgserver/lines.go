@@ -128,11 +128,11 @@ func (ls *lines) wake(now time.Time) {
 }
 
 // send offers the first of each ready line, and those behind it, to dispatch,
-// until it has refused so many lines; these come last next time.
-func (ls *lines) send(now time.Time, refusals int, dispatch func(*pending) bool) {
+// until it has refused maxStuck lines; these come last next time.
+func (ls *lines) send(now time.Time, dispatch func(*pending) bool) {
 	n := 0
 	var refused []*line
-	for n < len(ls.ready) && len(refused) < refusals {
+	for n < len(ls.ready) && len(refused) < maxStuck {
 		l := ls.ready[n]
 		ls.ready[n] = nil
 		n++
@@ -152,12 +152,13 @@ func (ls *lines) send(now time.Time, refusals int, dispatch func(*pending) bool)
 // delayedLines is a heap, the earliest first.
 type delayedLines []*line
 
-func (d delayedLines) Len() int           { return len(d) }
-func (d delayedLines) Less(i, j int) bool { return d[i].due.Before(d[j].due) }
+func (d *delayedLines) Len() int           { return len(*d) }
+func (d *delayedLines) Less(i, j int) bool { return (*d)[i].due.Before((*d)[j].due) }
 
-func (d delayedLines) Swap(i, j int) {
-	d[i], d[j] = d[j], d[i]
-	d[i].at, d[j].at = i, j
+func (d *delayedLines) Swap(i, j int) {
+	all := *d
+	all[i], all[j] = all[j], all[i]
+	all[i].at, all[j].at = i, j
 }
 
 // Push is heap.Interface's.

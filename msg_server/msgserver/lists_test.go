@@ -274,10 +274,12 @@ func (u *user) changed(seq uint16, since uint32) (ids string, latest uint32) {
 	if pdu := u.want(wire.AllUsersRes, res); pdu.Seq != seq || extensions(res) != nil {
 		u.t.Fatalf("0209: seq %d, %v", pdu.Seq, res)
 	}
+	var text strings.Builder
 	for _, info := range res.GetUserList() {
-		ids += strings.Repeat("-", min(int(info.GetStatus())/3, 1)) + strconv.Itoa(int(info.GetUserId())) + " "
+		text.WriteString(strings.Repeat("-", min(int(info.GetStatus())/3, 1)))
+		text.WriteString(strconv.Itoa(int(info.GetUserId())) + " ")
 	}
-	return ids, res.GetLatestUpdateTime()
+	return text.String(), res.GetLatestUpdateTime()
 }
 
 // Whoever knows a time gets what changed from a day before, leavers included,
@@ -287,10 +289,10 @@ func TestChangesOfUsers(t *testing.T) {
 	t.Parallel()
 	w := newWorldOf(t, setup{dbs: []*neighbour{directoryDB(t)}})
 	const day, noon = 24 * 60 * 60, 1_000_000_000
-	user := func(time, id, status uint32) row {
+	user := func(at, id, status uint32) row {
 		info := account(id)
 		info.Status = n(status)
-		return row{time, info}
+		return row{at, info}
 	}
 	rows := []row{
 		user(noon-2*day, 5, 0), user(noon-2*day, 6, 3), user(noon-day-10, 4, 0), user(noon-5, 3, 3), user(noon, 1, 0), user(noon, 2, 0),
@@ -348,7 +350,7 @@ func TestChangesAfterAnImport(t *testing.T) { //nolint:paralleltest // it measur
 	}
 	silent := w.login(pcs+1, im.Windows)
 	before := liveHeap()
-	for _, u := range append(all, silent) {
+	for _, u := range slices.Concat(all, []*user{silent}) {
 		u.send(wire.AllUsersReq, 7, &buddy.IMAllUserReq{UserId: n(0), LatestUpdateTime: n(noon - 1000)})
 	}
 	for range users/listPage + 1 {

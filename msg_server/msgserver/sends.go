@@ -207,7 +207,8 @@ func (s *sends) lost(l *link.Link) {
 	now := s.server.clock()
 	s.mu.Lock()
 	var over []*pending
-	for p, older := s.youngest, (*pending)(nil); p != nil; p = older {
+	var older *pending
+	for p := s.youngest; p != nil; p = older {
 		older = p.older
 		switch {
 		case p.link != l:
@@ -236,7 +237,7 @@ func (s *sends) sweep() {
 		over = append(over, p)
 	}
 	s.lines.wake(now)
-	s.lines.send(now, maxStuck, s.dispatch)
+	s.lines.send(now, s.dispatch)
 	s.mu.Unlock()
 	for _, p := range over {
 		s.server.fail(p, im.Unavailable)

@@ -117,19 +117,19 @@ func TestSendsKeepTheirOrder(t *testing.T) {
 func TestLinesThatWait(t *testing.T) {
 	t.Parallel()
 	s, now := sendsWithoutDB(t)
-	const lines = 3000
+	const lines = 3 * maxStuck
 	for i := range uint64(lines) {
 		s.start(waitingSend(*now, i, 1), 0)
 	}
 	tried := map[uint64]int{}
 	for round := 1; round <= 3; round++ {
 		calls := 0
-		s.lines.send(*now, lines/3, func(p *pending) bool { calls++; tried[p.connID]++; return false })
-		if calls != lines/3 || len(tried) != round*lines/3 {
+		s.lines.send(*now, func(p *pending) bool { calls++; tried[p.connID]++; return false })
+		if calls != maxStuck || len(tried) != round*maxStuck {
 			t.Fatalf("round %d: %d calls, %d lines tried", round, calls, len(tried))
 		}
 	}
-	s.lines.send(*now, lines/3, func(*pending) bool { return true })
+	s.lines.send(*now, func(*pending) bool { return true })
 	if len(s.lines.ready) != 0 {
 		t.Errorf("%d lines wait although all may go", len(s.lines.ready))
 	}
@@ -165,7 +165,7 @@ func BenchmarkSweep(b *testing.B) {
 				s.start(waitingSend(*now, uint64(i), 1), 0)
 			}
 			for b.Loop() {
-				s.lines.send(*now, maxStuck, s.dispatch)
+				s.lines.send(*now, s.dispatch)
 			}
 		})
 	}

@@ -54,7 +54,7 @@ func (r userRoll) parts(since uint32) (parts [][]byte) {
 		return 1
 	})
 	for i, c := range r[first:] {
-		bytes := c.bytes[:len(c.bytes):len(c.bytes)]
+		bytes := slices.Clip(c.bytes)
 		if i == 0 {
 			bytes = bytes[c.offset(since):]
 		}
@@ -119,7 +119,7 @@ func (r userRoll) join(next userRoll) userRoll {
 			return append(append(slices.Clone(r[:len(r)-1]), both), next[1:]...)
 		}
 	}
-	return append(r[:len(r):len(r)], next...)
+	return append(slices.Clip(r), next...)
 }
 
 // ids adds the ids of a roll to a set.
