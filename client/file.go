@@ -83,7 +83,9 @@ func (c *Client) FileDownload(ctx context.Context, kind im.Kind, session uint32,
 	return c.fileAccess(ctx, kind, session, id, true)
 }
 
-func (c *Client) fileAccess(ctx context.Context, kind im.Kind, session uint32, id string, download bool) (FileAccess, error) {
+func (c *Client) fileAccess(
+	ctx context.Context, kind im.Kind, session uint32, id string, download bool,
+) (FileAccess, error) {
 	if !c.Granted(CapFiles) {
 		return FileAccess{}, ErrNoFiles
 	}

@@ -46,7 +46,8 @@ func listenHTTP(ctx context.Context, s *Server, reg prometheus.Registerer) (*htt
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	for _, addr := range s.cfg.HTTPListen {
-		l, err := admit.Listen(ctx, addr, admit.Config{Name: "http", Room: make(chan struct{}, maxHTTPConns)}, admit.Deps{Log: s.log, Reg: reg})
+		l, err := admit.Listen(ctx, addr,
+			admit.Config{Name: "http", Room: make(chan struct{}, maxHTTPConns)}, admit.Deps{Log: s.log, Reg: reg})
 		if err != nil {
 			f.close()
 			return nil, err

@@ -65,8 +65,9 @@ func (c uploadCode) known() uploadCode {
 		return codeNoExt
 	case codePixels:
 		return codeTooLarge
+	default:
+		return c
 	}
-	return c
 }
 
 func (c uploadCode) Error() string { return fmt.Sprintf("upload code %d", int(c)) }

@@ -90,8 +90,8 @@ var storeKeys = config.Keys{
 	{Name: "S3Bucket", Kind: config.String, Help: "Bucket, which must exist."},
 	{
 		Name: "S3Prefix", Kind: config.String,
-		Help: "Put in front of every key in the bucket; it ends with /. File_servers that share a bucket must have one each: " +
-			"the collector of one does not see what another one is about to enter.",
+		Help: "Put in front of every key in the bucket; it ends with /. File_servers that share a bucket must have one " +
+			"each: the collector of one does not see what another one is about to enter.",
 	},
 	{Name: "S3AccessKey", Kind: config.String, Help: "Access key of the bucket."},
 	{Name: "S3SecretKey", Kind: config.Secret, Help: "Secret key of the bucket."},

@@ -293,7 +293,8 @@ func addMembers(c *call, in *newMembers) (*memberChange, error) {
 		return nil, err
 	}
 	if ok && !containsAll(res.GetCurUserIdList(), in.UserIDs) {
-		return nil, im.Errorf(im.Unavailable, "db_proxy added %d members to group %d and then failed", len(res.GetChgUserIdList()), id)
+		return nil, im.Errorf(im.Unavailable, "db_proxy added %d members to group %d and then failed",
+			len(res.GetChgUserIdList()), id)
 	}
 	if ok {
 		return &memberChange{Added: res.GetChgUserIdList(), MemberIDs: res.GetCurUserIdList()}, nil

@@ -133,7 +133,8 @@ func (c *call) claim() (*extension.IMApiClaimRsp, error) {
 func (s *Server) claim(ctx context.Context, o *once) (res *extension.IMApiClaimRsp, err error) {
 	for range 2 {
 		res = new(extension.IMApiClaimRsp)
-		err = s.backend.API(ctx, &extension.IMApiClaimReq{Attempt: o.attempt, Fingerprint: o.fingerprint}, wire.APIClaimReq, res)
+		req := &extension.IMApiClaimReq{Attempt: o.attempt, Fingerprint: o.fingerprint}
+		err = s.backend.API(ctx, req, wire.APIClaimReq, res)
 		if im.CodeOf(err) != im.Unavailable {
 			break
 		}

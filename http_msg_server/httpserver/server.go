@@ -111,8 +111,9 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		ErrorLog: slog.NewLogLogger(deps.Log.Handler(), slog.LevelDebug),
 	}
 	room := make(chan struct{}, cfg.MaxHTTPConns)
+	ctx := context.Background() //nolint:forbidigo // nothing waits: no name is looked up
 	for _, ip := range cfg.ListenIPs {
-		l, err := admit.Listen(context.Background(), net.JoinHostPort(ip, strconv.Itoa(cfg.ListenPort)),
+		l, err := admit.Listen(ctx, net.JoinHostPort(ip, strconv.Itoa(cfg.ListenPort)),
 			admit.Config{Name: "http", Room: room}, admit.Deps{Log: deps.Log, Reg: deps.Reg})
 		if err != nil {
 			s.closeListeners()

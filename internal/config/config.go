@@ -38,8 +38,8 @@ const (
 )
 
 var kindNames = [...]string{
-	"text", "number", "port", "0 or 1", "duration", "size", "IP address", "IP addresses", "host", "hosts", "hosts or sockets", "host:port",
-	"URL", "address ranges", "names", "secret", "servers",
+	"text", "number", "port", "0 or 1", "duration", "size", "IP address", "IP addresses", "host", "hosts",
+	"hosts or sockets", "host:port", "URL", "address ranges", "names", "secret", "servers",
 }
 
 // String names the kind for a reader of the reference.

@@ -33,7 +33,7 @@ func (n *neighbours) away(log *slog.Logger, now time.Time, role, addr string, er
 		n.said = map[string]time.Time{}
 	}
 	n.said[addr] = now
-	log.Info("waiting for " + role + " " + addr + ": " + reason(err))
+	log.Info("waiting for " + role + " " + addr + ": " + reason(err)) //nolint:sloglint // a sentence for whoever starts it
 }
 
 // opened takes note of a link that is up. Addr is empty if the peer dialled.
@@ -53,7 +53,7 @@ func (n *neighbours) lost(log *slog.Logger, role string, why transport.CloseReas
 	defer n.mu.Unlock()
 	n.up[role]--
 	if n.up[role] == 0 && why != transport.ReasonStopping {
-		log.Warn("no link to any "+role+" is left", "reason", string(why))
+		log.Warn("no link to any "+role+" is left", "reason", string(why)) //nolint:sloglint // as above
 	}
 }
 
