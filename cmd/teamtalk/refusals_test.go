@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -104,7 +105,7 @@ func place(t *testing.T) (names map[string]string) {
 		}
 		return path
 	}
-	free, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // of a test
+	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +174,7 @@ func TestEveryCommand(t *testing.T) {
 			if c.Name() == "help" || c.Name() == "completion" || c.Hidden {
 				continue
 			}
-			all(append(path[:len(path):len(path)], c.Name()))
+			all(append(slices.Clip(path), c.Name()))
 		}
 		var stdout, stderr bytes.Buffer
 		if code := run(t.Context(), append(path, "--version"), &stderr, &stdout, &stderr); code != 0 || !strings.HasPrefix(stdout.String(), "teamtalk ") {

@@ -37,7 +37,7 @@ func command(t *testing.T, args ...string) outcome {
 
 // measured is how many answers counted.
 func (o outcome) measured() float64 {
-	n := o.res.Traffic.AckedPerS
+	n := o.res.AckedPerS
 	for _, op := range o.res.Operations {
 		n += float64(op.Count)
 	}

@@ -47,12 +47,8 @@ func (e *editor) begins(prefix string) bool {
 	return strings.HasPrefix(e.text(), prefix)
 }
 
-// clear empties the line and returns what was in it.
-func (e *editor) clear() string {
-	text := e.text()
-	*e = editor{}
-	return text
-}
+// clear empties the line.
+func (e *editor) clear() { *e = editor{} }
 
 // set replaces the line, with the cursor at its end.
 func (e *editor) set(text string) {

@@ -94,10 +94,11 @@ func TestPreviousCluster(t *testing.T) {
 	})
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 2000 {
-		text := ""
+		var some []string
 		for range 1 + random.IntN(8) {
-			text += parts[random.IntN(len(parts))]
+			some = append(some, parts[random.IntN(len(parts))])
 		}
+		text := strings.Join(some, "")
 		var c clusters
 		want := []int{}
 		for state, rest := -1, text; rest != ""; {

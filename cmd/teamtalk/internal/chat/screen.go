@@ -192,7 +192,8 @@ func (s *screen) entries() []Key { return slices.Concat(s.contacts, s.groups) }
 // watch tells the model when the newest messages come before the user's eyes,
 // or are no longer.
 func (s *screen) watch() tea.Cmd {
-	on := s.model.Current != (Key{}) && s.bottom == (place{}) && !s.blurred && !s.help && !s.details && s.showsConversation()
+	on := s.model.Current != (Key{}) && s.bottom == (place{}) &&
+		!s.blurred && !s.help && !s.details && s.showsConversation()
 	if on == s.model.watching {
 		return nil
 	}

@@ -85,8 +85,9 @@ func (f *flags) open(cmd *cobra.Command, peer string) (*line, Conversation, erro
 		return nil, Conversation{}, err
 	}
 	f.options.Password, err = password.Read(password.Source{
-		File: f.passwordFile, Env: "TEAMTALK_PASSWORD", Prompt: words.Of(cmd.Context()).Say(words.PasswordFor, f.options.User),
-		Stdin: os.Stdin, Stderr: cmd.ErrOrStderr(),
+		File: f.passwordFile, Env: "TEAMTALK_PASSWORD",
+		Prompt: words.Of(cmd.Context()).Say(words.PasswordFor, f.options.User),
+		Stdin:  os.Stdin, Stderr: cmd.ErrOrStderr(),
 	})
 	if err != nil {
 		return nil, Conversation{}, err

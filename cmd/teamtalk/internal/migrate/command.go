@@ -51,8 +51,9 @@ func Command() *cobra.Command {
 	f.BoolVar(&o.json, "json", false, "print the report as JSON")
 	f.BoolVar(&o.quiet, "quiet", false, "print no progress")
 	f.BoolVar(&o.lenient, "lenient", false, "ignore keys of the file that db_proxy does not know, with a warning for each")
-	f.StringVar(&o.prefix, tablePrefix, "", "what the names of the original's tables begin with, such as on_; their case\n"+
-		"does not matter then. Empty: for names that differ in case only")
+	f.StringVar(&o.prefix, tablePrefix, "",
+		"what the names of the original's tables begin with, such as on_; their case\n"+
+			"does not matter then. Empty: for names that differ in case only")
 	cmd.MarkFlagsMutuallyExclusive("check", "undo", "finish")
 	return cmd
 }

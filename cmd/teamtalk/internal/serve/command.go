@@ -62,7 +62,8 @@ func Command() *cobra.Command {
 	f.StringVar(&cfg.Data, "data", admin.DefaultData, "folder for everything that is stored")
 	f.IntVar(&cfg.BasePort, "base-port", defaultPort, "port for clients; the others follow from it")
 	f.StringVar(&cfg.Listen, "listen", loopback, "address for clients; 0.0.0.0 is every address of this machine")
-	f.StringVar(&cfg.Advertise, "advertise", "", "IP address or host name told to clients; default: the address of --listen")
+	f.StringVar(&cfg.Advertise, "advertise", "",
+		"IP address or host name told to clients; default: the address of --listen")
 	f.BoolVar(&noDemo, "no-demo", false, "make no demo accounts")
 	f.StringVar(&level, "log-level", "info", "least important line in the log: debug, info, warn, error")
 	return cmd

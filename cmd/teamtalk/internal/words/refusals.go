@@ -117,11 +117,14 @@ const (
 
 // refusals are their words. %[1]s and the like follow the arguments of Say.
 var refusals = map[ID][languages]string{
-	WrongPassword:     {"log-in refused: wrong name or password, or the account is disabled", "登录被拒绝：用户名或密码错误，或帐号已停用"},
-	NoMsgServer:       {"log-in refused: no chat server is running; try again later", "登录被拒绝：没有正在运行的消息服务器，请稍后再试"},
-	MsgServersFull:    {"log-in refused: the chat servers are full; try again later", "登录被拒绝：所有消息服务器都已满员，请稍后再试"},
-	NoDatabase:        {"log-in refused for now: the server has no connection to its database", "暂时无法登录：服务器没有连上数据库"},
-	NoLoginServer:     {"log-in refused for now: the server is not connected to its log-in service", "暂时无法登录：服务器没有连上登录服务器"},
+	WrongPassword:  {"log-in refused: wrong name or password, or the account is disabled", "登录被拒绝：用户名或密码错误，或帐号已停用"},
+	NoMsgServer:    {"log-in refused: no chat server is running; try again later", "登录被拒绝：没有正在运行的消息服务器，请稍后再试"},
+	MsgServersFull: {"log-in refused: the chat servers are full; try again later", "登录被拒绝：所有消息服务器都已满员，请稍后再试"},
+	NoDatabase:     {"log-in refused for now: the server has no connection to its database", "暂时无法登录：服务器没有连上数据库"},
+	NoLoginServer: {
+		"log-in refused for now: the server is not connected to its log-in service",
+		"暂时无法登录：服务器没有连上登录服务器",
+	},
 	NoRouteServer:     {"log-in refused for now: the server is not connected to the other servers", "暂时无法登录：服务器没有连上路由服务器"},
 	ClientTooOld:      {"log-in refused: the server wants a newer version of this program", "登录被拒绝：服务器要求更新版本的程序"},
 	LoginRefused:      {"log-in refused by the server for a reason this program does not know (%d)", "登录被服务器拒绝，原因未知（%d）"},
@@ -189,13 +192,16 @@ var refusals = map[ID][languages]string{
 	GroupExists:   {"group %s exists; left alone", "群 %s 已存在，未作修改"},
 	DatabaseSays:  {"%.0[1]s%[2]s", "%[1]s（%[2]s）"},
 
-	UserMissing:         {"%s: --user is missing", "%s：缺少 --user"},
-	PasswordMissing:     {"no password: use %s", "没有密码：请用 %s"},
-	PasswordEmpty:       {"no password given", "没有输入密码"},
-	PasswordFileEmpty:   {"the password file %s is empty", "密码文件 %s 是空的"},
-	PasswordTooLong:     {"longer than %d bytes", "超过 %d 字节"},
-	BadAddr:             {"--addr takes HOST:PORT, not %q", "--addr 应为 HOST:PORT，而不是 %q"},
-	BadLogin:            {"--login takes a URL such as http://HOST:8080/msg_server, not %q", "--login 应为 URL，例如 http://HOST:8080/msg_server，而不是 %q"},
+	UserMissing:       {"%s: --user is missing", "%s：缺少 --user"},
+	PasswordMissing:   {"no password: use %s", "没有密码：请用 %s"},
+	PasswordEmpty:     {"no password given", "没有输入密码"},
+	PasswordFileEmpty: {"the password file %s is empty", "密码文件 %s 是空的"},
+	PasswordTooLong:   {"longer than %d bytes", "超过 %d 字节"},
+	BadAddr:           {"--addr takes HOST:PORT, not %q", "--addr 应为 HOST:PORT，而不是 %q"},
+	BadLogin: {
+		"--login takes a URL such as http://HOST:8080/msg_server, not %q",
+		"--login 应为 URL，例如 http://HOST:8080/msg_server，而不是 %q",
+	},
 	EitherPeer:          {"%s: either --%s or --group", "%s：请用 --%s 或 --group 中的一个"},
 	WaitForGroup:        {"send: --wait is for one receiver, not for a group", "send：--wait 只用于单个接收者，不用于群"},
 	UnknownCommand:      {"unknown command %q for %q; %[2]s --help lists them", "%[2]q 没有命令 %[1]q；%[2]s --help 列出全部命令"},
@@ -215,7 +221,10 @@ var refusals = map[ID][languages]string{
 	NickTooLong:         {"%s: the nick %q has more than %d characters", "%s：昵称 %q 超过 %d 个字符"},
 	NotText:             {"%s: %q is not UTF-8", "%s：%q 不是 UTF-8"},
 	GiveName:            {"user add: give a NAME, or --prefix and --count", "user add：请给出 NAME，或 --prefix 与 --count"},
-	BadCount:            {"user add: --count must be 1 to %d and --from not negative", "user add：--count 须为 1 到 %d，--from 不能为负"},
-	GroupType:           {"group add: --type is normal or tmp", "group add：--type 为 normal 或 tmp"},
-	GroupNeeds:          {"group add: a group needs a NAME and --members", "group add：群需要 NAME 和 --members"},
+	BadCount: {
+		"user add: --count must be 1 to %d and --from not negative",
+		"user add：--count 须为 1 到 %d，--from 不能为负",
+	},
+	GroupType:  {"group add: --type is normal or tmp", "group add：--type 为 normal 或 tmp"},
+	GroupNeeds: {"group add: a group needs a NAME and --members", "group add：群需要 NAME 和 --members"},
 }

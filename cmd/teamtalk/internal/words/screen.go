@@ -115,17 +115,32 @@ var screens = map[ID][languages]string{
 	TypingSize:    {" %s characters ", " %s 个字符 "},
 	TypingParts:   {" %s characters: %d messages ", " %s 个字符：%d 条消息 "},
 	TooMuchPasted: {"too long to paste (%s): save it in a file and send that with :file", "粘贴的内容太长（%s）：请保存为文件后用 :file 发送"},
-	AskSplit:      {"%s characters fit no single message. Enter: send %d messages. f: send as a file. Esc: back", "%s 个字符超过一条消息。Enter：分 %d 条发送；f：作为文件发送；Esc：返回"},
-	AskSplitOnly:  {"%s characters fit no single message. Enter: send %d messages. Esc: back", "%s 个字符超过一条消息。Enter：分 %d 条发送；Esc：返回"},
-	LineSkipped:   {"a line of more than %s was not sent: put it in a file, and /file sends that", "超过 %s 的一行未发送：请保存为文件后用 /file 发送"},
+	AskSplit: {
+		"%s characters fit no single message. Enter: send %d messages. f: send as a file. Esc: back",
+		"%s 个字符超过一条消息。Enter：分 %d 条发送；f：作为文件发送；Esc：返回",
+	},
+	AskSplitOnly: {
+		"%s characters fit no single message. Enter: send %d messages. Esc: back",
+		"%s 个字符超过一条消息。Enter：分 %d 条发送；Esc：返回",
+	},
+	LineSkipped: {
+		"a line of more than %s was not sent: put it in a file, and /file sends that",
+		"超过 %s 的一行未发送：请保存为文件后用 /file 发送",
+	},
 	TooLongToSend: {"the conversation has room for %d more messages until some are sent", "在已有消息发出之前，该会话最多还能发送 %d 条"},
 
-	NoCommand:      {"unknown command %[1]s: /help lists them; %[2]s sends it as a text", "没有命令 %[1]s：/help 列出全部命令；%[2]s 可作为文本发送"},
-	NoCommandMeant: {"unknown command %[1]s: did you mean %[3]s? %[2]s sends it as a text", "没有命令 %[1]s：是想用 %[3]s 吗？%[2]s 可作为文本发送"},
-	CommandTakes:   {"usage: %s", "用法：%s"},
-	NoneChosen:     {"no conversation chosen: /to NAME or /to #GROUP", "没有选择会话：/to NAME 或 /to #GROUP"},
-	PathUnclosed:   {"a quote is not closed: %s", "引号没有闭合：%s"},
-	NoPathLike:     {"nothing begins with %s", "没有以 %s 开头的文件"},
+	NoCommand: {
+		"unknown command %[1]s: /help lists them; %[2]s sends it as a text",
+		"没有命令 %[1]s：/help 列出全部命令；%[2]s 可作为文本发送",
+	},
+	NoCommandMeant: {
+		"unknown command %[1]s: did you mean %[3]s? %[2]s sends it as a text",
+		"没有命令 %[1]s：是想用 %[3]s 吗？%[2]s 可作为文本发送",
+	},
+	CommandTakes: {"usage: %s", "用法：%s"},
+	NoneChosen:   {"no conversation chosen: /to NAME or /to #GROUP", "没有选择会话：/to NAME 或 /to #GROUP"},
+	PathUnclosed: {"a quote is not closed: %s", "引号没有闭合：%s"},
+	NoPathLike:   {"nothing begins with %s", "没有以 %s 开头的文件"},
 
 	FileMoving:    {"%s: %d %%; :stop pauses", "%s：%d %%；:stop 暂停"},
 	FileIsSent:    {"%s is sent", "%s 已发送"},
@@ -156,13 +171,16 @@ var screens = map[ID][languages]string{
 	HelpRetry:      {"send failed messages again", "重发失败的消息"},
 	HelpBreak:      {"line break in a message", "在消息中换行"},
 	HelpEdit:       {"start, end; delete word, to start, to end", "行首、行尾；删除单词、到行首、到行尾"},
-	HelpCommands:   {":to NAME  :file PATH  :get [NAME]  :stop  :retry  :read  :quit", ":to 名字  :file 路径  :get [名字]  :stop  :retry  :read  :quit"},
-	HelpEscape:     {"send a text that begins with : or /", "发送以 : 或 / 开头的文本"},
-	HelpDetails:    {"what did not fit: the conversation, all that was said below", "看全文：会话详情，以及底部显示过的内容"},
-	HelpHelp:       {"this help", "本帮助"},
-	HelpLeave:      {"leave", "退出"},
-	HelpMarks:      {"a message is on its way, is stored, has failed", "消息正在发送、已保存、发送失败"},
-	HelpPresence:   {"a contact is on-line, is not", "联系人在线、不在线"},
+	HelpCommands: {
+		":to NAME  :file PATH  :get [NAME]  :stop  :retry  :read  :quit",
+		":to 名字  :file 路径  :get [名字]  :stop  :retry  :read  :quit",
+	},
+	HelpEscape:   {"send a text that begins with : or /", "发送以 : 或 / 开头的文本"},
+	HelpDetails:  {"what did not fit: the conversation, all that was said below", "看全文：会话详情，以及底部显示过的内容"},
+	HelpHelp:     {"this help", "本帮助"},
+	HelpLeave:    {"leave", "退出"},
+	HelpMarks:    {"a message is on its way, is stored, has failed", "消息正在发送、已保存、发送失败"},
+	HelpPresence: {"a contact is on-line, is not", "联系人在线、不在线"},
 }
 
 // text returns a text in a language.
