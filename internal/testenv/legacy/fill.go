@@ -248,6 +248,25 @@ func (w *World) fillRedis(ctx context.Context, pools Pools) error {
 			unread.HSet(ctx, fmt.Sprintf("unread_%d", k.User), k.Peer, n)
 		}
 	}
+	w.fillRedisGroups(ctx, unread, member, set)
+	for user, value := range w.Tokens {
+		_, name, _ := strings.Cut(value, ":")
+		token.Set(ctx, fmt.Sprintf("device_%d", user), value, 0)
+		token.Set(ctx, "device_"+name, user, 0)
+	}
+	for user, value := range w.rejected {
+		token.Set(ctx, fmt.Sprintf("device_%d", user), value, 0)
+	}
+	for _, p := range []redis.Pipeliner{unread, member, set, token} {
+		if _, err := p.Exec(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fillRedisGroups writes the counters, members and shields of the groups.
+func (w *World) fillRedisGroups(ctx context.Context, unread, member, set redis.Pipeliner) {
 	for _, g := range w.Groups {
 		if n := len(g.messages); n > 0 {
 			unread.Set(ctx, fmt.Sprintf("group_msg_id_%d", g.ID), g.messages[n-1].last, 0)
@@ -266,18 +285,4 @@ func (w *World) fillRedis(ctx context.Context, pools Pools) error {
 			}
 		}
 	}
-	for user, value := range w.Tokens {
-		_, name, _ := strings.Cut(value, ":")
-		token.Set(ctx, fmt.Sprintf("device_%d", user), value, 0)
-		token.Set(ctx, "device_"+name, user, 0)
-	}
-	for user, value := range w.rejected {
-		token.Set(ctx, fmt.Sprintf("device_%d", user), value, 0)
-	}
-	for _, p := range []redis.Pipeliner{unread, member, set, token} {
-		if _, err := p.Exec(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
 }

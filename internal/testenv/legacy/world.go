@@ -210,43 +210,52 @@ func (w *World) number() {
 func (w *World) leaveUnread(rng *rand.Rand) {
 	for i, p := range w.Pairs {
 		for _, u := range []uint32{p.Small, p.Big} {
-			k := Key{u, 1, p.Small + p.Big - u}
-			theirs := uint32(0)
-			for _, m := range p.messages {
-				if m.From != u {
-					theirs++
-				}
-			}
-			switch {
-			case theirs > 0 && i%3 == 0:
-				w.Unread[k] = 1 + rng.Uint32N(min(theirs, 30))
-			case theirs > 0 && i%47 == 1:
-				w.Unread[k] = theirs + 4
-				w.Lowered[k] = theirs
-			case len(p.messages) > 0 && i%10 == 2:
-				w.Removed[k] = true
-			}
+			w.leaveUnreadOf(rng, i, p, u)
 		}
 	}
 	for _, g := range w.Groups {
 		for i, u := range w.Members(g) {
 			k := Key{u, 2, g.ID}
-			// Whoever sends has read everything, so what is unread comes after it.
-			tail := uint32(0)
-			for _, m := range slices.Backward(g.messages) {
-				if m.From == u {
-					break
-				}
-				tail++
-			}
-			if tail > 0 && i%2 == 0 {
-				w.Unread[k] = 1 + rng.Uint32N(min(tail, 200))
+			if n := unanswered(g.messages, u); n > 0 && i%2 == 0 {
+				w.Unread[k] = 1 + rng.Uint32N(min(n, 200))
 			}
 			if i%5 == 1 {
 				w.Muted[k] = true
 			}
 		}
 	}
+}
+
+// leaveUnreadOf decides it for one side of the i-th pair.
+func (w *World) leaveUnreadOf(rng *rand.Rand, i int, p *Pair, u uint32) {
+	k := Key{u, 1, p.Small + p.Big - u}
+	theirs := uint32(0)
+	for _, m := range p.messages {
+		if m.From != u {
+			theirs++
+		}
+	}
+	switch {
+	case theirs > 0 && i%3 == 0:
+		w.Unread[k] = 1 + rng.Uint32N(min(theirs, 30))
+	case theirs > 0 && i%47 == 1:
+		w.Unread[k] = theirs + 4
+		w.Lowered[k] = theirs
+	case len(p.messages) > 0 && i%10 == 2:
+		w.Removed[k] = true
+	}
+}
+
+// unanswered counts the messages after the last one of a user: whoever sends
+// has read everything, so what is unread comes after it.
+func unanswered(messages []Message, u uint32) (n uint32) {
+	for _, m := range slices.Backward(messages) {
+		if m.From == u {
+			break
+		}
+		n++
+	}
+	return n
 }
 
 // Members returns who must be a member afterwards, ascending.
