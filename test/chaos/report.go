@@ -189,36 +189,7 @@ func (r *report) print(w io.Writer) {
 	fmt.Fprintf(w, "seed %d, %.1f minutes, %d faults, %d messages acknowledged, %d violations\n\n",
 		r.Seed, r.Minutes, faults, r.Acked, r.broken())
 	for _, p := range r.Systems {
-		fmt.Fprintf(w, "%s: %d sent, %d acknowledged, %d stored, %d pushed, %d found in history only\n",
-			p.Name, p.Sent, p.Acked, p.Stored, p.Received, p.Late)
-		fmt.Fprintf(w, "  %d pushed to terminals that acknowledge what arrives, %d gaps marked\n", p.Capable, p.Marked)
-		fmt.Fprintf(w, "  %d repeats, %d attempts failed, %d ids left out, "+
-			"%d answers later than 1 s, %d log-ins turned away\n",
-			p.Repeats, p.Failed, p.Gaps, p.Slow, p.Turned)
-		if p.Gone > 0 {
-			fmt.Fprintf(w, "  %d lost with the primary when ids went back\n", p.Gone)
-		}
-		if p.QuietFor > 0 {
-			fmt.Fprintf(w, "  %.0f acknowledged per second in the %.0f seconds between faults\n",
-				float64(p.QuietAcked)/p.QuietFor.Seconds(), p.QuietFor.Seconds())
-		}
-		fmt.Fprintf(w, "  %-11s %6s %10s %8s %8s %8s %8s\n",
-			"fault", "times", "in flight", "refused", "slow", "closed", "stalled")
-		for _, kind := range schedule.Kinds() {
-			p.printKind(w, kind)
-		}
-		for _, kind := range p.Idle {
-			fmt.Fprintf(w, "  WRONG: %s hit nothing\n", kind)
-		}
-		for _, text := range p.Wrong {
-			fmt.Fprintf(w, "  WRONG: %s\n", text)
-		}
-		for _, rule := range check.Rules() {
-			if n := p.Counts[rule]; n > 0 {
-				fmt.Fprintf(w, "  VIOLATED: %s, %d times\n", rule, n)
-			}
-		}
-		fmt.Fprintln(w)
+		p.print(w)
 	}
 	for i, v := range r.Violations {
 		if i == shown {
@@ -230,6 +201,40 @@ func (r *report) print(w io.Writer) {
 			fmt.Fprintf(w, "        during %s\n", name)
 		}
 	}
+}
+
+// print writes the figures of one system and what is wrong with it.
+func (p *part) print(w io.Writer) {
+	fmt.Fprintf(w, "%s: %d sent, %d acknowledged, %d stored, %d pushed, %d found in history only\n",
+		p.Name, p.Sent, p.Acked, p.Stored, p.Received, p.Late)
+	fmt.Fprintf(w, "  %d pushed to terminals that acknowledge what arrives, %d gaps marked\n", p.Capable, p.Marked)
+	fmt.Fprintf(w, "  %d repeats, %d attempts failed, %d ids left out, "+
+		"%d answers later than 1 s, %d log-ins turned away\n",
+		p.Repeats, p.Failed, p.Gaps, p.Slow, p.Turned)
+	if p.Gone > 0 {
+		fmt.Fprintf(w, "  %d lost with the primary when ids went back\n", p.Gone)
+	}
+	if p.QuietFor > 0 {
+		fmt.Fprintf(w, "  %.0f acknowledged per second in the %.0f seconds between faults\n",
+			float64(p.QuietAcked)/p.QuietFor.Seconds(), p.QuietFor.Seconds())
+	}
+	fmt.Fprintf(w, "  %-11s %6s %10s %8s %8s %8s %8s\n",
+		"fault", "times", "in flight", "refused", "slow", "closed", "stalled")
+	for _, kind := range schedule.Kinds() {
+		p.printKind(w, kind)
+	}
+	for _, kind := range p.Idle {
+		fmt.Fprintf(w, "  WRONG: %s hit nothing\n", kind)
+	}
+	for _, text := range p.Wrong {
+		fmt.Fprintf(w, "  WRONG: %s\n", text)
+	}
+	for _, rule := range check.Rules() {
+		if n := p.Counts[rule]; n > 0 {
+			fmt.Fprintf(w, "  VIOLATED: %s, %d times\n", rule, n)
+		}
+	}
+	fmt.Fprintln(w)
 }
 
 // shown is how many violations people read.

@@ -137,8 +137,8 @@ func runSystem(ctx context.Context, o options, name string, length time.Duration
 	}
 	p.Wrong = s.Wrong() // the last stop, too
 	say("checking %s", name)
-	events, sql := filepath.Join(cfg.Dir, eventFile), filepath.Join(cfg.Dir, sqlFile)
-	if p.result, err = check.Files([]string{events}, sql); err != nil {
+	events, rows := filepath.Join(cfg.Dir, eventFile), filepath.Join(cfg.Dir, sqlFile)
+	if p.result, err = check.Files([]string{events}, rows); err != nil {
 		return nil, err
 	}
 	return p, nil

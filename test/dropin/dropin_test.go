@@ -220,7 +220,7 @@ func (h *house) killed(first time.Duration, args ...string) (kills int) {
 			return kills
 		case <-timer.C:
 			check(h.t, cmd.Process.Kill())
-			_ = <-ended // it was killed
+			<-ended //nolint:errcheck // it was killed
 			kills++
 		}
 	}

@@ -40,6 +40,7 @@ var roles = []string{
 // TestProduction starts itself again in a network of its own and passes on what
 // that process says.
 func TestProduction(t *testing.T) {
+	t.Parallel()
 	if os.Getenv(inside) != "" {
 		production(t)
 		return
@@ -61,7 +62,7 @@ func TestProduction(t *testing.T) {
 	}
 }
 
-func production(t *testing.T) {
+func production(t *testing.T) { //nolint:thelper // the body of TestProduction
 	if err := loopbackUp(); err != nil {
 		t.Fatalf("the loopback interface of the new network: %v", err)
 	}

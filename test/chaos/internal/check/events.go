@@ -273,10 +273,9 @@ func (c *Checker) claim(t *terminal, in *conv, at int64, id im.MsgID, key string
 	}
 }
 
-// history compares a page with what had been acknowledged when it was asked
-// for: nothing may be missing between its ends.
+// history compares a page with what is stored, and with what had been
+// acknowledged when it was asked for.
 func (c *Checker) history(t *terminal, in *conv, e *event.Event) {
-	top, bottom := e.ID, im.MsgID(1)
 	for i, item := range e.Page {
 		if i > 0 && item.ID >= e.Page[i-1].ID {
 			c.violate(Violation{Rule: Hidden, T: e.T, Conv: in.name, ID: item.ID, Client: t.name},
@@ -290,6 +289,13 @@ func (c *Checker) history(t *terminal, in *conv, e *event.Event) {
 		}
 		c.claim(t, in, e.T, item.ID, item.Key, Phantom)
 	}
+	c.complete(t, in, e)
+}
+
+// complete looks for what had been acknowledged when a page was asked for:
+// nothing may be missing between its ends.
+func (c *Checker) complete(t *terminal, in *conv, e *event.Event) {
+	top, bottom := e.ID, im.MsgID(1)
 	if len(e.Page) >= e.Count && len(e.Page) > 0 {
 		bottom = e.Page[len(e.Page)-1].ID
 	}

@@ -318,11 +318,7 @@ func (p *planner) fill(f *Fault) {
 		f.For = p.between(time.Second, 8*time.Second)
 		f.Jump = p.jump()
 	case Client:
-		f.Target = []string{Vanish, Stall, Repeat, Burst}[p.draw("clients", 4)]
-		f.Pick = p.rng.Uint32()
-		if f.Target == Stall {
-			f.For = p.between(time.Second, 15*time.Second)
-		}
+		p.client(f)
 	default:
 		p.fillRest(f)
 	}
@@ -357,6 +353,15 @@ func (p *planner) fillRest(f *Fault) {
 		f.Pick = p.rng.Uint32()
 		f.For = p.between(9*time.Second, 12*time.Second)
 	default:
+	}
+}
+
+// client chooses what a client does, and which one.
+func (p *planner) client(f *Fault) {
+	f.Target = []string{Vanish, Stall, Repeat, Burst}[p.draw("clients", 4)]
+	f.Pick = p.rng.Uint32()
+	if f.Target == Stall {
+		f.For = p.between(time.Second, 15*time.Second)
 	}
 }
 

@@ -9,8 +9,11 @@ import (
 var cluster = &System{
 	Processes: []string{"msg_server_1", "db_proxy_1", "db_proxy_2", "mariadb", "redis"},
 	Edges: []Edge{
-		{"client", "msg_server_1"}, {"msg_server_1", "db_proxy_1"}, {"db_proxy_1", "redis"},
-		{"db_proxy_1", "mariadb"}, {"db_proxy_2", "mariadb"},
+		{"client", "msg_server_1"},
+		{"msg_server_1", "db_proxy_1"},
+		{"db_proxy_1", "redis"},
+		{"db_proxy_1", "mariadb"},
+		{"db_proxy_2", "mariadb"},
 	},
 	Redis: "redis", Store: "mariadb", Clocks: []string{"msg_server_1", "db_proxy_1"},
 	Replica: true, Roles: []string{"msg_server_1", "db_proxy_1"},
@@ -115,6 +118,7 @@ func TestKinds(t *testing.T) {
 		switch f.Kind {
 		case FlushAll, Clock, Failover, DBAway, GoBack, Descriptors:
 			t.Errorf("there is nothing for %s to harm", f.Kind)
+		default:
 		}
 	}
 }

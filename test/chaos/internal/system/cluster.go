@@ -35,7 +35,9 @@ const (
 // of the servers and of the proxies before them.
 func Distances() []int {
 	var all []int
-	for _, d := range []int{0, 1, 8, loginHTTP, loginMsg, routePort, routePort + 1, 400, 600, dbProxyPort, dbProxyPort + 1} {
+	for _, d := range []int{
+		0, 1, 8, loginHTTP, loginMsg, routePort, routePort + 1, 400, 600, dbProxyPort, dbProxyPort + 1,
+	} {
 		all = append(all, d, d+healthPort)
 	}
 	all = append(all, 601, 700, 1090, mariadbPort, mariadbPort+1, redisPort)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"time"
 
@@ -75,12 +76,14 @@ func (s *System) prepareDatabases(ctx context.Context) error {
 	servers := make([]*database, len(names))
 	var all sync.WaitGroup
 	for i := range names {
-		all.Go(func() { servers[i], errs[i] = s.newDatabase(ctx, filepath.Join(dir, fmt.Sprint(i+1)), i+1) })
+		all.Go(func() { servers[i], errs[i] = s.newDatabase(ctx, filepath.Join(dir, strconv.Itoa(i+1)), i+1) })
 	}
 	all.Wait()
 	for i, name := range names {
 		if servers[i] != nil {
-			s.add(&part{name: name, server: servers[i].Server, database: servers[i], disk: servers[i].disk, spare: name == standby})
+			s.add(&part{
+				name: name, server: servers[i].Server, database: servers[i], disk: servers[i].disk, spare: name == standby,
+			})
 		}
 	}
 	s.Store, s.Replica = "mariadb", s.cfg.Replica

@@ -67,10 +67,13 @@ func do(t *testing.T, c *sql.Conn, statement string) {
 	}
 }
 
-// rows returns how many numbers stand in the table.
-func rows(ctx context.Context, t *testing.T, q interface {
+// asked is a database or a connection of one.
+type asked interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}) (n int) {
+}
+
+// rows returns how many numbers stand in the table.
+func rows(ctx context.Context, t *testing.T, q asked) (n int) {
 	t.Helper()
 	if err := q.QueryRowContext(ctx, "SELECT COUNT(*) FROM numbers").Scan(&n); err != nil {
 		t.Fatal(err)
