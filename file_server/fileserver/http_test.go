@@ -160,7 +160,7 @@ func TestImages(t *testing.T) {
 	})
 }
 
-// Nobody finds the names of others' images by looking at his own.
+// Nobody finds the names of others' images by looking at their own.
 // Source: docs/protocol/defects.md D11.
 func TestImageNamesCannotBeGuessed(t *testing.T) {
 	t.Parallel()

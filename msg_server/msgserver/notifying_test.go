@@ -147,7 +147,7 @@ func TestNotifiesPhones(t *testing.T) {
 }
 
 // Of a message that came in at another server, that one notifies phones; and
-// its sender has a name here, wherever he is.
+// its sender has a name here, wherever they are.
 // Source: docs/protocol/defects.md E1.
 func TestNotifiesOnce(t *testing.T) {
 	t.Parallel()

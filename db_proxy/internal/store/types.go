@@ -72,8 +72,8 @@ type GroupInfo struct {
 	Members  []Member // status 0 only, ascending by user
 }
 
-// Member is one member of a group and when he joined (Unix seconds). History
-// before the join time is not shown to him.
+// Member is one member of a group and when they joined (Unix seconds). History
+// before the join time is not shown to them.
 // Source: docs/protocol/flows.md §9.1.
 type Member struct {
 	User   im.UserID
