@@ -12,7 +12,7 @@ import (
 
 // The three messages of the way of a message are encoded and decoded by hand:
 // a load generator handles hundreds of thousands of them per second. Tests
-// compare with the generated code. Source: messages.md.
+// compare with the generated code. Source: docs/protocol/messages.md.
 
 // Field numbers of IMMsgData and IMMsgDataAck.
 const (
@@ -171,7 +171,7 @@ func (c *Client) appendReceipt(command wire.Command, session uint32, id im.MsgID
 }
 
 // binarySeconds is the size in bytes of the duration in front of a voice
-// message. Source: wire.md §6.
+// message. Source: docs/protocol/wire.md §6.
 const binarySeconds = 4
 
 // splitAudio splits the data of a voice message.

@@ -73,7 +73,7 @@ type GroupChanged struct {
 }
 
 // PeerCommand is a command from another user, such as "is typing" (0x0601).
-// Source: wire.md §10.
+// Source: docs/protocol/wire.md §10.
 type PeerCommand struct {
 	From, To im.UserID
 	Data     string // JSON

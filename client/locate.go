@@ -19,7 +19,7 @@ import (
 // maxLocate is the longest answer of a login_server in bytes that is read.
 const maxLocate = 64 << 10
 
-// Location is a login_server's answer. Source: flows.md §1.1.
+// Location is a login_server's answer. Source: docs/protocol/flows.md §1.1.
 type Location struct {
 	Addr       string // host:port of the msg_server to use
 	Backup     string // host:port by its other address; may equal Addr
@@ -119,8 +119,8 @@ func locateURL(s string) string {
 	return s
 }
 
-// LocateTCP asks a login_server with 0x0101 over TCP. Source: flows.md §1.2;
-// only Addr and Backup are set.
+// LocateTCP asks a login_server with 0x0101 over TCP.
+// Source: docs/protocol/flows.md §1.2; only Addr and Backup are set.
 func LocateTCP(ctx context.Context, addr string) (Location, error) {
 	c, err := DialRaw(ctx, addr, "")
 	if err != nil {

@@ -97,7 +97,7 @@ func (o Options) withDefaults() Options {
 }
 
 // PasswordMD5 returns the form of a password that goes over the wire.
-// Source: wire.md §7.
+// Source: docs/protocol/wire.md §7.
 func PasswordMD5(password string) string {
 	sum := md5.Sum([]byte(password))
 	return hex.EncodeToString(sum[:])

@@ -8,7 +8,7 @@ import (
 )
 
 // Profile is the set of habits by which client types differ on the wire.
-// The zero value means Native. Source: wire.md §1.1, §1.3, §2.
+// The zero value means Native. Source: docs/protocol/wire.md §1.1, §1.3, §2.
 type Profile struct {
 	Name       string
 	Version    uint16 // header field version
@@ -42,7 +42,7 @@ type Profile struct {
 	// TempMsgID is put into msg_id of outgoing messages.
 	TempMsgID im.MsgID
 	// MergeUsers: the list of all users may come in several PDUs
-	// (defects.md F9).
+	// (docs/protocol/defects.md F9).
 	MergeUsers bool
 }
 

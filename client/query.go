@@ -264,7 +264,7 @@ func (c *Client) Time(ctx context.Context) (time.Time, error) {
 }
 
 // SendCommand passes a command to another user's terminals (0x0601); data is
-// the JSON of wire.md §10. Nothing is stored and nobody answers.
+// the JSON of docs/protocol/wire.md §10. Nothing is stored and nobody answers.
 func (c *Client) SendCommand(to im.UserID, data string) error {
 	return c.Notify(wire.P2PCommand, &switchservice.IMP2PCmdMsg{
 		FromUserId: c.me(), ToUserId: proto.Uint32(uint32(to)), CmdMsgData: proto.String(data),

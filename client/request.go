@@ -186,7 +186,8 @@ func (c *Client) writable() error {
 	return nil
 }
 
-// Markers of the Windows client in message list requests. Source: wire.md §1.3.
+// Markers of the Windows client in message list requests.
+// Source: docs/protocol/wire.md §1.3.
 const (
 	seqHistory     = 0xFF01
 	seqHistoryNext = 0xFF02

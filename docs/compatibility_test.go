@@ -20,8 +20,8 @@ func defectIDs() map[string]bool {
 	return all
 }
 
-// TestCompatibility looks for every defect in compatibility.md, once, and for
-// the tests that it names.
+// TestCompatibility looks for every defect in docs/compatibility.md, once, and
+// for the tests that it names.
 func TestCompatibility(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("compatibility.md")

@@ -34,8 +34,8 @@ import (
 // everyRole is the section whose metrics all roles have.
 const everyRole = "Every role"
 
-// TestMetrics compares metrics.md with what each role registers: names, types
-// and labels.
+// TestMetrics compares docs/metrics.md with what each role registers: names,
+// types and labels.
 func TestMetrics(t *testing.T) {
 	t.Parallel()
 	documented := readMetrics(t)

@@ -1,8 +1,8 @@
 // Package textcrypt owns the encryption of message text that every TeamTalk
 // client applies before sending and undoes after receiving: AES-256 in ECB
 // mode under a key compiled into all clients, with a length suffix, in Base64
-// (wire.md §5). It hides text from a casual look and no more; servers store
-// and relay the result unchanged.
+// (docs/protocol/wire.md §5). It hides text from a casual look and no more;
+// servers store and relay the result unchanged.
 package textcrypt
 
 import (
@@ -17,11 +17,12 @@ import (
 	"sync"
 )
 
-// StandardKey is the key all original clients share. Source: wire.md §5.
+// StandardKey is the key all original clients share.
+// Source: docs/protocol/wire.md §5.
 const StandardKey = "12345678901234567890123456789012"
 
 // MaxPlain is the longest text in bytes whose encrypted form fits the content
-// column of 4,096 characters. Source: wire.md §5.2.
+// column of 4,096 characters. Source: docs/protocol/wire.md §5.2.
 const MaxPlain = 3068
 
 // suffix is the length in bytes of the plaintext length at the end of the last

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// TestVectors checks every worked example of wire.md §5.1 and §5.2.
+// TestVectors checks every worked example of
+// docs/protocol/wire.md §5.1 and §5.2.
 func TestVectors(t *testing.T) {
 	t.Parallel()
 	for plain, want := range map[string]string{

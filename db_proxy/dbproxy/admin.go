@@ -53,7 +53,7 @@ func (a *Admin) Close() error {
 	return nil
 }
 
-// Status of an account. Source: storage.md, IMUser.
+// Status of an account. Source: docs/protocol/storage.md, IMUser.
 const (
 	StatusActive = 0 // may log in
 	StatusLeft   = 3 // disabled
@@ -110,7 +110,8 @@ func (a *Admin) AddUsers(ctx context.Context, specs []AccountSpec) ([]Account, e
 	return out, nil
 }
 
-// clientMD5 is what a client sends for a password. Source: wire.md §7.
+// clientMD5 is what a client sends for a password.
+// Source: docs/protocol/wire.md §7.
 func clientMD5(password string) string {
 	sum := md5.Sum([]byte(password)) //nolint:gosec // the protocol's
 	return hex.EncodeToString(sum[:])

@@ -1,6 +1,7 @@
 // Package dbproxy is the db_proxy role: it answers the storage commands of the
 // msg_servers, orders and batches what changes conversations, and keeps the
-// caches that make it fast. Source: flows.md, storage.md.
+// caches that make it fast. Source: docs/protocol/flows.md;
+// docs/protocol/storage.md.
 package dbproxy
 
 import (
@@ -229,7 +230,7 @@ func (s *Server) Run(ctx context.Context) error {
 }
 
 // drain tells the msg_servers to send no more (0702), and waits for what they
-// sent before, for a bounded time. Source: flows.md §2.
+// sent before, for a bounded time. Source: docs/protocol/flows.md §2.
 func (s *Server) drain() {
 	s.stopping.Store(true)
 	s.engine.RefuseNew()

@@ -67,7 +67,7 @@ func each(t *testing.T, f func(t *testing.T, conf string)) {
 	}
 }
 
-// Source: docs/protocol.md; flows.md §3, §6 to §9, §12.
+// Source: docs/protocol.md; docs/protocol/flows.md §3, §6 to §9, §12.
 func TestCapableServer(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, conf string) {
@@ -255,7 +255,7 @@ func testRefusals(t *testing.T, p *peer, r *running, alice, bob uint32) {
 }
 
 // An original msg_server gets what an original db_proxy_server says, and
-// silence where that is silent. Source: flows.md §6, §7, §12.
+// silence where that is silent. Source: docs/protocol/flows.md §6, §7, §12.
 func TestOriginalServer(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, conf string) {
@@ -433,7 +433,7 @@ func TestCacheInTheProcess(t *testing.T) {
 }
 
 // Lists show a constant for a voice message, encrypted with the configured
-// key. Source: wire.md §5.2.
+// key. Source: docs/protocol/wire.md §5.2.
 func TestVoiceText(t *testing.T) {
 	t.Parallel()
 	const key = "another key, of thirty-two bytes"

@@ -15,8 +15,8 @@ import (
 	"teamtalk/pb/file"
 )
 
-// Timers of a client connection. Source: wire.md §2; the original has no
-// deadline for the log-in.
+// Timers of a client connection. Source: docs/protocol/wire.md §2; the original
+// has no deadline for the log-in.
 const (
 	loginDeadline = 15 * time.Second
 	idleTimeout   = 120 * time.Second
@@ -87,7 +87,8 @@ func (cs *clients) OnPDU(conn *transport.Conn, pdu wire.PDU) {
 	cs.metrics.dropped("unknown_command")
 }
 
-// ofClients is the table of what clients send. Source: commands.md.
+// ofClients is the table of what clients send.
+// Source: docs/protocol/commands.md.
 func (s *Server) ofClients() map[wire.Command]func(*client, wire.PDU) {
 	return map[wire.Command]func(*client, wire.PDU){
 		wire.Heartbeat: func(c *client, pdu wire.PDU) {
@@ -148,7 +149,8 @@ func (s *Server) admit(c *client, pdu wire.PDU, m about) bool {
 	return true
 }
 
-// login lets a client into a task, 0501 to 0502. Source: flows.md §16.2.
+// login lets a client into a task, 0501 to 0502.
+// Source: docs/protocol/flows.md §16.2.
 func (s *Server) login(c *client, pdu wire.PDU) {
 	req := new(file.IMFileLoginReq)
 	if err := proto.Unmarshal(pdu.Body, req); err != nil || c.asked {

@@ -15,7 +15,7 @@ import (
 )
 
 // download is an off-line file on its way to its receiver, who pulls it block
-// by block. Source: flows.md §16.5.
+// by block. Source: docs/protocol/flows.md §16.5.
 type download struct {
 	server *Server
 
@@ -110,7 +110,8 @@ func (d *download) send(c *client, offset int64, seq uint16) error {
 	return nil
 }
 
-// fail answers a pull with an error, which Windows shows. Source: defects.md G11.
+// fail answers a pull with an error, which Windows shows.
+// Source: docs/protocol/defects.md G11.
 func (d *download) fail(c *client, seq uint16, offset int64, err error) {
 	d.server.log.Info("download failed", "task_id", c.taskID, "user_id", c.user, "error", err)
 	d.end("failed")

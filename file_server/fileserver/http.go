@@ -90,7 +90,7 @@ func (f *httpFront) run(ctx context.Context, patience time.Duration) error {
 }
 
 // ServeHTTP is http.Handler's. Nothing is redirected: old clients post to
-// paths of any form. Source: flows.md §17.
+// paths of any form. Source: docs/protocol/flows.md §17.
 func (f *httpFront) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")

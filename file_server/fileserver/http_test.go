@@ -35,7 +35,7 @@ func (w *world) post(path, contentType, body string) (code int, text, url string
 	var answer struct {
 		Code *int    `json:"error_code"`
 		Msg  string  `json:"error_msg"`
-		Path *string `json:"path"` // also of what is refused: defect H4
+		Path *string `json:"path"` // also of what is refused: docs/protocol/defects.md H4
 		URL  string  `json:"url"`
 	}
 	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil || answer.Code == nil || answer.Path == nil {
@@ -160,8 +160,8 @@ func TestImages(t *testing.T) {
 	})
 }
 
-// Nobody finds the names of others' images by looking at his own. Source:
-// defects.md D11.
+// Nobody finds the names of others' images by looking at their own.
+// Source: docs/protocol/defects.md D11.
 func TestImageNamesCannotBeGuessed(t *testing.T) {
 	t.Parallel()
 	w := start(t)
@@ -183,7 +183,7 @@ func TestImageNamesCannotBeGuessed(t *testing.T) {
 }
 
 // What clients are told begins as they reach the server, whatever Host they
-// wrote. Source: defects.md H5.
+// wrote. Source: docs/protocol/defects.md H5.
 func TestImageURL(t *testing.T) {
 	t.Parallel()
 	w := start(t, "ImageURL=https://img.example.com/a")
@@ -198,7 +198,7 @@ func TestImageURL(t *testing.T) {
 }
 
 // What is neither refused nor stored does not exist: each file up to the limit
-// is served again. Source: defects.md H1.
+// is served again. Source: docs/protocol/defects.md H1.
 func TestLargeUploads(t *testing.T) {
 	t.Parallel()
 	w := start(t)
@@ -235,7 +235,7 @@ func bomb(w, h uint32) []byte {
 	return binary.BigEndian.AppendUint32(append(out, head...), crc32.ChecksumIEEE(head))
 }
 
-// Source: flows.md §17, defects.md H1.
+// Source: docs/protocol/flows.md §17; docs/protocol/defects.md H1.
 func TestBadUploads(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, store string) {

@@ -22,7 +22,7 @@ import (
 )
 
 // uploadCode is the error_code of an answer; those up to 11 are msfs's own.
-// Source: flows.md §17.
+// Source: docs/protocol/flows.md §17.
 type uploadCode int //nolint:errname // a code that is also the reason it is given for
 
 // The codes.
@@ -260,7 +260,7 @@ func (f *httpFront) mediaType(u *blob.Upload, ext string) (string, error) {
 }
 
 // newPath makes the path of a new file: msfs's form, with a name that nobody
-// can guess. Source: defects.md D11.
+// can guess. Source: docs/protocol/defects.md D11.
 func newPath(id, box, ext string) (string, error) {
 	const folders = 255
 	n, err := rand.Int(rand.Reader, big.NewInt(folders*folders))

@@ -37,8 +37,8 @@ const variantFor = 30 * 24 * time.Hour
 // writeTimeout is how long a client may take to fetch an image.
 const writeTimeout = 5 * time.Minute
 
-// download serves GET /g0/ddd/ddd/NAME and its smaller variants. Source:
-// flows.md §17: the first component is not looked at.
+// download serves GET /g0/ddd/ddd/NAME and its smaller variants.
+// Source: docs/protocol/flows.md §17: the first component is not looked at.
 func (f *httpFront) download(w http.ResponseWriter, r *http.Request) {
 	what, err := f.find(r.Context(), r.URL.Path)
 	if err == nil {

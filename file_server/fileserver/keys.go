@@ -289,7 +289,7 @@ func s3Complaint(f *config.File, c *Config) error {
 }
 
 // announced returns what clients are told; an address that no client can use
-// is replaced by one of this machine. Source: defects.md G7.
+// is replaced by one of this machine. Source: docs/protocol/defects.md G7.
 func announced(f *config.File) (all []netip.AddrPort, err error) {
 	port := uint16(f.Int("ClientListenPort"))
 	for _, text := range f.List("FileServerIp") {

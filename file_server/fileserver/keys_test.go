@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// Clients are told addresses that they can connect to. Source: defects.md G7.
+// Clients are told addresses that they can connect to.
+// Source: docs/protocol/defects.md G7.
 func TestAnnouncedAddresses(t *testing.T) {
 	t.Parallel()
 	parse := func(announced, listen string) []string {

@@ -34,7 +34,7 @@ func (m *msgServers) LinkUp(l *link.Link) { m.introduce(l) }
 func (m *msgServers) LinkDown(l *link.Link) { m.peers.Remove(l) }
 
 // ofMsgServers is the table of what msg_servers send. What looks at the disk
-// takes its turn. Source: commands.md.
+// takes its turn. Source: docs/protocol/commands.md.
 func (s *Server) ofMsgServers() map[wire.Command]func(*link.Link, wire.PDU) {
 	m := &msgServers{s}
 	return map[wire.Command]func(*link.Link, wire.PDU){
@@ -73,8 +73,8 @@ func later[M any, P interface {
 	}
 }
 
-// addrs tells what clients are to be told, 0733 to 0734. Source: flows.md §16,
-// defects.md G7.
+// addrs tells what clients are to be told, 0733 to 0734.
+// Source: docs/protocol/flows.md §16; docs/protocol/defects.md G7.
 func (m *msgServers) addrs(l *link.Link, pdu wire.PDU) {
 	res := &server.IMFileServerIPRsp{}
 	for _, a := range m.cfg.Addrs {
@@ -86,7 +86,7 @@ func (m *msgServers) addrs(l *link.Link, pdu wire.PDU) {
 }
 
 // transfer sets a task up, 0731 to 0732. A refusal is answered, and the link
-// stays. Source: flows.md §16.1.
+// stays. Source: docs/protocol/flows.md §16.1.
 func (m *msgServers) transfer(l *link.Link, seq uint16, req *server.IMFileTransferReq) {
 	res := &server.IMFileTransferRsp{
 		ResultCode: proto.Uint32(1), FromUserId: req.FromUserId, ToUserId: req.ToUserId,
@@ -138,7 +138,7 @@ func (m *msgServers) newTask(req *server.IMFileTransferReq) (*task.Task, error) 
 	switch {
 	case !ok:
 		return nil, errName
-	case size == 0 || offline && size > m.cfg.MaxFileSize: // defects.md G10
+	case size == 0 || offline && size > m.cfg.MaxFileSize: // docs/protocol/defects.md G10
 		return nil, errSize
 	case !offline && req.GetTransMode() != basedefine.TransferFileType_FILE_TYPE_ONLINE:
 		return nil, errMode
@@ -204,7 +204,8 @@ func (m *msgServers) lookUp(l *link.Link, seq uint16, req *extension.IMFileTaskR
 	l.SendMessage(wire.FileTaskRes, seq, res)
 }
 
-// remove takes an off-line file away, 058C. Source: defects.md G5.
+// remove takes an off-line file away, 058C.
+// Source: docs/protocol/defects.md G5.
 func (m *msgServers) remove(_ *link.Link, _ uint16, req *extension.IMFileTaskDelete) {
 	ctx := m.base
 	_, _, err := m.offlineFile(ctx, req.GetTaskId(), req.GetUserId())

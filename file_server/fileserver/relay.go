@@ -10,7 +10,7 @@ import (
 )
 
 // relay is an on-line transfer: it passes blocks from one connection to the
-// other and keeps none. Source: flows.md §16.3.
+// other and keeps none. Source: docs/protocol/flows.md §16.3.
 type relay struct {
 	server *Server
 	task   *task.Task

@@ -1,7 +1,8 @@
 // Package fileserver is the file_server role: it moves files between clients,
 // keeps them for receivers who are away, and serves images over HTTP. Who may
 // move what to whom is msg_server's to say; it asks for a task, and the task's
-// two users get in with its id. Source: flows.md §16 and §17, docs/files.md.
+// two users get in with its id. Source: docs/protocol/flows.md §16 and §17;
+// docs/files.md.
 package fileserver
 
 import (

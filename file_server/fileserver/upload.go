@@ -17,7 +17,8 @@ import (
 )
 
 // upload is an off-line file on its way in: the server asks for one block
-// after the other. Source: flows.md §16.4, defects.md G3 to G5.
+// after the other. Source: docs/protocol/flows.md §16.4;
+// docs/protocol/defects.md G3 to G5.
 type upload struct {
 	server *Server
 	task   *task.Task

@@ -97,7 +97,7 @@ const (
 	maxMembers   = im.MaxMembers
 )
 
-// groupTypes are the words for IMGroup.type. Source: storage.md.
+// groupTypes are the words for IMGroup.type. Source: docs/protocol/storage.md.
 var groupTypes = map[string]basedefine.GroupType{
 	"normal": basedefine.GroupType_GROUP_TYPE_NORMAL, "temporary": basedefine.GroupType_GROUP_TYPE_TMP,
 }

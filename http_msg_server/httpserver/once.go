@@ -56,7 +56,7 @@ func (o *once) Attempt() *extension.ApiAttempt {
 // Again reports whether an attempt before this one may have done everything.
 func (o *once) Again() bool { return o != nil && o.again }
 
-// The states of a claim. Source: docs/protocol.md, IM.Api.proto.
+// The states of a claim. Source: docs/protocol.md; pb/IM.Api.proto.
 const (
 	claimFresh    = 1
 	claimAgain    = 2

@@ -121,7 +121,7 @@ func getPresence(c *call, _ *none) (*presence, error) {
 }
 
 // The classes of clients that can be kicked, and one client of each: a kick
-// ends all clients of a class. Source: flows.md §4.
+// ends all clients of a class. Source: docs/protocol/flows.md §4.
 var allClients = []string{"pc", "phone"}
 
 func clientOf(class string) im.ClientType {

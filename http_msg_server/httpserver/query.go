@@ -21,7 +21,7 @@ import (
 	"teamtalk/pb/group"
 )
 
-// What the original answers. Source: flows.md §18.
+// What the original answers. Source: docs/protocol/flows.md §18.
 type queryAnswer struct {
 	Code int    `json:"error_code"`
 	Msg  string `json:"error_msg"`
@@ -45,7 +45,8 @@ const queryKey = "query"
 
 // query answers the two requests of the original: one per connection, and
 // what it does not know is closed without an answer. It knows no keys, so it
-// listens to configured addresses only. Source: flows.md §18, defect D12.
+// listens to configured addresses only. Source: docs/protocol/flows.md §18;
+// docs/protocol/defects.md D12.
 func (s *Server) query(w http.ResponseWriter, r *http.Request) {
 	var do func(context.Context, map[string]json.RawMessage) (answer any, subject string)
 	switch r.URL.Path {
@@ -174,7 +175,7 @@ func (s *Server) createGroup(ctx context.Context, req *group.IMGroupCreateReq) (
 }
 
 // changeMembers asks the owner of a group to change its members, 0407 to
-// 0408, and tells those concerned. Source: flows.md §18.
+// 0408, and tells those concerned. Source: docs/protocol/flows.md §18.
 func (s *Server) changeMembers(
 	ctx context.Context, req *group.IMGroupChangeMemberReq,
 ) (*group.IMGroupChangeMemberRsp, error) {

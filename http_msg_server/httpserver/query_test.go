@@ -28,7 +28,8 @@ func (w *world) post(path, body string) string {
 	return string(all)
 }
 
-// TestQuery: the two requests of the original. Source: flows.md §18, §19.
+// TestQuery: the two requests of the original.
+// Source: docs/protocol/flows.md §18, §19.
 func TestQuery(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -92,7 +93,8 @@ func TestQuery(t *testing.T) {
 	}
 }
 
-// TestQueryGuarded: defect D12.
+// TestQueryGuarded: only configured addresses may ask.
+// Source: docs/protocol/defects.md D12.
 func TestQueryGuarded(t *testing.T) {
 	t.Parallel()
 	const create = `{"req_user_id":0,"app_key":"%s","group_name":"x","group_type":1,"group_avatar":"","user_id_list":[1]}`

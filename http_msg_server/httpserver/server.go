@@ -3,7 +3,7 @@
 // requests of the original it has an API under /api/v1, described by
 // openapi.json. It stores nothing: db_proxy does.
 //
-// Source: flows.md §18; docs/http-api.md.
+// Source: docs/protocol/flows.md §18; docs/http-api.md.
 package httpserver
 
 import (

@@ -201,7 +201,8 @@ func getUser(c *call, _ *none) (*user, error) {
 	return &u, nil
 }
 
-// clientMD5 is what a client sends for a password. Source: wire.md §7.
+// clientMD5 is what a client sends for a password.
+// Source: docs/protocol/wire.md §7.
 func clientMD5(password string) *string {
 	sum := md5.Sum([]byte(password)) //nolint:gosec // the protocol's
 	return proto.String(hex.EncodeToString(sum[:]))

@@ -1,6 +1,6 @@
 // Package ask turns the PDUs of server links into calls that return an
 // answer: it notes a number in attach_data, which every server echoes, and
-// finds by it who is waiting. Source: wire.md §8.
+// finds by it who is waiting. Source: docs/protocol/wire.md §8.
 package ask
 
 import (

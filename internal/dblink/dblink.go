@@ -3,7 +3,7 @@
 //
 // Every configured address has at least two connections: the first half for
 // log-ins and what clients ask at start, the rest for everything else.
-// Source: config.md §4, docs/architecture.md.
+// Source: docs/protocol/config.md §4; docs/architecture.md.
 package dblink
 
 import (
@@ -122,7 +122,7 @@ func (s *slot) LinkDown(l *link.Link) {
 }
 
 // LinkPDU is link.Handler's. After 0702 nothing more is sent on the link;
-// what it still answers is taken. Source: flows.md §2.
+// what it still answers is taken. Source: docs/protocol/flows.md §2.
 func (s *slot) LinkPDU(l *link.Link, pdu wire.PDU) {
 	if pdu.Command == wire.StopReceive {
 		s.live.CompareAndSwap(l, nil)

@@ -21,10 +21,11 @@ type RelationID uint32
 type MsgID uint32
 
 // MaxMsgID is the last id a conversation may use: Android numbers its unsent
-// messages from 90,000,000 up. Source: flows.md §6.
+// messages from 90,000,000 up. Source: docs/protocol/flows.md §6.
 const MaxMsgID MsgID = 89_999_999
 
-// Shards is the number of message tables of each kind. Source: storage.md §3.
+// Shards is the number of message tables of each kind.
+// Source: docs/protocol/storage.md §3.
 const Shards = 8
 
 // Kind is the kind of a conversation, with the numbers of SessionType.
@@ -125,7 +126,7 @@ func (c Conversation) String() string {
 // MsgType is the type of a message, with the numbers of the wire.
 type MsgType uint8
 
-// The message types. Source: messages.md, MsgType.
+// The message types. Source: docs/protocol/messages.md, MsgType.
 const (
 	SingleText  MsgType = 0x01
 	SingleAudio MsgType = 0x02
@@ -148,7 +149,7 @@ func (t MsgType) Kind() Kind {
 // Audio reports whether the message is a voice message.
 func (t MsgType) Audio() bool { return t == SingleAudio || t == GroupAudio }
 
-// Values of IMUser.status. Source: storage.md.
+// Values of IMUser.status. Source: docs/protocol/storage.md.
 const (
 	StatusActive = 0 // may log in
 	StatusLeft   = 3 // disabled; gets no messages any more
@@ -157,7 +158,7 @@ const (
 // ClientType is the type of a client, with the numbers of the wire.
 type ClientType uint8
 
-// The client types. Source: messages.md, ClientType.
+// The client types. Source: docs/protocol/messages.md, ClientType.
 const (
 	Windows ClientType = 0x01
 	Mac     ClientType = 0x02
@@ -166,13 +167,14 @@ const (
 )
 
 // Mobile reports whether the client is a phone; everything else is a PC.
-// Source: flows.md §4.
+// Source: docs/protocol/flows.md §4.
 func (t ClientType) Mobile() bool { return t&0x10 != 0 }
 
 // SameClass reports whether two clients of one user exclude each other.
 func (t ClientType) SameClass(other ClientType) bool { return t.Mobile() == other.Mobile() }
 
-// Limits of content. Source: defects.md A10, flows.md §9.
+// Limits of content. Source: docs/protocol/defects.md A10;
+// docs/protocol/flows.md §9.
 const (
 	MaxText     = 4096      // bytes of Base64 in one text message
 	MaxVoice    = 384 << 10 // bytes of a voice message; a minute of Speex has far less
@@ -187,5 +189,5 @@ const clockError = 24 * 60 * 60
 // SafeSince returns the time from which on changes of accounts are sent to a
 // client that says it knows those until a time, in Unix seconds, not 0. It is
 // a day earlier, at least 1: Android sends a time of its own clock, and all
-// clients merge what they know already. Source: defects.md B20.
+// clients merge what they know already. Source: docs/protocol/defects.md B20.
 func SafeSince(known uint32) uint32 { return max(known, clockError+1) - clockError }

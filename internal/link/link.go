@@ -10,7 +10,8 @@
 // byte for byte. So a dialled peer that has sent no HELLO within a second, and
 // every peer that begins with anything but a mark, is an original TeamTalk
 // server and never gets an extension.
-// Source: wire.md §2, flows.md §2, docs/protocol.md.
+// Source: docs/protocol/wire.md §2; docs/protocol/flows.md §2;
+// docs/protocol.md.
 package link
 
 import (
@@ -175,7 +176,7 @@ func (l *Link) onHeartbeat(reserved uint16) {
 }
 
 // onPlainPDU passes everything but heartbeats on, which a push_server echoes.
-// Source: wire.md §2.
+// Source: docs/protocol/wire.md §2.
 func (l *Link) onPlainPDU(pdu wire.PDU) {
 	switch {
 	case pdu.Command != wire.Heartbeat:

@@ -367,7 +367,7 @@ func TestReconnect(t *testing.T) {
 }
 
 // A push_server answers a heartbeat at once, also one that comes alone, and
-// stays when it does not know a command. Source: defects.md E8.
+// stays when it does not know a command. Source: docs/protocol/defects.md E8.
 func TestPlainPeer(t *testing.T) {
 	t.Parallel()
 	h := run(t, Config{Role: "push_server"}, "", func(h *host) { h.plain = true })

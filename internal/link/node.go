@@ -102,14 +102,15 @@ func (n *Node) ServerID() string { return n.cfg.ServerID }
 // Accept returns the handler of a listener for other servers.
 func (n *Node) Accept(h Handler) transport.Handler { return &front{node: n, handler: h} }
 
-// AcceptPlain is Accept for a push_server: every peer counts as an original,
-// and only its address says whether it may connect. Source: design.md §3.
+// AcceptPlain is Accept for a push_server: no HELLO is exchanged, so every peer
+// counts as an original, and only its address says whether it may connect.
 func (n *Node) AcceptPlain(h Handler) transport.Handler {
 	return &front{node: n, handler: h, plain: true}
 }
 
-// KeepPlain is Keep for a link to a push_server, which never gets an
-// extension. Source: design.md §3.
+// KeepPlain is Keep for a link to a push_server, which never gets an extension:
+// an original one closes the link on a command that it does not know.
+// Source: docs/protocol/commands.md, "Rules"; docs/protocol/defects.md E8.
 func (n *Node) KeepPlain(ctx context.Context, engine *transport.Engine, addr string, h Handler) {
 	n.keep(ctx, engine, "push_server", addr, h, true)
 }

@@ -10,13 +10,13 @@ import (
 	"teamtalk/internal/im"
 )
 
-// What phones show. Source: flows.md §15.
+// What phones show. Source: docs/protocol/flows.md §15.
 const (
 	somethingCame = "您收到了一条消息"
 	voiceInGroup  = "在群聊中发送了一条语音消息"
 	voiceToYou    = "给您发送了一条语音消息"
 
-	imageBegins = "&$#@~^@[{:" // around the URL of an image in a text; wire.md §4
+	imageBegins = "&$#@~^@[{:" // around the URL of an image in a text; docs/protocol/wire.md §4
 	imageEnds   = ":}]&$~@#@"
 
 	maxFlash = 37 // bytes, before the dots
@@ -50,7 +50,7 @@ func (n *Notifier) flash(ctx context.Context, m *Message) (string, error) {
 	return shorten(nick + ":" + text), nil
 }
 
-// shorten cuts a line at a character. Source: defects.md E4.
+// shorten cuts a line at a character. Source: docs/protocol/defects.md E4.
 func shorten(line string) string {
 	if len(line) <= maxFlash {
 		return line
@@ -64,7 +64,7 @@ func shorten(line string) string {
 
 // readable makes UTF-8 of what clients send. Android writes characters outside
 // the basic plane as two surrogates of three bytes, and 0 as C0 80.
-// Source: wire.md §4.
+// Source: docs/protocol/wire.md §4.
 func readable(text string) string {
 	if utf8.ValidString(text) {
 		return text
@@ -99,7 +99,8 @@ func surrogate(s string) (rune, bool) {
 	return rune(s[0]&0x0f)<<12 | rune(s[1]&0x3f)<<6 | rune(s[2]&0x3f), true
 }
 
-// data is what the app gets beside the line. Source: flows.md §15.
+// data is what the app gets beside the line.
+// Source: docs/protocol/flows.md §15.
 func data(m *Message) string {
 	custom := struct {
 		Type  uint8  `json:"msg_type"`

@@ -13,7 +13,7 @@ import (
 type pushLinks Notifier
 
 // pushServer returns a link to one of the push_servers, in turn; nil if none
-// is open. Source: defect E9.
+// is open. Source: docs/protocol/defects.md E9.
 func (n *Notifier) pushServer() *link.Link {
 	live := n.live.All()
 	if len(live) == 0 {
@@ -33,7 +33,7 @@ func (p *pushLinks) LinkDown(l *link.Link) { p.live.Remove(l) }
 const ResultGone = 2
 
 // LinkPDU is link.Handler's: of the results, 0710, only tokens that are gone
-// matter. Source: defect E7.
+// matter. Source: docs/protocol/defects.md E7.
 func (p *pushLinks) LinkPDU(_ *link.Link, pdu wire.PDU) {
 	if pdu.Command != wire.PushToUserRes {
 		return

@@ -7,7 +7,7 @@ import (
 )
 
 // While one push_server is linked, there is one to push through, whichever
-// others come and go. Source: defects.md E9.
+// others come and go. Source: docs/protocol/defects.md E9.
 func TestPushServers(t *testing.T) {
 	t.Parallel()
 	n := new(Notifier)

@@ -4,7 +4,8 @@
 // each message and phone, however many servers there are. Delivery to Apple
 // and Google is push_server's business.
 //
-// Source: flows.md §15, with the fixes of defects E1, E2, E4, E5 and E9.
+// Source: docs/protocol/flows.md §15, with the fixes of
+// docs/protocol/defects.md E1, E2, E4, E5 and E9.
 package notify
 
 import (
@@ -228,7 +229,7 @@ func (n *Notifier) unmuted(ctx context.Context, m *Message) (users []uint32, err
 	return users, nil
 }
 
-// Values of push_type. Source: flows.md §15.
+// Values of push_type. Source: docs/protocol/flows.md §15.
 const (
 	pushAlert  = 1
 	pushSilent = 2 // only the number at the icon changes: the user sits at his PC
@@ -294,7 +295,7 @@ func sortTerminals(users []*extension.ApiPresence, phone, pc map[uint32]bool) {
 	}
 }
 
-// nick looks the sender's name up. Source: defects.md E5.
+// nick looks the sender's name up. Source: docs/protocol/defects.md E5.
 func (n *Notifier) nick(ctx context.Context, user im.UserID) (string, error) {
 	res := new(buddy.IMUsersInfoRsp)
 	req := &buddy.IMUsersInfoReq{UserId: proto.Uint32(uint32(user)), UserIdList: []uint32{uint32(user)}}

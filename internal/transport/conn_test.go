@@ -104,7 +104,7 @@ func TestBadLengths(t *testing.T) {
 }
 
 // The number of a connection is never that of another, also when the socket's
-// is used again. Source: defects.md I5.
+// is used again. Source: docs/protocol/defects.md I5.
 func TestNumbersAreNotUsedAgain(t *testing.T) {
 	t.Parallel()
 	r := newRecorder()

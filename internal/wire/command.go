@@ -1,7 +1,8 @@
 package wire
 
 // Command is the command id of a PDU; its high byte is the service id.
-// Source: commands.md; ids above 0x80 in their service are extensions.
+// Source: docs/protocol/commands.md; ids above 0x80 in their service are
+// extensions.
 type Command uint16
 
 // Service returns the service id that clients expect beside the command.

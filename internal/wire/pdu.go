@@ -2,7 +2,7 @@
 // header, the command ids and the limits of a frame. It knows no sockets and,
 // beyond marshalling a body in place, no messages.
 //
-// Byte layout, big-endian, source wire.md §1:
+// Byte layout, big-endian. Source: docs/protocol/wire.md §1.
 //
 //	 0  uint32  length   of the whole PDU, header included
 //	 4  uint16  version  sender's; written as 1, never checked

@@ -23,7 +23,7 @@ func unhex(t *testing.T, s string) []byte {
 	return b
 }
 
-// The bytes of wire.md §9.
+// The bytes of docs/protocol/wire.md §9.
 const (
 	goldenHeartbeat   = "00000010 0001 0000 0007 0701 0005 0000"
 	goldenLoginHeader = "00000042 0006 0000 0001 0103 0001 0030"

@@ -43,7 +43,7 @@ func (m *msgServers) LinkPDU(l *link.Link, pdu wire.PDU) {
 }
 
 // commands is the table of what comes to the port for msg_servers.
-// Source: commands.md.
+// Source: docs/protocol/commands.md.
 func (m *msgServers) commands() map[wire.Command]func(*link.Link, wire.PDU) {
 	return map[wire.Command]func(*link.Link, wire.PDU){
 		wire.MsgServerInfo:   func(l *link.Link, pdu wire.PDU) { m.register(l, pdu.Body) },
@@ -59,7 +59,7 @@ func (m *msgServers) commands() map[wire.Command]func(*link.Link, wire.PDU) {
 const maxText = 255
 
 // register takes a 0709, also a repeated one: its values are absolute.
-// Source: defects.md C12.
+// Source: docs/protocol/defects.md C12.
 func (m *msgServers) register(l *link.Link, body []byte) {
 	msg := new(server.IMMsgServInfo)
 	err := proto.Unmarshal(body, msg)
@@ -100,10 +100,12 @@ func (m *msgServers) count(l *link.Link, body []byte) {
 }
 
 // clients serves the TCP port for clients. The original accepts there and
-// never answers. Source: flows.md §1.2; defects.md C13.
+// never answers. Source: docs/protocol/flows.md §1.2;
+// docs/protocol/defects.md C13.
 type clients struct{ *Server }
 
-// idleTimeout is how long a client may say nothing. Source: wire.md §2.
+// idleTimeout is how long a client may say nothing.
+// Source: docs/protocol/wire.md §2.
 const idleTimeout = 120 * time.Second
 
 // OnOpen is transport.Handler's.

@@ -3,7 +3,7 @@
 // over TCP. It stores nothing: the msg_servers announce themselves again after
 // a restart.
 //
-// Source: flows.md §1, §2.
+// Source: docs/protocol/flows.md §1, §2.
 package loginserver
 
 import (

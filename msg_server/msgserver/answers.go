@@ -17,7 +17,8 @@ import (
 // answer handles one command of the db_proxies.
 type answer func(l *link.Link, pdu wire.PDU)
 
-// dbAnswers is the table of what db_proxies send. Source: commands.md.
+// dbAnswers is the table of what db_proxies send.
+// Source: docs/protocol/commands.md.
 func (s *Server) dbAnswers() map[wire.Command]answer {
 	ignore := func(*link.Link, wire.PDU) {}
 	return map[wire.Command]answer{
@@ -114,7 +115,7 @@ func (s *Server) passTo(pdu wire.PDU) *client {
 }
 
 // splitLists are the answers that Android gets in pieces, and the field of
-// their list. Source: defects F9 and F10.
+// their list. Source: docs/protocol/defects.md F9 and F10.
 var splitLists = map[wire.Command]protowire.Number{
 	wire.AllUsersRes:       3,
 	wire.RecentSessionsRes: 2,
@@ -150,7 +151,7 @@ func (s *Server) answerClient(c *client, command wire.Command, seq uint16, body 
 }
 
 // signatureChanged answers the client, 0214, and tells everybody, 0215.
-// Source: flows.md §11.
+// Source: docs/protocol/flows.md §11.
 func (s *Server) signatureChanged(_ *link.Link, pdu wire.PDU) {
 	s.passTo(pdu)
 	res := new(buddy.IMChangeSignInfoRsp)
@@ -180,7 +181,8 @@ func (s *Server) pushAll(frame []byte, who func(*Session) bool) {
 }
 
 // membersChanged answers the client, 0408, and tells the members, 040B, once
-// per connection. Source: flows.md §12.4, defect B18.
+// per connection. Source: docs/protocol/flows.md §12.4;
+// docs/protocol/defects.md B18.
 func (s *Server) membersChanged(_ *link.Link, pdu wire.PDU) {
 	c := s.passTo(pdu)
 	res := new(group.IMGroupChangeMemberRsp)

@@ -10,7 +10,8 @@ import (
 )
 
 // changeAvatar has a new avatar stored, 020C. The answer does not say which
-// it was, so our note of who asked does. Source: flows.md §11, defect F4.
+// it was, so our note of who asked does. Source: docs/protocol/flows.md §11;
+// docs/protocol/defects.md F4.
 func (s *Server) changeAvatar(c *client, pdu wire.PDU) {
 	req := new(buddy.IMChangeAvatarReq)
 	if err := proto.Unmarshal(pdu.Body, req); err != nil {

@@ -16,7 +16,8 @@ import (
 	"teamtalk/pb/login"
 )
 
-// Timers of a client connection. Source: wire.md §2, defects.md C1.
+// Timers of a client connection. Source: docs/protocol/wire.md §2;
+// docs/protocol/defects.md C1.
 const (
 	loginDeadline = 15 * time.Second
 	idlePC        = 120 * time.Second

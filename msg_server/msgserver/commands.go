@@ -23,7 +23,7 @@ type clientCommand struct {
 
 // clientCommands is the table. What is not in it is ignored, and the
 // connection stays: clients send ids that no server ever knew.
-// Source: commands.md.
+// Source: docs/protocol/commands.md.
 func (s *Server) clientCommands() map[wire.Command]*clientCommand {
 	loginPool, general := s.db.Login, s.db.General
 	rows := []clientCommand{
@@ -102,8 +102,9 @@ type requestOf[M any] interface {
 
 // forward sends a request to a db_proxy under the user of the log-in, and
 // with our note of who asked. Without a db_proxy the client hears nothing:
-// an empty answer would tell it that there is nothing. Source: flows.md,
-// general behaviour; defect F6.
+// an empty answer would tell it that there is nothing.
+// Source: docs/protocol/flows.md, "General behaviour";
+// docs/protocol/defects.md F6.
 func forward[M any, R requestOf[M]](s *Server, pick func(uint64) *link.Link) func(*client, wire.PDU) {
 	return func(c *client, pdu wire.PDU) {
 		m := R(new(M))
@@ -129,7 +130,7 @@ func (s *Server) ask(c *client, l *link.Link, pdu wire.PDU, m request) bool {
 	return l.SendMessage(pdu.Command, pdu.Seq, m)
 }
 
-// Field numbers that all requests share. Source: messages.md.
+// Field numbers that all requests share. Source: docs/protocol/messages.md.
 const (
 	fieldUser   = 1
 	fieldAttach = 20

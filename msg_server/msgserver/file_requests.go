@@ -23,8 +23,8 @@ const (
 
 // fileRequest begins a transfer, 0506 to 0507. On-line it needs the receiver's
 // PC to be on: here, or at another server, which a route_server knows; who is
-// not known to be on-line gets the file off-line. Source: flows.md §16.1,
-// defects.md C7, G8.
+// not known to be on-line gets the file off-line.
+// Source: docs/protocol/flows.md §16.1; docs/protocol/defects.md C7, G8.
 func (s *Server) fileRequest(c *client, pdu wire.PDU) {
 	req := new(file.IMFileReq)
 	err := proto.Unmarshal(pdu.Body, req)
@@ -175,7 +175,8 @@ func fileReceiver(m *file.IMFileNotify) []uint32 { return []uint32{m.GetToUserId
 
 // addOffline takes the word of a sender that a file is uploaded, 050B, and
 // asks the file_servers which of them has it: what they say counts. An
-// original cannot be asked. Source: flows.md §16.4, defects.md G6.
+// original cannot be asked. Source: docs/protocol/flows.md §16.4;
+// docs/protocol/defects.md G6.
 func (s *Server) addOffline(c *client, pdu wire.PDU) {
 	req := new(file.IMFileAddOfflineReq)
 	if err := proto.Unmarshal(pdu.Body, req); err != nil {
@@ -261,7 +262,8 @@ func (s *Server) enterOffline(c *client, at *fileServer, req *file.IMFileAddOffl
 }
 
 // delOffline takes a file away that its receiver has or does not want, 050C.
-// Only the two users of a file may. Source: flows.md §16.5, defects.md D7, G5.
+// Only the two users of a file may. Source: docs/protocol/flows.md §16.5;
+// docs/protocol/defects.md D7, G5.
 func (s *Server) delOffline(c *client, pdu wire.PDU) {
 	req := new(file.IMFileDelOfflineReq)
 	if err := proto.Unmarshal(pdu.Body, req); err != nil {
@@ -282,8 +284,8 @@ func (s *Server) delOffline(c *client, pdu wire.PDU) {
 }
 
 // offlineAnswer gives a client the list of files that wait for it, 050A: one
-// for each file_server, since a list has the addresses of one only. Source:
-// flows.md §16.5, defects.md F7, G6.
+// for each file_server, since a list has the addresses of one only.
+// Source: docs/protocol/flows.md §16.5; docs/protocol/defects.md F7, G6.
 func (s *Server) offlineAnswer(_ *link.Link, pdu wire.PDU) {
 	res := new(file.IMFileHasOfflineRsp)
 	if err := proto.Unmarshal(pdu.Body, res); err != nil {

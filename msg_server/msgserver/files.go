@@ -36,7 +36,8 @@ type fileServers struct {
 const maxOwed = 1000
 
 // fileServer is one of them. addrs is replaced, never appended to: a
-// file_server that comes back may have moved. Source: defects.md G7.
+// file_server that comes back may have moved.
+// Source: docs/protocol/defects.md G7.
 type fileServer struct {
 	link  *link.Link
 	addrs []*basedefine.IpAddr // for clients; empty until it said so
@@ -66,7 +67,8 @@ func (fs *fileServers) LinkDown(l *link.Link) {
 	fs.server.files.lost(l)
 }
 
-// fileAnswers is the table of what file_servers send. Source: commands.md.
+// fileAnswers is the table of what file_servers send.
+// Source: docs/protocol/commands.md.
 func (s *Server) fileAnswers() map[wire.Command]func(l *link.Link, body []byte) {
 	return map[wire.Command]func(*link.Link, []byte){
 		wire.FileServerAddrsRes: s.fileServers.announced,

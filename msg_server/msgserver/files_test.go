@@ -98,7 +98,7 @@ func (u *user) wantFileNotify(mode basedefine.TransferFileType, ready uint32) {
 	}
 }
 
-// Source: flows.md §16.1.
+// Source: docs/protocol/flows.md §16.1.
 func TestFileRequest(t *testing.T) {
 	t.Parallel()
 	fs := ourFiles(t)
@@ -171,8 +171,8 @@ func TestFileReceivers(t *testing.T) {
 	fs.quiet()
 }
 
-// Who is not known to be on-line with a PC gets the file off-line. Source:
-// defects.md C7, G8.
+// Who is not known to be on-line with a PC gets the file off-line.
+// Source: docs/protocol/defects.md C7, G8.
 func TestFileModes(t *testing.T) {
 	t.Parallel()
 	fs := ourFiles(t)
@@ -225,7 +225,8 @@ func TestFileModes(t *testing.T) {
 }
 
 // A stored file is announced with the address of the file_server that has it,
-// which is asked, not believed. Source: flows.md §16.4, defects.md G6.
+// which is asked, not believed. Source: docs/protocol/flows.md §16.4;
+// docs/protocol/defects.md G6.
 func TestFileAddOffline(t *testing.T) {
 	t.Parallel()
 	first, second := ourFiles(t), ourFiles(t)
@@ -270,7 +271,7 @@ func TestFileAddOffline(t *testing.T) {
 	w.db1.quiet()
 }
 
-// Source: flows.md §16.5, defects.md D7, F7, G6.
+// Source: docs/protocol/flows.md §16.5; docs/protocol/defects.md D7, F7, G6.
 func TestFileLists(t *testing.T) {
 	t.Parallel()
 	first, second := ourFiles(t), ourFiles(t)

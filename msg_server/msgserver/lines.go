@@ -17,7 +17,7 @@ type turn struct {
 
 // line is where the sends of a turn are: all that are being stored are on one
 // link, so that none overtakes another when the conversation changes its
-// owner, and all that wait are younger. Source: defect A6.
+// owner, and all that wait are younger. Source: docs/protocol/defects.md A6.
 type line struct {
 	turn        turn
 	sent        int        // on link, unanswered

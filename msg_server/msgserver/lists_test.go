@@ -92,7 +92,8 @@ func ids[M proto.Message, E any](list func(M) []E, id func(E) uint32) func(proto
 }
 
 // Android takes no PDU over 409,600 bytes: long lists come in pieces, long
-// histories shorter. All others get one PDU. Source: defects F9, F10.
+// histories shorter. All others get one PDU.
+// Source: docs/protocol/defects.md F9, F10.
 func TestLongAnswers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -213,7 +214,8 @@ func (u *user) users(seq uint16, latest, count uint32) {
 }
 
 // The list of all users is fetched once, in pages, for all who ask; after a
-// moment it is asked whether it has changed. Source: flows.md §11.
+// moment it is asked whether it has changed.
+// Source: docs/protocol/flows.md §11.
 func TestListOfAllUsers(t *testing.T) {
 	t.Parallel()
 	w := newWorldOf(t, setup{dbs: []*neighbour{directoryDB(t)}})
@@ -284,7 +286,7 @@ func (u *user) changed(seq uint16, since uint32) (ids string, latest uint32) {
 
 // Whoever knows a time gets what changed from a day before, leavers included,
 // out of the shared list; who is up to date gets nothing and their own time.
-// Source: flows.md §11, defect B20.
+// Source: docs/protocol/flows.md §11; docs/protocol/defects.md B20.
 func TestChangesOfUsers(t *testing.T) {
 	t.Parallel()
 	w := newWorldOf(t, setup{dbs: []*neighbour{directoryDB(t)}})

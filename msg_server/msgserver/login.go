@@ -25,14 +25,14 @@ const (
 	capFiles       = "files"
 )
 
-// Texts of 0104. Source: flows.md §3.
+// Texts of 0104. Source: docs/protocol/flows.md §3.
 const (
 	textOK    = "成功"
 	textFault = "服务端异常"
 )
 
 // login starts a log-in, 0103. The answer 0104 follows when a db_proxy has
-// validated it. Source: flows.md §3, in the order of its checks.
+// validated it. Source: docs/protocol/flows.md §3, in the order of its checks.
 func (s *Server) login(c *client, pdu wire.PDU) {
 	if c.loginName != "" {
 		s.metrics.dropped("second_login")
@@ -244,7 +244,7 @@ func (c *client) grant() (granted []string) {
 	return granted
 }
 
-// announceOpened tells the other servers. Source: flows.md §3.
+// announceOpened tells the other servers. Source: docs/protocol/flows.md §3.
 func (s *Server) announceOpened(session *Session) {
 	s.metrics.online.Inc()
 	s.routes.displace(session)
@@ -261,7 +261,7 @@ func (s *Server) announceClosed(session *Session) {
 // kick tells a log-in that it must give way, 0107, and closes its connection
 // shortly after: clients close on their own, and must see the reason first.
 // They see one, whatever else displaces them meanwhile.
-// Source: flows.md §4, defect C1.
+// Source: docs/protocol/flows.md §4; docs/protocol/defects.md C1.
 func (s *Server) kick(session *Session, reason basedefine.KickReasonType) {
 	c := session.Conn
 	if c.displaced.Swap(true) {
@@ -289,7 +289,8 @@ func (s *Server) userClosed(_ *link.Link, pdu wire.PDU) {
 	}
 }
 
-// kickPC lets a phone log its user's PC off, 010A to 010B. Source: flows.md §4.
+// kickPC lets a phone log its user's PC off, 010A to 010B.
+// Source: docs/protocol/flows.md §4.
 func (s *Server) kickPC(c *client, pdu wire.PDU) {
 	session := c.session.Load()
 	if !session.Client.Mobile() {
@@ -316,8 +317,8 @@ func (s *Server) kickPC(c *client, pdu wire.PDU) {
 }
 
 // logout answers 0105 with 0106 and closes; it works before a log-in, too.
-// A phone that logs out takes its device token with it. Source: flows.md §5,
-// defect C8.
+// A phone that logs out takes its device token with it.
+// Source: docs/protocol/flows.md §5; docs/protocol/defects.md C8.
 func (s *Server) logout(c *client, pdu wire.PDU) {
 	if session := c.session.Load(); session != nil && session.Client.Mobile() {
 		if db := s.db.General(c.conn.ID()); db != nil {
@@ -332,7 +333,7 @@ func (s *Server) logout(c *client, pdu wire.PDU) {
 }
 
 // heartbeat returns the PDU byte for byte, ahead of everything that is asked
-// of other servers. Source: wire.md §2.
+// of other servers. Source: docs/protocol/wire.md §2.
 func (s *Server) heartbeat(c *client, pdu wire.PDU) {
 	frame := make([]byte, 0, wire.HeaderSize+len(pdu.Body))
 	frame = binary.BigEndian.AppendUint32(frame, pdu.Length)
@@ -343,7 +344,7 @@ func (s *Server) heartbeat(c *client, pdu wire.PDU) {
 }
 
 // The kinds of our attach_data: a kind, then a number that is never used
-// again. Source: wire.md §8.
+// again. Source: docs/protocol/wire.md §8.
 const (
 	attachKindConn   byte = 1 // a client connection
 	attachKindSend   byte = 2 // a message being stored

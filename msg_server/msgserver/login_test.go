@@ -22,7 +22,8 @@ import (
 )
 
 // What is missing is told in the order of db_proxy, login_server,
-// route_server, before the body is looked at. Source: flows.md §3.
+// route_server, before the body is looked at.
+// Source: docs/protocol/flows.md §3.
 func TestLogInWithoutNeighbours(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct {
@@ -74,7 +75,7 @@ func TestLogInWithoutNeighbours(t *testing.T) {
 	}
 }
 
-// Source: flows.md §3.
+// Source: docs/protocol/flows.md §3.
 func TestLogInIsRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -112,7 +113,7 @@ func TestLogInIsRefused(t *testing.T) {
 }
 
 // A log-in that does not parse is dropped, and the next one counts; a second
-// one is ignored. Source: flows.md §3.
+// one is ignored. Source: docs/protocol/flows.md §3.
 func TestLogIn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -169,7 +170,7 @@ func TestLogIn(t *testing.T) {
 }
 
 // Two log-ins of one name at a time have nothing to do with each other.
-// Source: defect C4.
+// Source: docs/protocol/defects.md C4.
 func TestParallelLogInsOfOneName(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -193,7 +194,8 @@ func TestParallelLogInsOfOneName(t *testing.T) {
 	}
 }
 
-// The log-ins of who was disabled end, and nobody else's. Source: defect C14.
+// The log-ins of who was disabled end, and nobody else's.
+// Source: docs/protocol/defects.md C14.
 func TestUserClosed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -243,7 +245,8 @@ func grants(t *testing.T, w *world, want []string) {
 	}
 }
 
-// The timers of a connection. Source: wire.md §2, flows.md §3, defect C1.
+// The timers of a connection. Source: docs/protocol/wire.md §2;
+// docs/protocol/flows.md §3; docs/protocol/defects.md C1.
 func TestTimers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -359,8 +362,8 @@ func TestPushesWaitForTheAnswer(t *testing.T) {
 	}
 }
 
-// What other servers hear of log-ins, and in which order. Source: flows.md §2,
-// §3, §5.
+// What other servers hear of log-ins, and in which order.
+// Source: docs/protocol/flows.md §2, §3, §5.
 func TestNewsOfLogIns(t *testing.T) {
 	t.Parallel()
 	routes := []*neighbour{ourRoute(t), ourRoute(t)}
@@ -499,7 +502,7 @@ func TestAnnouncement(t *testing.T) {
 	linktest.Eventually(t, "the same view on both sides", settled)
 }
 
-// Who gives way to whom, on this server. Source: flows.md §4.
+// Who gives way to whom, on this server. Source: docs/protocol/flows.md §4.
 func TestKicks(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -548,7 +551,8 @@ func TestKicks(t *testing.T) {
 	linktest.Eventually(t, "one session", func() bool { return w.sessions.Len() == 1 })
 }
 
-// A phone logs its user's PC off, here and elsewhere. Source: flows.md §4.
+// A phone logs its user's PC off, here and elsewhere.
+// Source: docs/protocol/flows.md §4.
 func TestPhoneKicksPC(t *testing.T) {
 	t.Parallel()
 	route := ourRoute(t)
@@ -583,7 +587,7 @@ func TestPhoneKicksPC(t *testing.T) {
 
 // The other servers hear that a log-in is over when its end begins, also of a
 // client that keeps its socket open. The clock stands still meanwhile, so
-// nothing ends by a time-out. Source: flows.md §5.
+// nothing ends by a time-out. Source: docs/protocol/flows.md §5.
 func TestTheEndIsAnnouncedAtOnce(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(w *world, u *user){
@@ -622,7 +626,7 @@ func TestTheEndIsAnnouncedAtOnce(t *testing.T) {
 }
 
 // Logging out works at any time; only a phone takes its token along.
-// Source: flows.md §5, defect C8.
+// Source: docs/protocol/flows.md §5; docs/protocol/defects.md C8.
 func TestLogOut(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -642,7 +646,7 @@ func TestLogOut(t *testing.T) {
 }
 
 // Who is on-line is told to PCs, whether a PC is on to the user's phones.
-// Source: flows.md §4.1, §4.2.
+// Source: docs/protocol/flows.md §4.1, §4.2.
 func TestPresence(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -26,7 +26,8 @@ func (ls *loginServers) run(ctx context.Context, engine *transport.Engine) {
 
 func (ls *loginServers) open() bool { return !ls.live.Empty() }
 
-// LinkUp is link.Handler's: it announces this server, 0709. Source: flows.md §2.
+// LinkUp is link.Handler's: it announces this server, 0709.
+// Source: docs/protocol/flows.md §2.
 func (ls *loginServers) LinkUp(l *link.Link) {
 	if ls.server.stopping.Load() {
 		l.Close(transport.ReasonStopping)

@@ -81,7 +81,8 @@ func (a *asks) sweep() (forgotten int) {
 }
 
 // askMembers asks who belongs to the group of a message, 0403, before it is
-// delivered and, if it came from here, published. Source: flows.md §7.
+// delivered and, if it came from here, published.
+// Source: docs/protocol/flows.md §7.
 func (s *Server) askMembers(o *outgoing, publish bool) {
 	l := s.db.Owner(o.conv)
 	if l == nil {

@@ -26,7 +26,7 @@ func newNotifier(s *Server, deps Deps) (*notify.Notifier, error) {
 }
 
 // notifyPhones has phones notified of a message that came in here: servers
-// that it is relayed to do not. Source: defect E1.
+// that it is relayed to do not. Source: docs/protocol/defects.md E1.
 func (s *Server) notifyPhones(o *outgoing) {
 	if !s.notifier.Enabled() {
 		return

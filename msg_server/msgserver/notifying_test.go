@@ -124,7 +124,8 @@ func (u *user) says(kind basedefine.MsgType, to uint32, text string) {
 
 // Phones are notified that do not get the message otherwise: not those that
 // are connected, here or elsewhere, nor of who muted the group. Who sits at a
-// PC gets a number and no alert. Source: flows.md §15, defects.md E2, E5, E6.
+// PC gets a number and no alert. Source: docs/protocol/flows.md §15;
+// docs/protocol/defects.md E2, E5, E6.
 func TestNotifiesPhones(t *testing.T) {
 	t.Parallel()
 	w, push := pushWorld(t)
@@ -146,7 +147,8 @@ func TestNotifiesPhones(t *testing.T) {
 }
 
 // Of a message that came in at another server, that one notifies phones; and
-// its sender has a name here, wherever he is. Source: defects.md E1.
+// its sender has a name here, wherever they are.
+// Source: docs/protocol/defects.md E1.
 func TestNotifiesOnce(t *testing.T) {
 	t.Parallel()
 	w, push := pushWorld(t)

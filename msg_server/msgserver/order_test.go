@@ -23,7 +23,7 @@ func (w *world) peerOn(l *link.Link, user, not uint32) uint32 {
 
 // A conversation that changes its owner does so between two messages of a
 // sender, not while one is being stored: the later one would overtake it.
-// Source: defect A6.
+// Source: docs/protocol/defects.md A6.
 func TestOrderThroughANewOwner(t *testing.T) {
 	t.Parallel()
 	conv := im.SingleOf(7, 9)

@@ -64,7 +64,7 @@ func TestOriginalDBProxy(t *testing.T) {
 }
 
 // The members of a group are asked of it before a message is delivered.
-// Source: flows.md §7.
+// Source: docs/protocol/flows.md §7.
 func TestGroupOfAnOriginalDBProxy(t *testing.T) {
 	t.Parallel()
 	w := newWorldOf(t, setup{dbs: []*neighbour{originalDB(t)}})

@@ -130,7 +130,7 @@ func (l *logged) String() string {
 }
 
 // What people write, and what lets them in, is in no log, at any level, be it
-// taken, refused or not stored. Source: defects.md I8.
+// taken, refused or not stored. Source: docs/protocol/defects.md I8.
 func TestLogsNoTexts(t *testing.T) {
 	t.Parallel()
 	log := new(logged)
@@ -166,7 +166,7 @@ func TestLogsNoTexts(t *testing.T) {
 	}
 }
 
-// The tables name what commands.md says a msg_server handles.
+// The tables name what docs/protocol/commands.md says a msg_server handles.
 func TestTables(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

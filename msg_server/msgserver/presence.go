@@ -14,7 +14,8 @@ import (
 // presence collects who came and went, and tells every PC of it a few times
 // a second. A PDU names one user only, so after a restart of a server with n
 // users n² of them are due; collected, they cost one write per connection and
-// round, and who came and went meanwhile costs nothing. Source: flows.md §4.2.
+// round, and who came and went meanwhile costs nothing.
+// Source: docs/protocol/flows.md §4.2.
 type presence struct {
 	mu      sync.Mutex // guards the field below
 	changed map[uint32]basedefine.UserStatType

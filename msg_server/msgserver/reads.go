@@ -41,7 +41,7 @@ func (c *client) noteRead(l *link.Link, conv im.Conversation, now time.Time) {
 // unreadCount asks what is unread, 0307, behind the reads that the connection
 // sent before: on the link they were sent on, where db_proxy answers it when
 // they are stored. When they were sent on several, all but one are asked
-// first, and their answers dropped. Source: flows.md §8.2.
+// first, and their answers dropped. Source: docs/protocol/flows.md §8.2.
 func (s *Server) unreadCount(c *client, pdu wire.PDU) {
 	req := new(message.IMUnreadMsgCntReq)
 	if err := proto.Unmarshal(pdu.Body, req); err != nil {

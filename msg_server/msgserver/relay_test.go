@@ -207,7 +207,7 @@ func TestRelayedPushes(t *testing.T) {
 }
 
 // What an original route_server sends plain finds its targets by its body.
-// Nothing of ours reaches it. Source: flows.md §4 to §13.
+// Nothing of ours reaches it. Source: docs/protocol/flows.md §4 to §13.
 func TestOriginalRouteServer(t *testing.T) {
 	t.Parallel()
 	w := newWorldOf(t, setup{routes: []*neighbour{originalRoute(t), ourRoute(t)}})
@@ -266,7 +266,7 @@ func TestOriginalRouteServer(t *testing.T) {
 }
 
 // While an original route_server is linked, a message goes over one route
-// only: an original drops no repeats. Source: defect A11.
+// only: an original drops no repeats. Source: docs/protocol/defects.md A11.
 func TestOneRouteBesideAnOriginal(t *testing.T) {
 	t.Parallel()
 	for name, routes := range map[string][]*neighbour{

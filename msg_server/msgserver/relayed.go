@@ -24,7 +24,7 @@ import (
 type relayHandler func(body []byte, seq uint16)
 
 // relayHandlers is the table of what route_servers send: our own envelope,
-// and what originals send plain. Source: commands.md.
+// and what originals send plain. Source: docs/protocol/commands.md.
 func (s *Server) relayHandlers() map[wire.Command]relayHandler {
 	return map[wire.Command]relayHandler{
 		wire.Relay:                   s.relayArrived,
@@ -117,7 +117,7 @@ func (s *Server) relayArrived(body []byte, _ uint16) {
 
 // plainMessage takes a message that came over an original route_server or
 // from an original msg_server: without an order and, in a group, without its
-// members. Source: flows.md §6 and §7.
+// members. Source: docs/protocol/flows.md §6 and §7.
 func (s *Server) plainMessage(body []byte, _ uint16) {
 	m := new(message.IMMsgData)
 	if err := proto.Unmarshal(body, m); err != nil {
@@ -158,7 +158,7 @@ func (s *Server) statusAnswer(body []byte, seq uint16) {
 }
 
 // serverKick is a log-in on another server, 070D: those of the same class
-// here give way. Source: flows.md §4.
+// here give way. Source: docs/protocol/flows.md §4.
 func (s *Server) serverKick(body []byte, _ uint16) {
 	m := new(server.IMServerKickUser)
 	if err := proto.Unmarshal(body, m); err != nil || !validClient(m.GetClientType()) {
@@ -192,7 +192,7 @@ func (s *Server) crossed(session *Session, m *server.IMServerKickUser) bool {
 }
 
 // pcLoginStatus tells a user's phones whether his PC is on, 070E to 020E.
-// Source: flows.md §4.1.
+// Source: docs/protocol/flows.md §4.1.
 func (s *Server) pcLoginStatus(body []byte, _ uint16) {
 	m := new(server.IMServerPCLoginStatusNotify)
 	if err := proto.Unmarshal(body, m); err != nil {

@@ -13,7 +13,8 @@ import (
 )
 
 // How many sends of one connection are remembered, and for how long, to
-// recognise a client that sends a message again. Source: defect A7.
+// recognise a client that sends a message again.
+// Source: docs/protocol/defects.md A7.
 const (
 	maxRepeats = 512
 	repeatsFor = time.Minute
@@ -127,7 +128,7 @@ func (r *repeat) answerAgain(c *client) {
 }
 
 // allowance delays what a connection sends above its rate. It is owned by
-// the event loop of the connection. Source: defect A9.
+// the event loop of the connection. Source: docs/protocol/defects.md A9.
 type allowance struct {
 	gap  time.Duration // between two messages
 	next time.Time     // when the next one may go

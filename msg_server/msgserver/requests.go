@@ -19,7 +19,7 @@ func protoUint32(v uint32) protoreflect.Value { return protoreflect.ValueOfUint3
 func protoBytes(v []byte) protoreflect.Value  { return protoreflect.ValueOfBytes(v) }
 
 // deviceToken answers 0108 with 0109 at once and has the token stored; a PC
-// has none. Source: flows.md §14, defect F1.
+// has none. Source: docs/protocol/flows.md §14; docs/protocol/defects.md F1.
 func (s *Server) deviceToken(c *client, pdu wire.PDU) {
 	session := c.session.Load()
 	if !session.Client.Mobile() {
@@ -37,7 +37,7 @@ func (s *Server) deviceToken(c *client, pdu wire.PDU) {
 }
 
 // removeSession hides a session, 0206, and tells the user's other terminals,
-// 020F, of a single one. Source: flows.md §10.2.
+// 020F, of a single one. Source: docs/protocol/flows.md §10.2.
 func (s *Server) removeSession(c *client, pdu wire.PDU) {
 	req := new(buddy.IMRemoveSessionReq)
 	if err := proto.Unmarshal(pdu.Body, req); err != nil || !im.Kind(req.GetSessionType()).Valid() {
@@ -62,7 +62,7 @@ func (s *Server) tellOwn(c *client, command wire.Command, m proto.Message) {
 }
 
 // usersStatus asks a route_server who is on-line, 020A to 020B. Without one
-// the client hears nothing. Source: flows.md §4.2.
+// the client hears nothing. Source: docs/protocol/flows.md §4.2.
 func (s *Server) usersStatus(c *client, pdu wire.PDU) {
 	req := new(buddy.IMUsersStatReq)
 	if err := proto.Unmarshal(pdu.Body, req); err != nil {
@@ -79,7 +79,8 @@ func (s *Server) usersStatus(c *client, pdu wire.PDU) {
 }
 
 // receipt is a receiver's acknowledgement of a delivery, 0302. It changes
-// nothing: what was not received is found by unread counts. Source: defect A8.
+// nothing: what was not received is found by unread counts.
+// Source: docs/protocol/defects.md A8.
 func (s *Server) receipt(c *client, pdu wire.PDU) {
 	ack := new(message.IMMsgDataAck)
 	if err := proto.Unmarshal(pdu.Body, ack); err != nil {
@@ -94,7 +95,7 @@ func (s *Server) receipt(c *client, pdu wire.PDU) {
 }
 
 // readAck moves the read cursor, 0303, and tells the user's other terminals,
-// 0304. Source: flows.md §8.1.
+// 0304. Source: docs/protocol/flows.md §8.1.
 func (s *Server) readAck(c *client, pdu wire.PDU) {
 	ack := new(message.IMMsgDataReadAck)
 	if err := proto.Unmarshal(pdu.Body, ack); err != nil || !im.Kind(ack.GetSessionType()).Valid() {
@@ -122,8 +123,9 @@ func (s *Server) time(c *client, pdu wire.PDU) {
 	})
 }
 
-// groupList asks for the user's groups, 0401. Source: flows.md §12.1,
-// defect F2: without a db_proxy the original answers an empty body.
+// groupList asks for the user's groups, 0401.
+// Source: docs/protocol/flows.md §12.1; docs/protocol/defects.md F2: without a
+// db_proxy the original answers an empty body.
 func (s *Server) groupList(c *client, pdu wire.PDU) {
 	req := new(group.IMNormalGroupListReq)
 	if err := proto.Unmarshal(pdu.Body, req); err != nil {
@@ -135,7 +137,7 @@ func (s *Server) groupList(c *client, pdu wire.PDU) {
 	}
 }
 
-// groupInfo asks for groups, 0403. Source: flows.md §12.2.
+// groupInfo asks for groups, 0403. Source: docs/protocol/flows.md §12.2.
 func (s *Server) groupInfo(c *client, pdu wire.PDU) {
 	req := new(group.IMGroupInfoListReq)
 	if err := proto.Unmarshal(pdu.Body, req); err != nil {
@@ -148,7 +150,8 @@ func (s *Server) groupInfo(c *client, pdu wire.PDU) {
 }
 
 // groupCreate makes a temporary group, 0405. A normal one, and one of too many
-// members, is refused with an answer. Source: flows.md §12.3, defects D14, F5.
+// members, is refused with an answer. Source: docs/protocol/flows.md §12.3;
+// docs/protocol/defects.md D14, F5.
 func (s *Server) groupCreate(c *client, pdu wire.PDU) {
 	req := new(group.IMGroupCreateReq)
 	err := proto.Unmarshal(pdu.Body, req)
@@ -166,8 +169,8 @@ func (s *Server) groupCreate(c *client, pdu wire.PDU) {
 }
 
 // groupChangeMember adds or removes members, 0407, at the owner of the
-// group. Too many at once are refused with an answer. Source: flows.md §12.4,
-// defect D14.
+// group. Too many at once are refused with an answer.
+// Source: docs/protocol/flows.md §12.4; docs/protocol/defects.md D14.
 func (s *Server) groupChangeMember(c *client, pdu wire.PDU) {
 	req := new(group.IMGroupChangeMemberReq)
 	err := proto.Unmarshal(pdu.Body, req)
@@ -185,7 +188,8 @@ func (s *Server) groupChangeMember(c *client, pdu wire.PDU) {
 	})
 }
 
-// groupShield mutes a group, 0409. Source: flows.md §12.5, defect F3.
+// groupShield mutes a group, 0409. Source: docs/protocol/flows.md §12.5;
+// docs/protocol/defects.md F3.
 func (s *Server) groupShield(c *client, pdu wire.PDU) {
 	req := new(group.IMGroupShieldReq)
 	if err := proto.Unmarshal(pdu.Body, req); err != nil {
@@ -200,7 +204,8 @@ func (s *Server) groupShield(c *client, pdu wire.PDU) {
 }
 
 // p2pCommand passes a command on, 0601: to the target and to the user's own
-// other terminals. Source: flows.md §13, defects A16 and D7.
+// other terminals. Source: docs/protocol/flows.md §13;
+// docs/protocol/defects.md A16 and D7.
 func (s *Server) p2pCommand(c *client, pdu wire.PDU) {
 	m := new(switchservice.IMP2PCmdMsg)
 	if err := proto.Unmarshal(pdu.Body, m); err != nil {

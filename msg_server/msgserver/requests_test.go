@@ -32,7 +32,7 @@ type question struct {
 func n(v uint32) *uint32 { return proto.Uint32(v) }
 
 // questions are all of them, sent by user 7 who calls himself 99.
-// Source: commands.md, flows.md §20.
+// Source: docs/protocol/commands.md; docs/protocol/flows.md §20.
 func questions() []question {
 	one, gr := basedefine.SessionType_SESSION_TYPE_SINGLE.Enum(), basedefine.SessionType_SESSION_TYPE_GROUP.Enum()
 	change := basedefine.GroupModifyType_GROUP_MODIFY_TYPE_ADD.Enum()
@@ -177,7 +177,7 @@ func TestRequestsPassThrough(t *testing.T) {
 }
 
 // Before the log-in everything but log-in, log-out and heartbeat is dropped.
-// Source: defects C2, D1.
+// Source: docs/protocol/defects.md C2, D1.
 func TestNothingBeforeTheLogIn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -203,7 +203,8 @@ func TestNothingBeforeTheLogIn(t *testing.T) {
 }
 
 // Without a db_proxy who has a result field is answered; nobody is told that
-// there is nothing. Source: flows.md §20, defects F1 to F3, F6.
+// there is nothing. Source: docs/protocol/flows.md §20;
+// docs/protocol/defects.md F1 to F3, F6.
 func TestRequestsWithoutDBProxy(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -238,7 +239,8 @@ func TestRequestsWithoutDBProxy(t *testing.T) {
 	u.want(wire.LogoutRes, nil)
 }
 
-// A device token is that of a phone. Source: flows.md §14, defect F1.
+// A device token is that of a phone. Source: docs/protocol/flows.md §14;
+// docs/protocol/defects.md F1.
 func TestDeviceToken(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -264,7 +266,8 @@ func TestDeviceToken(t *testing.T) {
 }
 
 // Read state and hidden sessions reach the user's other terminals, here and
-// elsewhere, whatever the db_proxy says. Source: flows.md §8.1, §10.2.
+// elsewhere, whatever the db_proxy says.
+// Source: docs/protocol/flows.md §8.1, §10.2.
 func TestOwnTerminals(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -313,7 +316,7 @@ func TestOwnTerminals(t *testing.T) {
 }
 
 // Who is on-line: asked of a route_server, answered to the one who asked.
-// Source: flows.md §4.2.
+// Source: docs/protocol/flows.md §4.2.
 func TestUsersStatus(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -337,7 +340,8 @@ func TestUsersStatus(t *testing.T) {
 	linktest.Eventually(t, "no route_server", func() bool { return !w.routes.open() })
 	u.send(wire.UsersStatusReq, 13, req)
 	u.quiet()
-	// What needs a route_server only for others goes on. Source: flows.md §20.
+	// What needs a route_server only for others goes on.
+	// Source: docs/protocol/flows.md §20.
 	w.db1.does(storing(t, nil))
 	u.send(wire.MsgData, 14, say(single, 9, "x"))
 	u.acked(14)
@@ -346,7 +350,8 @@ func TestUsersStatus(t *testing.T) {
 }
 
 // Changed members: the answer to who asked, one notice to each connection of
-// those who are or were members. Source: flows.md §12.4, defect B18.
+// those who are or were members. Source: docs/protocol/flows.md §12.4;
+// docs/protocol/defects.md B18.
 func TestMembersChanged(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -408,7 +413,8 @@ func TestMembersChanged(t *testing.T) {
 	w.db1.quiet()
 }
 
-// Commands from user to user. Source: flows.md §13, defects A16, D7.
+// Commands from user to user. Source: docs/protocol/flows.md §13;
+// docs/protocol/defects.md A16, D7.
 func TestP2PCommands(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -441,7 +447,8 @@ func TestP2PCommands(t *testing.T) {
 }
 
 // A new signature is told to everybody, once: an original route_server brings
-// it back, ours does not. Source: flows.md §11, defect F8.
+// it back, ours does not. Source: docs/protocol/flows.md §11;
+// docs/protocol/defects.md F8.
 func TestSignature(t *testing.T) {
 	t.Parallel()
 	for name, route := range map[string]*neighbour{"ours": ourRoute(t), "original": originalRoute(t)} {
@@ -493,8 +500,8 @@ func TestSignature(t *testing.T) {
 }
 
 // A new avatar is told to the user's terminals and to everybody, on every
-// server of ours. Originals know neither between servers. Source: flows.md §11,
-// defect F4.
+// server of ours. Originals know neither between servers.
+// Source: docs/protocol/flows.md §11; docs/protocol/defects.md F4.
 func TestAvatar(t *testing.T) {
 	t.Parallel()
 	for name, route := range map[string]*neighbour{"ours": ourRoute(t), "original": originalRoute(t)} {
@@ -545,7 +552,8 @@ func TestAvatar(t *testing.T) {
 }
 
 // Heartbeats come back byte for byte, unknown ids are ignored, a broken length
-// ends the connection. Source: wire.md §1, §2; commands.md.
+// ends the connection. Source: docs/protocol/wire.md §1, §2;
+// docs/protocol/commands.md.
 func TestFrames(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -31,7 +31,8 @@ func (r *routes) run(ctx context.Context, engine *transport.Engine) {
 
 func (r *routes) open() bool { return !r.live.Empty() }
 
-// LinkUp is link.Handler's: it says who is logged in here. Source: flows.md §2.
+// LinkUp is link.Handler's: it says who is logged in here.
+// Source: docs/protocol/flows.md §2.
 func (r *routes) LinkUp(l *link.Link) {
 	r.server.announcing.Lock()
 	defer r.server.announcing.Unlock()

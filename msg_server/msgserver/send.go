@@ -17,7 +17,8 @@ import (
 )
 
 // sendMessage has a message stored, 0301. The sender is acknowledged when it
-// is committed. Source: flows.md §6 and §7, in the order of their checks.
+// is committed. Source: docs/protocol/flows.md §6 and §7, in the order of their
+// checks.
 func (s *Server) sendMessage(c *client, pdu wire.PDU) {
 	m := new(message.IMMsgData)
 	if err := proto.Unmarshal(pdu.Body, m); err != nil {
@@ -107,7 +108,7 @@ func (s *Server) refusal(c *client, m *message.IMMsgData) (reason string, code i
 	case kind == im.Single && im.UserID(m.GetToSessionId()) == c.user():
 		return "to_oneself", im.Invalid
 	case im.MsgType(m.GetMsgType()).Audio():
-		if len(m.GetMsgData()) <= 4 { // a duration without a sound: wire.md §6
+		if len(m.GetMsgData()) <= 4 { // a duration without a sound: docs/protocol/wire.md §6
 			return "empty", im.Invalid
 		}
 		if len(m.GetMsgData()) > im.MaxVoice {
@@ -151,7 +152,7 @@ func sessionType(kind im.Kind) basedefine.SessionType {
 }
 
 // stored takes the answer of a db_proxy to a message, 0301: acknowledge,
-// relay, deliver, in this order. Source: flows.md §6.
+// relay, deliver, in this order. Source: docs/protocol/flows.md §6.
 func (s *Server) stored(l *link.Link, pdu wire.PDU) {
 	m := new(message.IMMsgData)
 	if err := proto.Unmarshal(pdu.Body, m); err != nil {
@@ -173,7 +174,8 @@ func (s *Server) stored(l *link.Link, pdu wire.PDU) {
 		return
 	}
 	// A msg_id over the range is a fault of Redis in the original, which
-	// would poison what clients know as the newest. Source: defect A5.
+	// would poison what clients know as the newest.
+	// Source: docs/protocol/defects.md A5.
 	if im.MsgID(m.GetMsgId()) > im.MaxMsgID {
 		s.fail(p, im.Internal)
 		return

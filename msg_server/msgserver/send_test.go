@@ -49,7 +49,8 @@ func extensions(m proto.Message) (found []string) {
 	return found
 }
 
-// One message, from the client to everybody who gets it. Source: flows.md §6.
+// One message, from the client to everybody who gets it.
+// Source: docs/protocol/flows.md §6.
 func TestSingleMessage(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -99,7 +100,7 @@ func TestSingleMessage(t *testing.T) {
 }
 
 // A group message reaches all terminals of all members but the sending one.
-// Source: flows.md §7.
+// Source: docs/protocol/flows.md §7.
 func TestGroupMessage(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -212,7 +213,7 @@ func TestSeqZeroIsNoRepeat(t *testing.T) {
 }
 
 // Old clients are believed to repeat a message when seq and body are the same.
-// Source: defect A7.
+// Source: docs/protocol/defects.md A7.
 func TestRepeats(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -391,7 +392,7 @@ func TestInFlightCap(t *testing.T) {
 }
 
 // Above its rate a connection's messages are delayed, in order; nobody else's
-// wait with them. Source: defect A9.
+// wait with them. Source: docs/protocol/defects.md A9.
 func TestMessagesPerSecond(t *testing.T) {
 	t.Parallel()
 	w := newWorldOf(t, setup{conf: "MaxMsgsPerSec=2\n"})
@@ -499,7 +500,8 @@ func twoDBs(t *testing.T, conv im.Conversation) (w *world, owner, other *neighbo
 }
 
 // The owner dies: what it did not answer goes to its successor, in order and
-// under the same operation ids. Source: defect A1, design of operation ids.
+// under the same operation ids. Source: docs/protocol/defects.md A1;
+// docs/protocol.md, "Operation ids".
 func TestFailOver(t *testing.T) {
 	t.Parallel()
 	w, owner, other := twoDBs(t, im.SingleOf(7, 9))
@@ -544,8 +546,8 @@ func TestFailOver(t *testing.T) {
 	receiver.quiet()
 }
 
-// A db_proxy that stops is asked nothing more, and heard. Source: flows.md §2,
-// defect A13.
+// A db_proxy that stops is asked nothing more, and heard.
+// Source: docs/protocol/flows.md §2; docs/protocol/defects.md A13.
 func TestDBProxyStops(t *testing.T) {
 	t.Parallel()
 	w, owner, other := twoDBs(t, im.SingleOf(7, 9))

@@ -202,7 +202,7 @@ func (s *sends) release(p *pending) {
 // lost makes the sends of a link that ended wait for another link, before those
 // that came later: their operation ids find what was stored. An original db_proxy
 // stores no operation ids: what it may have stored is given up, not stored
-// twice. Source: defect A1.
+// twice. Source: docs/protocol/defects.md A1.
 func (s *sends) lost(l *link.Link) {
 	now := s.server.clock()
 	s.mu.Lock()

@@ -1,6 +1,6 @@
 // Package msgserver is the msg_server role: it holds the connections of the
 // clients, knows who is logged in, has every message stored before it is
-// acknowledged, and delivers it in order. Source: flows.md.
+// acknowledged, and delivers it in order. Source: docs/protocol/flows.md.
 package msgserver
 
 import (

@@ -17,8 +17,8 @@ import (
 // ask for it, or for what changed in it: a new client asks at its first log-in
 // for all, all others at every log-in for the changes, which after an import
 // are nearly all. It is fetched from a db_proxy in pages, and asked after what
-// has changed when it is older than half a second. Source: flows.md §11,
-// defect F9.
+// has changed when it is older than half a second.
+// Source: docs/protocol/flows.md §11; docs/protocol/defects.md F9.
 type userList struct {
 	server *Server
 
@@ -202,7 +202,7 @@ func (u *userList) page(id uint64, res *buddy.IMAllUserRsp) {
 
 // take encodes the users of a page.
 func (f *userFetch) take(res *buddy.IMAllUserRsp) {
-	const hasLeft = 3 // source: storage.md, IMUser.status
+	const hasLeft = 3 // Source: docs/protocol/storage.md, IMUser.status
 	if len(res.GetChangedAt()) != len(res.GetUserList()) {
 		return // a fault of the db_proxy: nothing is known of them
 	}
@@ -239,7 +239,7 @@ func (f *userFetch) directory() *directory {
 
 // changed returns the answer to a client that knows what changed until a
 // time: the new time, and encoded users. Who is up to date gets an empty list
-// and its own time. Source: flows.md §11.
+// and its own time. Source: docs/protocol/flows.md §11.
 func (d *directory) changed(known uint32) (latest uint32, parts [][]byte) {
 	if known == 0 {
 		return d.latest, d.present.parts(0)

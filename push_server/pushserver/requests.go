@@ -14,7 +14,7 @@ import (
 )
 
 // Values of push_type and of the result_code of 0710; the last is ours.
-// Source: flows.md §15, docs/protocol.md.
+// Source: docs/protocol/flows.md §15; docs/protocol.md.
 const (
 	pushSilent = 2
 

@@ -3,7 +3,8 @@
 // answers what became of them, 0710. Who is notified, and of what, is decided
 // before.
 //
-// Source: flows.md §15, with the fixes of defects E6, E7 and E8.
+// Source: docs/protocol/flows.md §15, with the fixes of
+// docs/protocol/defects.md E6, E7 and E8.
 package pushserver
 
 import (

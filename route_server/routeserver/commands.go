@@ -130,7 +130,7 @@ func encodeStatus(m *buddy.IMUsersStatReq, online []bool) []byte {
 
 // pass hands a PDU to every other link, as an original sends it and an
 // original understands it. The sender's seq means nothing elsewhere.
-// Source: defects.md A15, A16.
+// Source: docs/protocol/defects.md A15, A16.
 func (s *Server) pass(l *link.Link, pdu wire.PDU) {
 	s.metrics.plain.Inc()
 	s.others(l, pdu.Command, pdu.Body)
@@ -148,7 +148,7 @@ func (s *Server) passMessage(l *link.Link, pdu wire.PDU) {
 }
 
 // passToAll hands a changed signature to every link, its origin included: no
-// msg_server tells its own users by itself. Source: flows.md §11.
+// msg_server tells its own users by itself. Source: docs/protocol/flows.md §11.
 func (s *Server) passToAll(_ *link.Link, pdu wire.PDU) {
 	s.metrics.plain.Inc()
 	s.others(nil, pdu.Command, pdu.Body)

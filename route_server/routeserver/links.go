@@ -34,7 +34,7 @@ func (s *Server) LinkUp(l *link.Link) {
 }
 
 // LinkDown is link.Handler's. Users whose msg_server is lost are off-line
-// until it announces them again. Source: defects.md C5, C6.
+// until it announces them again. Source: docs/protocol/defects.md C5, C6.
 func (s *Server) LinkDown(l *link.Link) {
 	s.mu.Lock()
 	rest := slices.DeleteFunc(slices.Clone(s.links.Load().all), func(other *link.Link) bool { return other == l })
@@ -50,7 +50,8 @@ func (s *Server) LinkDown(l *link.Link) {
 }
 
 // LinkPDU is link.Handler's. What a link says is handled before anything it
-// says later: a relay that follows a 070A sees its effect. Source: design.md §1.10.
+// says later: a relay that follows a 070A sees its effect, and so reaches users
+// who have just logged in.
 func (s *Server) LinkPDU(l *link.Link, pdu wire.PDU) {
 	handle, ok := s.commands[pdu.Command]
 	if !ok {

@@ -71,7 +71,7 @@ func (s *Server) release(w *workspace) {
 }
 
 // original reports whether original msg_servers take a command from a
-// route_server. Source: commands.md.
+// route_server. Source: docs/protocol/commands.md.
 func original(command wire.Command) bool {
 	switch command {
 	case wire.MsgData, wire.P2PCommand, wire.MsgReadNotify, wire.ServerKickUser, wire.GroupChangeMemberNotify,

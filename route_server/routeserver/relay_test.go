@@ -124,7 +124,8 @@ func TestRelay(t *testing.T) {
 	}
 }
 
-// A relay that comes after a log-in is on its way reaches it. Source: design.md §1.10.
+// A relay that comes after a log-in is on its way reaches it: a link says both
+// in order.
 func TestRelaySeesTheLogIn(t *testing.T) {
 	t.Parallel()
 	r := start(t)

@@ -2,7 +2,8 @@
 // users and passes on what the msg_servers have to tell each other. It stores
 // nothing: after a restart the msg_servers announce their users again.
 //
-// Source: flows.md §2, §4; commands.md "What each server accepts".
+// Source: docs/protocol/flows.md §2, §4; docs/protocol/commands.md,
+// "What each server accepts, in one place".
 package routeserver
 
 import (

@@ -18,7 +18,7 @@ import (
 // plain is an original db_proxy_server that goes on beside ours: its
 // statements and commands of Redis in its order, without a transaction. It
 // keeps to conversations of its own, as docs/migration.md says.
-// Source: storage.md §4, §5; flows.md §6, §7.
+// Source: docs/protocol/storage.md §4, §5; docs/protocol/flows.md §6, §7.
 type plain struct{ h *house }
 
 func (o *plain) exec(query string, args ...any) (inserted uint32, err error) {

@@ -9,7 +9,7 @@ var files = map[string]string{ //nolint:gochecknoglobals // a table
 }
 
 // conf is what an operator of the original has; only the ports in braces are
-// ours. Source: config.md §3.
+// ours. Source: docs/protocol/config.md §3.
 func conf(role string) string {
 	switch role {
 	case "route_server":

@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// style is how one kind of client fills its headers. Source: wire.md §1.1.
+// style is how one kind of client fills its headers.
+// Source: docs/protocol/wire.md §1.1.
 type style struct {
 	name              string
 	kind              uint32

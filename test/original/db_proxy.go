@@ -17,7 +17,8 @@ type dbProxy struct {
 	failures map[string]int
 }
 
-// handlers are the commands that it has a handler for. Source: commands.md.
+// handlers are the commands that it has a handler for.
+// Source: docs/protocol/commands.md.
 var handlers = map[uint16]func(*dbProxy, *message) *message{
 	0x0703: (*dbProxy).validate,
 	0x0108: (*dbProxy).setToken,

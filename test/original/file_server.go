@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// fileServer is an original file_server. Source: flows.md §16.
+// fileServer is an original file_server. Source: docs/protocol/flows.md §16.
 type fileServer struct {
 	addrs []*message // for clients
 	links []*link    // to msg_servers
@@ -121,7 +121,7 @@ func (s *fileServer) clientGot(l *link, p pdu, m *message) {
 	}
 }
 
-// enter is 0501. Source: flows.md §16.2.
+// enter is 0501. Source: docs/protocol/flows.md §16.2.
 func (s *fileServer) enter(l *link, p pdu, m *message) {
 	at, t, user := l.state.(*mover), s.tasks[m.text("task_id")], m.num("user_id")
 	role := m.num("file_role")
@@ -158,7 +158,7 @@ func (s *fileServer) pull(l *link, at *mover) {
 		"offset", offset, "data_size", min(blockSize, at.t.size-offset)))
 }
 
-// pass is the on-line mode. Source: flows.md §16.3.
+// pass is the on-line mode. Source: docs/protocol/flows.md §16.3.
 func (s *fileServer) pass(l *link, p pdu) {
 	t := l.state.(*mover).t
 	other := t.sender
@@ -183,7 +183,7 @@ func (s *fileServer) pass(l *link, p pdu) {
 	}
 }
 
-// store is the off-line mode. Source: flows.md §16.4, §16.5.
+// store is the off-line mode. Source: docs/protocol/flows.md §16.4, §16.5.
 func (s *fileServer) store(l *link, p pdu, m *message) {
 	at := l.state.(*mover)
 	t := at.t

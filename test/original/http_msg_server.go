@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// httpMsgServer is an original http_msg_server. Source: flows.md §18.
+// httpMsgServer is an original http_msg_server.
+// Source: docs/protocol/flows.md §18.
 type httpMsgServer struct {
 	dbs     []*link
 	routes  []*link // oldest first

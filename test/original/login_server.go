@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// loginServer is an original login_server. Source: flows.md §1.
+// loginServer is an original login_server. Source: docs/protocol/flows.md §1.
 type loginServer struct {
 	msfs, discovery string
 	links           []*link

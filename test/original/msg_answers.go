@@ -83,7 +83,7 @@ func (s *msgServer) tell(t *terminal, p pdu, m *message) {
 	}
 }
 
-// stored is the answer to a message. Source: flows.md §6 and §7.
+// stored is the answer to a message. Source: docs/protocol/flows.md §6 and §7.
 func (s *msgServer) stored(l *link, t *terminal, p pdu, m *message) {
 	if m.num("msg_id") == 0 {
 		return

@@ -5,7 +5,7 @@ import "slices"
 // This file is what an original msg_server does with what clients send.
 
 // forwarded are the requests that a db_proxy answers, and whether by the
-// log-in pool. Source: config.md §4.
+// log-in pool. Source: docs/protocol/config.md §4.
 var forwarded = map[uint16]bool{
 	0x0201: true, 0x0204: true, 0x0307: true, 0x0309: true, 0x030D: true,
 	0x0208: false, 0x0210: false, 0x0213: false, 0x020C: false, 0x010C: false, 0x010E: false, 0x030B: false,
@@ -87,7 +87,8 @@ func (s *msgServer) forward(t *terminal, p pdu, m *message) {
 	s.ask(l, p, m, &question{command: answers[p.command], user: t.user})
 }
 
-// noDB answers what has a field for a result. Source: flows.md §20.
+// noDB answers what has a field for a result.
+// Source: docs/protocol/flows.md §20.
 func (s *msgServer) noDB(t *terminal, p pdu, m *message) {
 	switch p.command {
 	case 0x0401:
@@ -102,7 +103,7 @@ func (s *msgServer) noDB(t *terminal, p pdu, m *message) {
 	}
 }
 
-// clientLogin is 0103. Source: flows.md §3.
+// clientLogin is 0103. Source: docs/protocol/flows.md §3.
 func (s *msgServer) clientLogin(t *terminal, p pdu, m *message) {
 	if t.name != "" {
 		return
@@ -194,7 +195,7 @@ func (s *msgServer) clientGone(l *link) {
 	s.toAll(s.routes, 0x070A, build("IMUserStatusUpdate", "user_status", 2, "user_id", t.user, "client_type", t.kind))
 }
 
-// clientMessage is 0301. Source: flows.md §6.
+// clientMessage is 0301. Source: docs/protocol/flows.md §6.
 func (s *msgServer) clientMessage(t *terminal, p pdu, m *message) {
 	db := s.dbGeneral()
 	if m.text("msg_data") == "" || db == nil {

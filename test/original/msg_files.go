@@ -5,7 +5,8 @@ import (
 	"slices"
 )
 
-// This file is what an original msg_server does with files. Source: flows.md §16.
+// This file is what an original msg_server does with files.
+// Source: docs/protocol/flows.md §16.
 
 // attachFile is the kind of attach_data with the body of a 0731.
 const attachFile = 5

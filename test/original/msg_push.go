@@ -10,7 +10,7 @@ import (
 
 // This file is what an original msg_server does with phones, its faults
 // included: a message is pushed by every msg_server that has it, to phones that
-// are connected, too. Source: flows.md §15.
+// are connected, too. Source: docs/protocol/flows.md §15.
 
 // attachPush is the kind of attach_data with the body of a 070F.
 const attachPush = 4
@@ -90,7 +90,7 @@ func (s *msgServer) pushGot(l *link, p pdu, m *message) {
 	}
 }
 
-// decrypt reads a text. Source: wire.md §5.
+// decrypt reads a text. Source: docs/protocol/wire.md §5.
 func (s *msgServer) decrypt(data string) (plain string, ok bool) {
 	raw, err := base64.StdEncoding.DecodeString(data)
 	block, keyErr := aes.NewCipher([]byte(s.conf.need("aesKey")))

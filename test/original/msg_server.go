@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// msgServer is an original msg_server. Source: flows.md.
+// msgServer is an original msg_server. Source: docs/protocol/flows.md.
 type msgServer struct {
 	conf          config
 	login         []*link // to db_proxy: the log-in pool
@@ -50,7 +50,7 @@ type question struct {
 	m       *message
 }
 
-// Kinds of attach_data. Source: wire.md §8.
+// Kinds of attach_data. Source: docs/protocol/wire.md §8.
 const (
 	attachHandle       = 1
 	attachHandleAndPDU = 3

@@ -15,7 +15,7 @@ type pushed struct {
 }
 
 // pushServer is an original push_server whose Apple takes everything.
-// Source: flows.md §15.
+// Source: docs/protocol/flows.md §15.
 type pushServer struct {
 	links  []*link
 	pushed []pushed

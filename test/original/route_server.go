@@ -5,7 +5,8 @@ import (
 	"slices"
 )
 
-// routeServer is an original route_server. Source: flows.md §2 and §4.
+// routeServer is an original route_server.
+// Source: docs/protocol/flows.md §2 and §4.
 type routeServer struct {
 	links []*link
 	users map[uint32]*presence

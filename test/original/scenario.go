@@ -24,7 +24,7 @@ type game struct {
 
 func msgServerName(server int) string { return fmt.Sprintf("msg_server_%d", server) }
 
-// text is "hello", encrypted. Source: wire.md §5.1.
+// text is "hello", encrypted. Source: docs/protocol/wire.md §5.1.
 const text = "nnZSBwfPCz60q69ddmfIJA=="
 
 // playClients plays everything that original clients do against two
@@ -59,7 +59,7 @@ func playClients(login string, servers []string, users []account, originals []st
 	}
 }
 
-// locate asks where to go. Source: flows.md §1.1.
+// locate asks where to go. Source: docs/protocol/flows.md §1.1.
 func (g *game) locate() {
 	res, err := http.Get(g.login_)
 	if err != nil {
@@ -103,7 +103,8 @@ func (g *game) message(to account, data string, kind int) *message {
 		"msg_type", kind, "msg_data", data)
 }
 
-// start plays the first requests of every kind of client. Source: flows.md §3.1.
+// start plays the first requests of every kind of client.
+// Source: docs/protocol/flows.md §3.1.
 func (g *game) start() {
 	bobs := []*client{g.login(1, g.bob, android), g.login(2, g.bob, mac)}
 	for i, s := range []style{android, ios, mac, windows, web} {
@@ -236,7 +237,7 @@ func (c *client) hears(from, to account, id uint32, data string) {
 }
 
 // talk is a conversation of two, each on two terminals on either server.
-// Source: flows.md §6, §8, §9, §10.
+// Source: docs/protocol/flows.md §6, §8, §9, §10.
 func (g *game) talk() {
 	aw, ai := g.login(1, g.alice, windows), g.login(2, g.alice, ios)
 	bm, ba := g.login(2, g.bob, mac), g.login(1, g.bob, android)

@@ -18,7 +18,7 @@ type carrier struct {
 	seq     uint16
 }
 
-// carry connects and logs in for a task. Source: flows.md §16.2.
+// carry connects and logs in for a task. Source: docs/protocol/flows.md §16.2.
 func (g *game) carry(addr *message, a account, task string, role int, result uint32) *carrier {
 	conn, err := net.Dial("tcp", net.JoinHostPort(addr.text("ip"), strconv.Itoa(int(addr.num("port")))))
 	if err != nil {
@@ -86,7 +86,7 @@ func (c *carrier) isState(m *message, state, user uint32) {
 // windowsBlock is how much a Windows client asks for.
 const windowsBlock = 34816
 
-// files are transfers between two PCs. Source: flows.md §16.
+// files are transfers between two PCs. Source: docs/protocol/flows.md §16.
 func (g *game) files() {
 	aw, bw := g.login(1, g.alice, windows), g.login(2, g.bob, windows)
 	g.meet(aw, bw)
@@ -133,7 +133,7 @@ func (g *game) told(bw *client, task, data string, mode int, ready uint32) {
 	})
 }
 
-// online is a transfer from PC to PC. Source: flows.md §16.3.
+// online is a transfer from PC to PC. Source: docs/protocol/flows.md §16.3.
 func (g *game) online(aw, bw *client, data string) {
 	task, addr := g.begin(aw, bw, data, online)
 	sender := g.carry(addr, g.alice, task, roleSender, 0)
@@ -169,7 +169,8 @@ func (g *game) online(aw, bw *client, data string) {
 	sender.ended()
 }
 
-// offline is an upload, and a download later. Source: flows.md §16.4, §16.5.
+// offline is an upload, and a download later.
+// Source: docs/protocol/flows.md §16.4, §16.5.
 func (g *game) offline(aw, bw *client, data string) {
 	task, addr := g.begin(aw, bw, data, offline)
 	up := g.carry(addr, g.alice, task, roleUpload, 0)

@@ -2,7 +2,8 @@ package main
 
 import "slices"
 
-// group is a group from its making on. Source: flows.md §7 and §12.
+// group is a group from its making on.
+// Source: docs/protocol/flows.md §7 and §12.
 func (g *game) group() {
 	aw, bm, ca := g.login(1, g.alice, windows), g.login(2, g.bob, mac), g.login(2, g.cara, android)
 	ai := g.login(2, g.alice, ios)

@@ -2,7 +2,8 @@ package main
 
 import "time"
 
-// commands are the commands from user to user. Source: flows.md §13.
+// commands are the commands from user to user.
+// Source: docs/protocol/flows.md §13.
 func (g *game) commands() {
 	aw, ai, bm := g.login(1, g.alice, windows), g.login(2, g.alice, ios), g.login(2, g.bob, mac)
 	g.meet(aw, ai, bm)
@@ -22,7 +23,8 @@ func (g *game) commands() {
 	}
 }
 
-// settings are signatures, tokens and pushes at night. Source: flows.md §11, §14.
+// settings are signatures, tokens and pushes at night.
+// Source: docs/protocol/flows.md §11, §14.
 func (g *game) settings() {
 	aw, ba, ci := g.login(1, g.alice, windows), g.login(2, g.bob, android), g.login(1, g.cara, ios)
 	g.meet(aw, ba, ci)
@@ -91,7 +93,8 @@ func (g *game) odd() {
 	b.quiet()
 }
 
-// kicks are log-ins of one class, and a phone that ends its PC. Source: flows.md §4.
+// kicks are log-ins of one class, and a phone that ends its PC.
+// Source: docs/protocol/flows.md §4.
 func (g *game) kicks() {
 	watch, near := g.login(2, g.bob, mac), g.login(1, g.bob, android)
 	first := g.login(1, g.alice, windows)

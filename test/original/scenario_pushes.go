@@ -32,7 +32,8 @@ func (g *game) rings(badge uint32, within time.Duration) (with []pushed) {
 	return with
 }
 
-// pushes are messages for somebody whose phone is away. Source: flows.md §15.
+// pushes are messages for somebody whose phone is away.
+// Source: docs/protocol/flows.md §15.
 func (g *game) pushes() {
 	ci := g.login(2, g.cara, ios)
 	ci.request(0x0108, 0x0109, build("IMDeviceTokenReq", "user_id", ci.user(), "device_token",

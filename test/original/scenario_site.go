@@ -7,7 +7,8 @@ import (
 	"slices"
 )
 
-// post sends a request of the administration site. Source: flows.md §18.
+// post sends a request of the administration site.
+// Source: docs/protocol/flows.md §18.
 func (g *game) post(path string, body map[string]any) (code int, group uint32) {
 	text, err := json.Marshal(body)
 	if err != nil {

@@ -12,7 +12,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// Bounds of Apple, in bytes. Source: "Sending notification requests to APNs".
+// Bounds of Apple, in bytes. Source: "Sending notification
+// requests to APNs", developer.apple.com.
 const (
 	maxPayload  = 4096
 	deviceToken = 32

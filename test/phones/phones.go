@@ -198,5 +198,5 @@ func (s *Services) push(token string, r Ring) outcome {
 	return outcome{}
 }
 
-// maxAge is how old a signature may be. Source: Apple and Google agree.
+// maxAge is how old a signature may be; Apple and Google agree.
 const maxAge = time.Hour

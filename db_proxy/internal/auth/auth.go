@@ -4,7 +4,8 @@
 // failures that makes guessing slow. It keeps no password.
 //
 // Clients send the lowercase hex MD5 of the password and nothing else, so that
-// string is what a password is here. Source: wire.md §7, flows.md §3.
+// string is what a password is here. Source: docs/protocol/wire.md §7;
+// docs/protocol/flows.md §3.
 package auth
 
 import (

@@ -23,7 +23,7 @@ func md5Hex(s string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// The worked example of wire.md §7.
+// The worked example of docs/protocol/wire.md §7.
 const (
 	example       = "827ccb0eea8a706c4c34a16891f84e7b" // 12345
 	exampleSalt   = "1234"

@@ -7,7 +7,7 @@ import (
 )
 
 // More than maxFailures within failureWindow, and a name is not looked at any
-// more from that address. Source: flows.md §3.
+// more from that address. Source: docs/protocol/flows.md §3.
 const (
 	maxFailures   = 10
 	failureWindow = 30 * time.Minute
@@ -15,7 +15,8 @@ const (
 )
 
 // failureKey is who fails: a name, from an address if that is known, so that
-// nobody locks the owner out from elsewhere. Source: defects.md C11.
+// nobody locks the owner out from elsewhere.
+// Source: docs/protocol/defects.md C11.
 type failureKey struct {
 	addr netip.Addr
 	name string

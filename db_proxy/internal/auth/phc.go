@@ -134,7 +134,8 @@ func legacyDigest(c store.Credentials) string {
 	return string(sum[:digestSize])
 }
 
-// matchesLegacy compares a password with the MD5 columns. Source: wire.md §7.
+// matchesLegacy compares a password with the MD5 columns.
+// Source: docs/protocol/wire.md §7.
 func matchesLegacy(c store.Credentials, password string) bool {
 	sum := md5.Sum([]byte(password + c.Salt)) // as above
 	return subtle.ConstantTimeCompare([]byte(hex.EncodeToString(sum[:])), []byte(c.Legacy)) == 1

@@ -5,7 +5,8 @@
 // Redis is a cache. SQL is the record, an absent key is never a zero, and
 // every number here can be read again from SQL: emptying Redis at any moment
 // changes no answer. While Redis is away every call answers ErrUnavailable at
-// once and the caller works from SQL alone. Source: storage.md §5.
+// once and the caller works from SQL alone.
+// Source: docs/protocol/storage.md §5.
 package cache
 
 import (
@@ -29,8 +30,8 @@ import (
 // moment after a failure. Its code is im.Unavailable.
 var ErrUnavailable = im.Errorf(im.Unavailable, "redis is away")
 
-// Names of the pools, as in the configuration. Source: config.md,
-// dbproxyserver.conf.
+// Names of the pools, as in the configuration.
+// Source: docs/protocol/config.md, "dbproxyserver.conf".
 const (
 	PoolUnread      = "unread"
 	PoolGroupSet    = "group_set"

@@ -8,7 +8,7 @@ import (
 	"teamtalk/internal/im"
 )
 
-// The keys and fields of storage.md §5.
+// The keys and fields of docs/protocol/storage.md §5.
 
 func msgIDKey(r *Reservation) string {
 	if r.Conv.Kind == im.Group {

@@ -33,7 +33,7 @@ func byIDCommands(b *byID) []Command {
 // at most the im.MaxHistory newest, and none if the user has no part in the
 // conversation.
 //
-// Source: flows.md §9.2, with the fixes of history.
+// Source: docs/protocol/flows.md §9.2, with the same fixes as in history.
 func (b *byID) messages(ctx context.Context, r *Request) (proto.Message, error) {
 	req := new(message.IMGetMsgByIdReq)
 	if err := parse(r, req); err != nil {

@@ -29,7 +29,7 @@ func departmentCommands(d *departments) []Command {
 // changed answers with the departments changed after the time given, 0210 to
 // 0211.
 //
-// Source: flows.md §11.
+// Source: docs/protocol/flows.md §11.
 func (d *departments) changed(ctx context.Context, r *Request) (proto.Message, error) {
 	req := new(buddy.IMDepartmentReq)
 	if err := parse(r, req); err != nil {

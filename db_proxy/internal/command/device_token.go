@@ -41,7 +41,7 @@ func deviceTokenCommands(d *deviceToken) []Command {
 }
 
 // gone forgets tokens of which Apple or Google says that they are not valid
-// any more, 07AE. Source: defect E7.
+// any more, 07AE. Source: docs/protocol/defects.md E7.
 func (d *deviceToken) gone(ctx context.Context, r *Request) (proto.Message, error) {
 	req := new(extension.IMPushTokensGone)
 	if err := parse(r, req); err != nil {
@@ -57,9 +57,10 @@ func (d *deviceToken) gone(ctx context.Context, r *Request) (proto.Message, erro
 // set registers the push token of a user's phone, 0108 to 0109. An empty one,
 // as a log-out sends it, ends the pushes.
 //
-// Source: flows.md §14, with the fixes of defects C8 (a PC has no token and
-// ends no pushes), C9 and C10. The log-out of an original msg_server names no
-// client type and is taken for a phone's.
+// Source: docs/protocol/flows.md §14, with the fixes of
+// docs/protocol/defects.md C8 (a PC has no token and ends no pushes), C9 and
+// C10. The log-out of an original msg_server names no client type and is taken
+// for a phone's.
 func (d *deviceToken) set(ctx context.Context, r *Request) (proto.Message, error) {
 	req := new(login.IMDeviceTokenReq)
 	if err := parse(r, req); err != nil {

@@ -38,7 +38,7 @@ func pushTargetCommands(p *pushTargets) []Command {
 // messages, 0705 to 0706. Users without a token are absent, as are at night
 // those with an iPhone who want it so.
 //
-// Source: flows.md §15, step 2, defects.md E3.
+// Source: docs/protocol/flows.md §15, step 2; docs/protocol/defects.md E3.
 func (p *pushTargets) tokens(ctx context.Context, r *Request) (proto.Message, error) {
 	req := new(server.IMGetDeviceTokenReq)
 	if err := parse(r, req); err != nil {

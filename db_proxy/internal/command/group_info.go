@@ -41,8 +41,9 @@ func groupInfoCommands(g *groupInfo) []Command {
 // newer answers with the groups asked for that changed since the version
 // given, 0403 to 0404. Others are absent, as are groups that do not exist.
 //
-// Source: flows.md §12.2, with the fixes of defects B12 (the shield is told)
-// and D8 (only of groups the user is a member of).
+// Source: docs/protocol/flows.md §12.2, with the fixes of
+// docs/protocol/defects.md B12 (the shield is told) and D8 (only of groups the
+// user is a member of).
 func (g *groupInfo) newer(ctx context.Context, r *Request) (proto.Message, error) {
 	req := new(group.IMGroupInfoListReq)
 	if err := parse(r, req); err != nil {

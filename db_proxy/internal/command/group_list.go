@@ -31,8 +31,8 @@ func groupListCommands(g *groupList) []Command {
 // normal answers with the normal groups of a user, 0401 to 0402. Temporary
 // ones a client learns from its sessions.
 //
-// Source: flows.md §12.1, with the fixes of defects B14 and B15 (a deleted
-// group is not listed).
+// Source: docs/protocol/flows.md §12.1, with the fixes of
+// docs/protocol/defects.md B14 and B15 (a deleted group is not listed).
 func (g *groupList) normal(ctx context.Context, r *Request) (proto.Message, error) {
 	req := new(group.IMNormalGroupListReq)
 	if err := parse(r, req); err != nil {

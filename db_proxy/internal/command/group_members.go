@@ -71,10 +71,10 @@ const changePatience = 6 * time.Second
 // changeSize of them; if that fails on the way, the answer has those who were
 // changed.
 //
-// Source: flows.md §12.4, with the fixes of defects B17 (only real changes
-// count), B19 (a member may leave), D1 and D9 (only a member adds to a
-// temporary group), D14 (at most im.MaxMembers), F5 (an unknown group is
-// answered).
+// Source: docs/protocol/flows.md §12.4, with the fixes of
+// docs/protocol/defects.md B17 (only real changes count), B19 (a member may
+// leave), D1 and D9 (only a member adds to a temporary group), D14 (at most
+// im.MaxMembers), F5 (an unknown group is answered).
 func (g *groupOps) changeMembers(r *Request) error {
 	req := new(group.IMGroupChangeMemberReq)
 	if err := parse(r, req); err != nil {
@@ -300,7 +300,7 @@ func mayChange(st store.Standing, user im.UserID, adding bool, asked []im.UserID
 	}
 }
 
-// Values of IMGroup.type. Source: storage.md.
+// Values of IMGroup.type. Source: docs/protocol/storage.md.
 const (
 	groupNormal    = 1
 	groupTemporary = 2
@@ -325,9 +325,10 @@ func changeAnswer(
 
 // createGroup makes a group, 0405 to 0406.
 //
-// Source: flows.md §12.3. Clients make temporary groups only: a normal one is
-// refused with an answer (defect F5). http_msg_server makes both: that of the
-// original as user 0, ours also for a creator.
+// Source: docs/protocol/flows.md §12.3. Clients make temporary groups only: a
+// normal one is refused with an answer (docs/protocol/defects.md F5).
+// http_msg_server makes both: that of the original as user 0, ours also for a
+// creator.
 func (g *groupOps) createGroup(ctx context.Context, r *Request) (proto.Message, error) {
 	req := new(group.IMGroupCreateReq)
 	if err := proto.Unmarshal(r.Body, req); err != nil {

@@ -43,8 +43,8 @@ func groupShieldCommands(g *groupShield) []Command {
 
 // set mutes a group for a user or unmutes it, 0409 to 040A.
 //
-// Source: flows.md §12.5, with the fix of defect F5 (an unknown group is
-// answered).
+// Source: docs/protocol/flows.md §12.5, with the fix of
+// docs/protocol/defects.md F5 (an unknown group is answered).
 func (g *groupShield) set(ctx context.Context, r *Request) (proto.Message, error) {
 	req := new(group.IMGroupShieldReq)
 	if err := parse(r, req); err != nil {
@@ -78,7 +78,7 @@ func (g *groupShield) set(ctx context.Context, r *Request) (proto.Message, error
 // of tells which users muted a group, 0711 to 0712: one entry for each user
 // asked for, in order.
 //
-// Source: flows.md §15.
+// Source: docs/protocol/flows.md §15.
 func (g *groupShield) of(ctx context.Context, r *Request) (proto.Message, error) {
 	req := new(server.IMGroupGetShieldReq)
 	if err := parse(r, req); err != nil {

@@ -81,7 +81,7 @@ func TestGroupInfo(t *testing.T) {
 }
 
 // The group that changed last comes first, whatever the order of the request.
-// Source: flows.md §12.2.
+// Source: docs/protocol/flows.md §12.2.
 func TestGroupInfoOrder(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
@@ -102,7 +102,7 @@ func TestGroupInfoOrder(t *testing.T) {
 }
 
 // Who may change a group: its creator everything, a member of a temporary one
-// may add, everybody may leave. Source: defects.md B19, D1, D9.
+// may add, everybody may leave. Source: docs/protocol/defects.md B19, D1, D9.
 func TestMayChange(t *testing.T) {
 	t.Parallel()
 	const creator, member, stranger, other = 1, 2, 3, 4

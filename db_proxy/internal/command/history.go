@@ -34,9 +34,10 @@ func historyCommands(h *history) []Command {
 // page answers with messages of a conversation, newest first, 0309 to 030A;
 // with none if the user has no part in it.
 //
-// Source: flows.md §9.1, with the fixes of defects B26 (ordered by id), D14
-// (at most im.MaxHistory) and F6 (no answer when SQL fails: an empty one would
-// look like an empty conversation).
+// Source: docs/protocol/flows.md §9.1, with the fixes of
+// docs/protocol/defects.md B26 (ordered by id), D14 (at most im.MaxHistory) and
+// F6 (no answer when SQL fails: an empty one would look like an empty
+// conversation).
 func (h *history) page(ctx context.Context, r *Request) (proto.Message, error) {
 	req := new(message.IMGetMsgListReq)
 	if err := parse(r, req); err != nil {
@@ -70,7 +71,7 @@ func (h *history) page(ctx context.Context, r *Request) (proto.Message, error) {
 }
 
 // maxPage bounds the messages of one reply in bytes: what is larger Android
-// does not read. Source: defects.md F10.
+// does not read. Source: docs/protocol/defects.md F10.
 const maxPage = wire.MaxAndroid - 8<<10
 
 // messageInfos encodes as many messages as fit into one reply, in order; what

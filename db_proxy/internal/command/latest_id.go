@@ -27,8 +27,8 @@ func latestIDCommands(l *latestID) []Command {
 // latest answers with the id of the newest message of a conversation, 030B to
 // 030C; 0 if there is none.
 //
-// Source: flows.md §9.3, with the fix of defect D8: of a group only to its
-// members.
+// Source: docs/protocol/flows.md §9.3, with the fix of
+// docs/protocol/defects.md D8: of a group only to its members.
 func (l *latestID) latest(ctx context.Context, r *Request) (proto.Message, error) {
 	req := new(message.IMGetLatestMsgIdReq)
 	if err := parse(r, req); err != nil {

@@ -37,7 +37,7 @@ func offlineFileCommands(o *offlineFiles) []Command {
 // list tells what waits for a user, 0509 to 050A. Without an answer from SQL
 // there is none: an empty list would say that nothing waits.
 //
-// Source: flows.md §16.5, defects.md G9.
+// Source: docs/protocol/flows.md §16.5; docs/protocol/defects.md G9.
 func (o *offlineFiles) list(ctx context.Context, r *Request) (proto.Message, error) {
 	req := new(file.IMFileHasOfflineReq)
 	if err := parse(r, req); err != nil {
@@ -63,7 +63,7 @@ func (o *offlineFiles) list(ctx context.Context, r *Request) (proto.Message, err
 
 // add enters a file that is completely uploaded, 050B.
 //
-// Source: flows.md §16.4. Retry: safe; a task is entered once.
+// Source: docs/protocol/flows.md §16.4. Retry: safe; a task is entered once.
 func (o *offlineFiles) add(ctx context.Context, r *Request) (proto.Message, error) {
 	req := new(file.IMFileAddOfflineReq)
 	if err := parse(r, req); err != nil {
@@ -81,7 +81,7 @@ func (o *offlineFiles) add(ctx context.Context, r *Request) (proto.Message, erro
 
 // remove forgets a file, 050C.
 //
-// Source: flows.md §16.5, defects.md D5.
+// Source: docs/protocol/flows.md §16.5; docs/protocol/defects.md D5.
 func (o *offlineFiles) remove(ctx context.Context, r *Request) (proto.Message, error) {
 	req := new(file.IMFileDelOfflineReq)
 	if err := parse(r, req); err != nil {

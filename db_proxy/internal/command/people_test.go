@@ -218,7 +218,8 @@ func TestSignature(t *testing.T) {
 	}
 }
 
-// What clients send is text to SQL, whatever is in it. Source: defect D5.
+// What clients send is text to SQL, whatever is in it.
+// Source: docs/protocol/defects.md D5.
 func TestQuotesAreText(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)

@@ -50,8 +50,9 @@ const (
 
 // setSignature changes a user's signature, 0213 to 0214.
 //
-// Source: flows.md §11, with the fixes of defects B24 (the same signature
-// again is no failure) and B25 (characters are counted, not bytes).
+// Source: docs/protocol/flows.md §11, with the fixes of
+// docs/protocol/defects.md B24 (the same signature again is no failure) and B25
+// (characters are counted, not bytes).
 func (p *profile) setSignature(ctx context.Context, r *Request) (proto.Message, error) {
 	req := new(buddy.IMChangeSignInfoReq)
 	if err := parse(r, req); err != nil {
@@ -74,7 +75,8 @@ func (p *profile) setSignature(ctx context.Context, r *Request) (proto.Message, 
 // setAvatar changes a user's avatar, a path on the image server or a URL,
 // 020C to 020D.
 //
-// Source: flows.md §11, defects.md F4: the original never answered.
+// Source: docs/protocol/flows.md §11; docs/protocol/defects.md F4: the original
+// never answered.
 func (p *profile) setAvatar(ctx context.Context, r *Request) (proto.Message, error) {
 	req := new(buddy.IMChangeAvatarReq)
 	if err := parse(r, req); err != nil {

@@ -37,7 +37,7 @@ func pushShieldCommands(p *pushShield) []Command {
 
 // set switches night mode, 010C to 010D.
 //
-// Source: flows.md §14.
+// Source: docs/protocol/flows.md §14.
 func (p *pushShield) set(ctx context.Context, r *Request) (proto.Message, error) {
 	req := new(login.IMPushShieldReq)
 	if err := parse(r, req); err != nil {
@@ -59,7 +59,7 @@ func (p *pushShield) set(ctx context.Context, r *Request) (proto.Message, error)
 
 // query tells whether night mode is on, 010E to 010F.
 //
-// Source: flows.md §14.
+// Source: docs/protocol/flows.md §14.
 func (p *pushShield) query(ctx context.Context, r *Request) (proto.Message, error) {
 	req := new(login.IMQueryPushShieldReq)
 	if err := parse(r, req); err != nil {

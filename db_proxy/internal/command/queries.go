@@ -117,7 +117,7 @@ func Queries(d QueryDeps) []Command {
 const maxReply = wire.MaxServerPDU - 4<<20
 
 // parse decodes the body of a request; what fails is dropped, as all that the
-// protocol does not allow. Source: flows.md §20.
+// protocol does not allow. Source: docs/protocol/flows.md §20.
 func parse(r *Request, m proto.Message) error {
 	if err := proto.Unmarshal(r.Body, m); err != nil {
 		return im.Wrap(im.Invalid, "parse request", err)
@@ -138,7 +138,7 @@ func parseKind(t basedefine.SessionType) (im.Kind, error) {
 const standardVoice = "QhGXlpFjvMFUNrtl1aaPzA=="
 
 // preview is what a list shows of a message: its content, or a constant for a
-// voice message. Source: flows.md §8.2.
+// voice message. Source: docs/protocol/flows.md §8.2.
 func preview(m *store.Message, voice string) []byte {
 	if m.Type.Audio() {
 		return []byte(voice)
@@ -147,7 +147,7 @@ func preview(m *store.Message, voice string) []byte {
 }
 
 // previewFrom is who a list says the message is from: in a single chat always
-// the peer, in a group the sender. Source: flows.md §8.2, §10.1.
+// the peer, in a group the sender. Source: docs/protocol/flows.md §8.2, §10.1.
 func previewFrom(k store.SessionKey, m *store.Message) uint32 {
 	if k.Kind == im.Single {
 		return k.Peer

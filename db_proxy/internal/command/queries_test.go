@@ -45,7 +45,8 @@ func TestStandardVoice(t *testing.T) {
 	}
 }
 
-// What does not parse is dropped, whatever the command. Source: flows.md §20.
+// What does not parse is dropped, whatever the command.
+// Source: docs/protocol/flows.md §20.
 func TestUnparsable(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)

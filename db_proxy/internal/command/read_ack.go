@@ -10,8 +10,9 @@ import (
 
 // readAck moves the read cursor of a user, 0303. It is never answered.
 //
-// Source: flows.md §8.1, with the fix of defect B1: what came after the
-// acknowledged message stays unread.
+// Source: docs/protocol/flows.md §8.1, with the fix of
+// docs/protocol/defects.md B1: what came after the acknowledged message stays
+// unread.
 func readAck(lanes Lanes) Operation {
 	return func(r *Request) error {
 		ack := new(message.IMMsgDataReadAck)

@@ -43,8 +43,9 @@ func sessionCommands(s *sessions) []Command {
 // newest first, at most im.MaxSessions, without lines whose newest message
 // cannot be shown.
 //
-// Source: flows.md §10.1, with the fix of defect B6. When SQL fails there is
-// no answer: an empty one would look like an empty list.
+// Source: docs/protocol/flows.md §10.1, with the fix of
+// docs/protocol/defects.md B6. When SQL fails there is no answer: an empty one
+// would look like an empty list.
 func (s *sessions) recent(ctx context.Context, r *Request) (proto.Message, error) {
 	req := new(buddy.IMRecentContactSessionReq)
 	if err := parse(r, req); err != nil {

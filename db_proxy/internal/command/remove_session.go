@@ -44,7 +44,7 @@ func removeSessionCommands(s *removeSession) []Command {
 // 0206 to 0207. It takes its turn in the conversation's lane, so that the next
 // message finds the line removed and brings it back.
 //
-// Source: flows.md §10.2.
+// Source: docs/protocol/flows.md §10.2.
 func (s *removeSession) remove(r *Request) error {
 	req := new(buddy.IMRemoveSessionReq)
 	if err := parse(r, req); err != nil {

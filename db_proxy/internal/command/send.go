@@ -33,8 +33,8 @@ const StoredBefore = ^uint32(0)
 
 // sendMessage stores a message and answers with its id, 0301 to 0301.
 //
-// Source: flows.md §6 and §7. Safe to repeat: the operation id finds the
-// first message. A message that is not stored is answered to our own
+// Source: docs/protocol/flows.md §6 and §7. Safe to repeat: the operation id
+// finds the first message. A message that is not stored is answered to our own
 // msg_servers with msg_id 0 and the im.Code in since_previous_ms; to an
 // original with msg_id 0 in a single chat, and not at all in a group, as the
 // original does.

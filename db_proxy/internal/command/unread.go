@@ -151,8 +151,9 @@ func (u *unread) turn(r *Request, run func()) error {
 // all answers with the sessions that have unread messages and the newest
 // message of each, 0307 to 0308.
 //
-// Source: flows.md §8.2, with the fixes of defects B4 and B5 (the total is the
-// sum of what is listed), B6, and F6: no answer when SQL fails.
+// Source: docs/protocol/flows.md §8.2, with the fixes of
+// docs/protocol/defects.md B4 and B5 (the total is the sum of what is listed),
+// B6, and F6: no answer when SQL fails.
 func (u *unread) all(ctx context.Context, r *Request) (proto.Message, error) {
 	req := new(message.IMUnreadMsgCntReq)
 	if err := parse(r, req); err != nil {

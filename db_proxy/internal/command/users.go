@@ -44,7 +44,7 @@ func userCommands(u *users) []Command {
 // byID answers with the accounts asked for, 0204 to 0205; unknown ids are
 // left out.
 //
-// Source: flows.md §11.
+// Source: docs/protocol/flows.md §11.
 func (u *users) byID(ctx context.Context, r *Request) (proto.Message, error) {
 	req := new(buddy.IMUsersInfoReq)
 	if err := parse(r, req); err != nil {
@@ -67,9 +67,10 @@ func (u *users) byID(ctx context.Context, r *Request) (proto.Message, error) {
 
 // all answers with the accounts changed since the time given, 0208 to 0209.
 //
-// Source: flows.md §11, with the fixes of defects B20 (a little more is sent
-// than was asked for, which clients merge) and B21 (the newest change is read
-// from SQL). A client that is up to date gets an empty list and its own time.
+// Source: docs/protocol/flows.md §11, with the fixes of
+// docs/protocol/defects.md B20 (a little more is sent than was asked for, which
+// clients merge) and B21 (the newest change is read from SQL). A client that is
+// up to date gets an empty list and its own time.
 func (u *users) all(ctx context.Context, r *Request) (proto.Message, error) {
 	req := new(buddy.IMAllUserReq)
 	if err := parse(r, req); err != nil {

@@ -28,7 +28,7 @@ type validation struct {
 }
 
 // hashPatience is how long a log-in may wait for its hash: clients give up
-// after 15 seconds without a log-in. Source: flows.md §3.
+// after 15 seconds without a log-in. Source: docs/protocol/flows.md §3.
 const hashPatience = 10 * time.Second
 
 func validateCommands(v *validation) []Command {
@@ -37,8 +37,8 @@ func validateCommands(v *validation) []Command {
 
 // validate checks a name and password, 0703 to 0704.
 //
-// Source: flows.md §3. Who reconnects is answered at once; whose password
-// must be hashed waits with others of the kind, and keeps nobody else
+// Source: docs/protocol/flows.md §3. Who reconnects is answered at once; whose
+// password must be hashed waits with others of the kind, and keeps nobody else
 // waiting.
 func (v *validation) validate(ctx context.Context, r *Request) (proto.Message, error) {
 	req := new(server.IMValidateReq)
@@ -63,7 +63,7 @@ func (v *validation) validate(ctx context.Context, r *Request) (proto.Message, e
 	return nil, nil //nolint:nilnil // the answer follows
 }
 
-// Results of 0704. Source: flows.md §3.
+// Results of 0704. Source: docs/protocol/flows.md §3.
 const (
 	validateOK      = 0
 	validateWrong   = 1
@@ -94,8 +94,8 @@ func validateReply(req *server.IMValidateReq, user store.User, result auth.Resul
 	return res
 }
 
-// userInfo is a user as clients see him. Source: messages.md, field
-// semantics.
+// userInfo is a user as clients see them. Source: docs/protocol/messages.md,
+// "Field semantics that the names do not tell".
 func userInfo(u *store.User) *basedefine.UserInfo {
 	return &basedefine.UserInfo{
 		UserId:       proto.Uint32(uint32(u.ID)),

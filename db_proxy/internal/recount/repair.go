@@ -13,7 +13,7 @@ import (
 // Repair has differences forgotten and rebuilt from SQL, and returns what
 // differs still: nothing, unless something keeps writing wrong counts. Whoever
 // stores or reads a message meanwhile is not disturbed: a count that he writes
-// is newer and stays. Source: cache.Rebuild.
+// is newer and stays, as cache.Rebuild says.
 func (r *Recounter) Repair(ctx context.Context, differences []Difference) (Report, error) {
 	var users []im.UserID
 	keys := make([]store.SessionKey, 0, len(differences))

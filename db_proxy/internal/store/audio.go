@@ -14,7 +14,7 @@ type Audio struct {
 }
 
 // AddAudio enters a sound and returns its id, which is the content of its
-// message. Source: storage.md, IMAudio.
+// message. Source: docs/protocol/storage.md, IMAudio.
 func (s *Store) AddAudio(ctx context.Context, from im.UserID, to uint32, a Audio) (id uint32, err error) {
 	if err := checkText("path of a voice message", a.Path, 255); err != nil {
 		return 0, err

@@ -77,7 +77,7 @@ func (s *Store) logChanges(ctx context.Context, q querier, kind ChangeKind, subj
 // userTime takes the lock of the change log and returns the value for
 // IMUser.updated of this transaction: now, but later than every one before,
 // because clients ignore a list of users whose newest time they know already.
-// Source: flows.md §11.
+// Source: docs/protocol/flows.md §11.
 func (s *Store) userTime(ctx context.Context, q querier) (uint32, error) {
 	last, err := lockLog(ctx, q)
 	if err != nil {

@@ -76,7 +76,7 @@ func (t Tables) Named(name string) string {
 }
 
 // originals are tables by which an installation of the original is known.
-// Source: storage.md §1.
+// Source: docs/protocol/storage.md §1.
 var originals = []string{
 	"IMUser", "IMGroup", "IMGroupMember", "IMRecentSession", "IMRelationShip", "IMMessage_0", "IMGroupMessage_0",
 }

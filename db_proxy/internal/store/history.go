@@ -13,7 +13,7 @@ const MaxPage = 1000
 // History returns at most count messages of a conversation that clients may
 // see, newest first: those with an id of at most begin, 0 meaning the newest.
 // Of a group only what a member may see who joined there. It may lag only
-// when begin proves that it does not. Source: flows.md §9.1.
+// when begin proves that it does not. Source: docs/protocol/flows.md §9.1.
 func (s *Store) History(
 	ctx context.Context, ref ConvRef, begin im.MsgID, count int, since Since,
 ) ([]Message, error) {
@@ -35,7 +35,8 @@ func (s *Store) History(
 }
 
 // ByIDs returns the messages with the given ids that clients may see, newest
-// first; at most im.MaxHistory ids are looked at. Source: flows.md §9.2.
+// first; at most im.MaxHistory ids are looked at.
+// Source: docs/protocol/flows.md §9.2.
 func (s *Store) ByIDs(ctx context.Context, ref ConvRef, ids []im.MsgID, since Since) ([]Message, error) {
 	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
 	ids = ids[max(0, len(ids)-im.MaxHistory):]

@@ -54,7 +54,7 @@ const maxToken = 255
 
 // SetDeviceToken registers where a user's phone receives pushes; "" means
 // nowhere. A token belongs to the user who registered it last.
-// Source: defects.md C9, C10.
+// Source: docs/protocol/defects.md C9, C10.
 func (s *Store) SetDeviceToken(ctx context.Context, user im.UserID, client im.ClientType, token string) error {
 	if len(token) > maxToken {
 		return im.Errorf(im.Invalid, "store: device token has more than %d bytes", maxToken)

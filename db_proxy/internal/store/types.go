@@ -21,7 +21,8 @@ import (
 // FindOperations, and tries again.
 var ErrDuplicate = errors.New("store: duplicate key")
 
-// User is an account as others see it. Source: storage.md, IMUser.
+// User is an account as others see it.
+// Source: docs/protocol/storage.md, IMUser.
 type User struct {
 	ID         im.UserID
 	Name       string // log-in name, at most 32 characters
@@ -37,7 +38,8 @@ type User struct {
 	Updated    uint32 // Unix seconds
 }
 
-// Credentials is what a log-in is checked against. Source: wire.md §7.
+// Credentials is what a log-in is checked against.
+// Source: docs/protocol/wire.md §7.
 type Credentials struct {
 	Legacy string // IMUser.password: md5 hex of (client md5 + salt), "" when blanked
 	Salt   string
@@ -52,7 +54,8 @@ type Department struct {
 	Updated              uint32
 }
 
-// GroupInfo is a group with its members. Source: storage.md, IMGroup.
+// GroupInfo is a group with its members.
+// Source: docs/protocol/storage.md, IMGroup.
 type GroupInfo struct {
 	ID         im.GroupID
 	Name       string
@@ -69,8 +72,9 @@ type GroupInfo struct {
 	Members  []Member // status 0 only, ascending by user
 }
 
-// Member is one member of a group and when he joined (Unix seconds). History
-// before the join time is not shown to him. Source: flows.md §9.1.
+// Member is one member of a group and when they joined (Unix seconds). History
+// before the join time is not shown to them.
+// Source: docs/protocol/flows.md §9.1.
 type Member struct {
 	User   im.UserID
 	Joined uint32

@@ -91,7 +91,7 @@ func (s *Store) ExistingUsers(ctx context.Context, ids []im.UserID) (all []im.Us
 // UsersSince returns what a client that was up to date at t must learn: for
 // t = 0 everybody but those who left, else everybody changed at t or later,
 // leavers included. latest is the newest change among them, t when there is
-// none. Source: flows.md §11.
+// none. Source: docs/protocol/flows.md §11.
 func (s *Store) UsersSince(ctx context.Context, t uint32) (all []User, latest uint32, err error) {
 	where, arg := "updated >= ?", t
 	if t == 0 {

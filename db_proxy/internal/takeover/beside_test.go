@@ -8,7 +8,8 @@ import (
 
 // What the db_proxy_server and the administration site of the original say to
 // the database: every INSERT, the UPDATEs that make rows live again, and the
-// queries that name an index. Source: storage.md §1 to §6. ? is a number.
+// queries that name an index. Source: docs/protocol/storage.md §1 to §6. ? is a
+// number.
 var originalStatements = []string{
 	// The administration site.
 	"INSERT INTO IMUser (sex, name, domain, nick, password, salt, phone, email, avatar, departId, status, created, updated)" +

@@ -9,7 +9,8 @@ import (
 )
 
 // standard are the columns of the original's tables; the shards of messages
-// stand under their name without the number. Source: storage.md §1.
+// stand under their name without the number.
+// Source: docs/protocol/storage.md §1.
 var standard = map[string][]string{
 	"IMUser": {
 		"id", "sex", "name", "domain", "nick", "password", "salt", "phone", "email", "avatar", "departId", "status",

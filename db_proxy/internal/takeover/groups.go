@@ -37,8 +37,8 @@ type groupPlan struct {
 
 // planGroups decides about a range of groups. Redis says which of them live
 // and who is in them; a group that Redis does not know keeps its members of
-// SQL, because a Redis that lost its data knows none. Source: storage.md §5,
-// defects.md B14 and B16.
+// SQL, because a Redis that lost its data knows none.
+// Source: docs/protocol/storage.md §5; docs/protocol/defects.md B14 and B16.
 func (t *Takeover) planGroups(ctx context.Context, c chunk) ([]groupPlan, []Finding, error) {
 	type row struct {
 		id     uint32
@@ -174,7 +174,8 @@ func mergeRedis(id uint32, all map[uint32]membership, redis map[string]string) (
 	return found
 }
 
-// mutedBy returns the users who muted a group. Source: storage.md §5.
+// mutedBy returns the users who muted a group.
+// Source: docs/protocol/storage.md §5.
 func mutedBy(shields map[string]string) (users []uint32) {
 	for field, value := range shields {
 		name, ok := strings.CutSuffix(field, "_1")

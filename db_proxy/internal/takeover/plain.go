@@ -70,7 +70,7 @@ type account struct {
 
 // duplicateNames returns the accounts whose names others have, too, by name,
 // the one who keeps it last: the original lets the last one with status 0 log
-// in. Source: flows.md §2.
+// in. Source: docs/protocol/flows.md §2.
 func (t *Takeover) duplicateNames(ctx context.Context) ([][]account, error) {
 	table := t.source("IMUser")
 	const bin = "CONVERT(name USING utf8mb4) COLLATE utf8mb4_bin"

@@ -13,8 +13,8 @@ import (
 	"teamtalk/internal/im"
 )
 
-// keys reads and writes what the original keeps in Redis. Source: storage.md
-// §5.
+// keys reads and writes what the original keeps in Redis.
+// Source: docs/protocol/storage.md §5.
 type keys struct {
 	unread, groupSet, token, groupMember redis.UniversalClient
 }

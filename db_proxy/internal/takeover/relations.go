@@ -11,8 +11,8 @@ import (
 )
 
 // duplicatePairs selects the relations of pairs that have several, the one to
-// keep last of each: the one that the original reads last. Source: storage.md
-// §4.
+// keep last of each: the one that the original reads last.
+// Source: docs/protocol/storage.md §4.
 func (t *Takeover) duplicatePairs(ctx context.Context) ([]relation, error) {
 	return rows(ctx, t.db, scanRelation, `SELECT r.id, r.smallId, r.bigId FROM tt_takeover_relation r
 		JOIN (SELECT smallId, bigId FROM tt_takeover_relation WHERE relation <> 0

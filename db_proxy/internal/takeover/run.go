@@ -241,7 +241,7 @@ func (t *Takeover) makeTables(ctx context.Context, s *stepState) error {
 }
 
 // originalIndex is what the history queries of the original force: without an
-// index of this name they fail. Source: storage.md, IMMessage.
+// index of this name they fail. Source: docs/protocol/storage.md, IMMessage_0.
 const originalIndex = "idx_relateId_status_created"
 
 func (t *Takeover) hasIndex(ctx context.Context, table string) (bool, error) {

@@ -30,7 +30,7 @@ const (
 
 // moved are the tables of the original that are set aside and copied.
 // IMAdmin, IMDiscovery and IMCallLog, which no server of ours uses, stay
-// where they are. Source: storage.md §1.
+// where they are. Source: docs/protocol/storage.md §1.
 var moved = slices.Concat(
 	[]string{"IMUser", "IMDepart", "IMRelationShip", "IMGroup", "IMGroupMember", "IMRecentSession"},
 	shards("IMMessage_"), shards("IMGroupMessage_"), []string{"IMAudio", "IMTransmitFile"},

@@ -19,7 +19,8 @@ type phone struct {
 	token string
 }
 
-// phones reads the tokens of users. Source: storage.md §5, token handling.
+// phones reads the tokens of users.
+// Source: docs/protocol/storage.md, "Token handling on 0108".
 func (t *Takeover) phones(ctx context.Context, users []uint32) (all []phone, found []Finding, err error) {
 	values, err := texts(ctx, t.redis.token, named("device_%d", users))
 	if err != nil {

@@ -12,7 +12,8 @@ import (
 )
 
 // backRedis makes the numbers and lists in Redis what the original expects of
-// them: it knows nothing of read positions. Source: storage.md §5.
+// them: it knows nothing of read positions.
+// Source: docs/protocol/storage.md §5.
 func (t *Takeover) backRedis(ctx context.Context, _ *stepState) error {
 	if err := t.backPairs(ctx); err != nil {
 		return fmt.Errorf("unread of pairs: %w", err)

@@ -203,8 +203,8 @@ type reader struct {
 }
 
 // readGroup sets the positions of the members of one group, and what was its
-// newest message when they joined. Source:
-// storage.md §5, unread arithmetic for groups.
+// newest message when they joined.
+// Source: docs/protocol/storage.md, "Unread arithmetic for groups".
 func (t *Takeover) readGroup(ctx context.Context, tx *sql.Tx, group uint32, total int64) ([]Finding, error) {
 	table := fmt.Sprintf("IMGroupMessage_%d", group%im.Shards)
 	last, err := number(ctx, tx, "SELECT MAX(msgId) FROM "+table+" WHERE groupId = ?", group)

@@ -1,6 +1,6 @@
 // Package voice keeps the sound of voice messages at a file_server, over HTTP,
 // and brings it back for history. A sound that cannot be had leaves the rest
-// of a page as it is. Source: wire.md §6.
+// of a page as it is. Source: docs/protocol/wire.md §6.
 package voice
 
 import (

@@ -266,7 +266,8 @@ func TestRefused(t *testing.T) {
 }
 
 // Only so many are kept at a time; those who go on free their turns. Nobody
-// waits for the site, neither who has a turn nor who has none. Source: defects.md I2.
+// waits for the site, neither who has a turn nor who has none.
+// Source: docs/protocol/defects.md I2.
 func TestBusy(t *testing.T) {
 	t.Parallel()
 	held := make(chan struct{})

@@ -175,7 +175,7 @@ func TestWholeWay(t *testing.T) {
 }
 
 // What comes in and goes out is never in memory as a whole. It runs alone, so
-// that nobody else allocates meanwhile. Source: defects.md H2.
+// that nobody else allocates meanwhile. Source: docs/protocol/defects.md H2.
 func TestStreams(t *testing.T) { //nolint:paralleltest // see above
 	w := &world{t: t, root: t.TempDir()}
 	w.backend = backends["local"](t, w.root)

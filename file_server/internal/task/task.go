@@ -1,6 +1,7 @@
 // Package task keeps the tasks of the original's file protocol: an id that two
 // users may use in their roles, and the state the transfer is in. It knows no
-// sockets and no bytes. Source: flows.md §16; defects.md G1 to G3, D10.
+// sockets and no bytes. Source: docs/protocol/flows.md §16;
+// docs/protocol/defects.md G1 to G3, D10.
 package task
 
 import (
@@ -65,7 +66,7 @@ type Task struct {
 }
 
 // ValidID reports whether id has the form of a task id: nothing else is ever
-// looked up. Source: defects.md D10.
+// looked up. Source: docs/protocol/defects.md D10.
 func ValidID(id string) bool {
 	u, err := uuid.Parse(id)
 	return err == nil && len(id) == 36 && u.Version() == 4 && strings.ToLower(id) == id

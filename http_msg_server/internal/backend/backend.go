@@ -3,7 +3,7 @@
 // way a msg_server does: to the owner of the conversation, and then over the
 // route_servers to whoever is on-line.
 //
-// Source: flows.md §2, §18; docs/architecture.md.
+// Source: docs/protocol/flows.md §2, §18; docs/architecture.md.
 package backend
 
 import (

@@ -39,7 +39,8 @@ func (r *routes) LinkDown(l *link.Link) {
 	r.backend.lost(l)
 }
 
-// crown tells a route_server that it is our master, 0707. Source: commands.md.
+// crown tells a route_server that it is our master, 0707.
+// Source: docs/protocol/commands.md.
 func crown(l *link.Link) {
 	l.SendMessage(wire.RoleSet, 0, &server.IMRoleSet{Master: proto.Uint32(1)})
 }
@@ -87,7 +88,7 @@ func (b *Backend) Presence(ctx context.Context, req *extension.IMApiPresenceReq)
 
 // TellMembers tells everybody concerned of a change of a group's members,
 // 040B, and reports whether there was a route_server to do it.
-// Source: flows.md §18.
+// Source: docs/protocol/flows.md §18.
 func (b *Backend) TellMembers(res *group.IMGroupChangeMemberRsp) bool {
 	return b.routes.one(wire.GroupChangeMemberNotify, &group.IMGroupChangeMemberNotify{
 		UserId: res.UserId, ChangeType: res.ChangeType, GroupId: res.GroupId,
@@ -97,7 +98,8 @@ func (b *Backend) TellMembers(res *group.IMGroupChangeMemberRsp) bool {
 
 // Kick logs a user off everywhere, on one kind of client, 070D; im.Unavailable
 // without a route_server. Clients know two reasons only: for a phone it is a
-// log-in elsewhere, for a PC a kick by the phone. Source: flows.md §4.
+// log-in elsewhere, for a PC a kick by the phone.
+// Source: docs/protocol/flows.md §4.
 func (b *Backend) Kick(user im.UserID, client im.ClientType) error {
 	reason := basedefine.KickReasonType_KICK_REASON_MOBILE_KICK
 	if client.Mobile() {

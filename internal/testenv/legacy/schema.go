@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// Tables of the original. Source: storage.md §1.
+// Tables of the original. Source: docs/protocol/storage.md §1.
 const (
 	user = `CREATE TABLE IMUser (id int(11) unsigned NOT NULL AUTO_INCREMENT, sex tinyint(1) unsigned NOT NULL DEFAULT 0,
 		name varchar(32) NOT NULL DEFAULT '', domain varchar(32) NOT NULL DEFAULT '', nick varchar(32) NOT NULL DEFAULT '',

@@ -265,7 +265,7 @@ func (w *World) Members(g *Group) []uint32 { return g.members }
 func User(id uint32) string { return fmt.Sprintf("u%d", id) }
 
 // Secret returns what IMUser holds of the password of a user: a salt and the
-// MD5 of the client's MD5 and it. Source: wire.md §7.
+// MD5 of the client's MD5 and it. Source: docs/protocol/wire.md §7.
 func Secret(id uint32) (password, salt string) {
 	salt = fmt.Sprintf("%04d", id%10_000)
 	return sum(sum(Password) + salt), salt

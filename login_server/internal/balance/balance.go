@@ -1,7 +1,7 @@
 // Package balance keeps the load of the msg_servers and chooses one for a
 // client. It does no I/O: a server is a number, and the caller tells the time.
 //
-// Source: flows.md §1; defects.md C12.
+// Source: docs/protocol/flows.md §1; docs/protocol/defects.md C12.
 package balance
 
 import (

@@ -2,7 +2,7 @@
 // request per connection, one URL, one small JSON answer, in the very form the
 // original gives it. It does not know how a msg_server is chosen.
 //
-// Source: flows.md §1.1.
+// Source: docs/protocol/flows.md §1.1.
 package locate
 
 import (
@@ -26,7 +26,8 @@ import (
 	"teamtalk/internal/admit"
 )
 
-// Limits of one connection. Source: flows.md §1.1, wire.md §2.
+// Limits of one connection. Source: docs/protocol/flows.md §1.1;
+// docs/protocol/wire.md §2.
 const (
 	maxRequest = 1024 // bytes
 	timeout    = 60 * time.Second

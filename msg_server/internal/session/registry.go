@@ -46,7 +46,8 @@ func New[C any]() *Registry[C] {
 func (r *Registry[C]) of(user im.UserID) *shard[C] { return &r.shards[uint32(user)%shards] }
 
 // Open adds a session and returns those that must give way: the older ones of
-// the same class. They stay until they are closed. Source: flows.md §4.
+// the same class. They stay until they are closed.
+// Source: docs/protocol/flows.md §4.
 func (r *Registry[C]) Open(s *Session[C]) (older []*Session[C]) {
 	sh := r.of(s.User)
 	sh.mu.Lock()

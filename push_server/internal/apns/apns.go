@@ -40,7 +40,8 @@ const (
 	keepFor    = time.Hour // Apple keeps a notification for a phone that is off
 )
 
-// tokenDigits is the length of a device token. Source: flows.md §15.
+// tokenDigits is the length of a device token.
+// Source: docs/protocol/flows.md §15.
 const tokenDigits = 64
 
 // Config of a Client. Either Key with KeyID and TeamID, or Certificate.
@@ -90,7 +91,7 @@ func New(cfg Config) (*Client, error) {
 // Close ends the connections that are not in use.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// payload is the body of a request. Source: flows.md §15.
+// payload is the body of a request. Source: docs/protocol/flows.md §15.
 type payload struct {
 	APS    aps    `json:"aps"`
 	Custom string `json:"custom"`
@@ -189,7 +190,7 @@ func (c *Client) forget() {
 }
 
 // judge says what an answer means. Source: "Handling notification responses
-// from APNs".
+// from APNs", developer.apple.com.
 func (c *Client) judge(res *http.Response, text []byte) outbox.Verdict {
 	var answer struct {
 		Reason string `json:"reason"`

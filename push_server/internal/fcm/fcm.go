@@ -231,7 +231,8 @@ func (c *Client) forget(access string) {
 	}
 }
 
-// judge says what an answer means. Source: "ErrorCode", FCM HTTP v1.
+// judge says what an answer means. Source: "ErrorCode" of FCM HTTP v1,
+// developers.google.com.
 func (c *Client) judge(status int, header http.Header, text []byte, access string) outbox.Verdict {
 	var answer struct {
 		Error struct {

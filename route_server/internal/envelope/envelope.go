@@ -3,7 +3,7 @@
 // message (0301) loses its attach_data. Everything else is copied as it came,
 // unknown fields included.
 //
-// Source: pb/IM.Extension.proto; defects.md A15.
+// Source: pb/IM.Extension.proto; docs/protocol/defects.md A15.
 package envelope
 
 import (

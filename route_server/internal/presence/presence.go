@@ -3,7 +3,7 @@
 // that changes. It does no I/O and knows no messages: a server is a number,
 // what has to be told is a Notice.
 //
-// Source: flows.md §4.1, §4.2; defects.md C5, C6.
+// Source: docs/protocol/flows.md §4.1, §4.2; docs/protocol/defects.md C5, C6.
 package presence
 
 import (

@@ -18,7 +18,7 @@ import (
 	"teamtalk/test/phones"
 )
 
-// aesKey is the one that all clients have. Source: wire.md §5.
+// aesKey is the one that all clients have. Source: docs/protocol/wire.md §5.
 const aesKey = "12345678901234567890123456789012"
 
 // conf is the text of a configuration.

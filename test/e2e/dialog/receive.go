@@ -18,7 +18,7 @@ import (
 const firstExtension = 100
 
 // fieldAttach is the number of attach_data in every message that has it;
-// clients must not see it (defects.md F7).
+// clients must not see it (docs/protocol/defects.md F7).
 const fieldAttach = 20
 
 // decoder turns the body of a PDU into events.
@@ -87,7 +87,7 @@ func (r *request) answeredBy(c wire.Command) bool {
 }
 
 // answered counts an answer to a request. An Android client may get the list
-// of users in parts (defects.md F9).
+// of users in parts (docs/protocol/defects.md F9).
 func (t *terminal) answered(seq uint16, r *request) {
 	if r.want == wire.MsgDataAck {
 		t.lastAck = r

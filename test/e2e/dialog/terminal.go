@@ -170,8 +170,8 @@ func (t *terminal) close() {
 	t.conn = nil
 }
 
-// nextSeq numbers the next request as this client type does. Source: wire.md
-// §1.1, §1.3.
+// nextSeq numbers the next request as this client type does.
+// Source: docs/protocol/wire.md §1.1, §1.3.
 func (t *terminal) nextSeq(command wire.Command) uint16 {
 	p := t.profile
 	if p.RandomSeq && command == wire.MsgListReq {

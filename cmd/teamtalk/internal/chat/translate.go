@@ -11,7 +11,8 @@ import (
 	"teamtalk/pb/basedefine"
 )
 
-// The markers around the address of a picture in a text. Source: wire.md §5.
+// The markers around the address of a picture in a text.
+// Source: docs/protocol/wire.md §4.
 const (
 	pictureStart = "&$#@~^@[{:"
 	pictureEnd   = ":}]&$~@#@"

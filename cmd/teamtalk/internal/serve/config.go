@@ -27,7 +27,8 @@ import (
 // loopback is where the roles reach each other.
 const loopback = "127.0.0.1"
 
-// textKey is the AES key that is built into all clients. Source: wire.md §5.
+// textKey is the AES key that is built into all clients.
+// Source: docs/protocol/wire.md §5.
 const textKey = "12345678901234567890123456789012"
 
 // Config says where to serve and what.

@@ -48,7 +48,7 @@ func Distances() []int {
 	return slices.Compact(all)
 }
 
-// aesKey is the one that all clients have. Source: wire.md §5.
+// aesKey is the one that all clients have. Source: docs/protocol/wire.md §5.
 const aesKey = "12345678901234567890123456789012"
 
 // each is how many there are of msg_server, db_proxy and route_server.
