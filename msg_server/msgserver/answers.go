@@ -77,6 +77,7 @@ func (s *Server) askElsewhere(l *link.Link) {
 	s.users.lost(l)
 	s.notifier.Lost(l)
 	s.revalidate(l)
+	s.askAgain(l)
 }
 
 // DBEpoch is dblink.Handler's: the database went back, and ids that were given
@@ -109,7 +110,10 @@ func (s *Server) passTo(pdu wire.PDU) *client {
 		s.metrics.dropped("client_gone")
 		return nil
 	}
-	c.queries.end(pdu.Seq)
+	if !c.queries.end(pdu.Seq) {
+		s.metrics.dropped("answered_before")
+		return nil
+	}
 	s.answerClient(c, pdu.Command, pdu.Seq, body)
 	return c
 }

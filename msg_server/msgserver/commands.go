@@ -18,6 +18,7 @@ import (
 type clientCommand struct {
 	id      wire.Command
 	anybody bool // also before a log-in
+	reads   bool // changes nothing: asked again elsewhere when its db_proxy is lost
 	handle  func(c *client, pdu wire.PDU)
 }
 
@@ -32,15 +33,15 @@ func (s *Server) clientCommands() map[wire.Command]*clientCommand {
 		{id: wire.DeviceTokenReq, handle: s.deviceToken},
 		{id: wire.KickPCReq, handle: s.kickPC},
 		{id: wire.PushShieldReq, handle: forward[login.IMPushShieldReq](s, general)},
-		{id: wire.QueryPushShieldReq, handle: forward[login.IMQueryPushShieldReq](s, general)},
+		{id: wire.QueryPushShieldReq, reads: true, handle: forward[login.IMQueryPushShieldReq](s, general)},
 
-		{id: wire.RecentSessionsReq, handle: forward[buddy.IMRecentContactSessionReq](s, loginPool)},
-		{id: wire.UserInfoReq, handle: forward[buddy.IMUsersInfoReq](s, loginPool)},
+		{id: wire.RecentSessionsReq, reads: true, handle: forward[buddy.IMRecentContactSessionReq](s, loginPool)},
+		{id: wire.UserInfoReq, reads: true, handle: forward[buddy.IMUsersInfoReq](s, loginPool)},
 		{id: wire.RemoveSessionReq, handle: s.removeSession},
-		{id: wire.AllUsersReq, handle: s.allUsers},
+		{id: wire.AllUsersReq, reads: true, handle: s.allUsers},
 		{id: wire.UsersStatusReq, handle: s.usersStatus},
 		{id: wire.ChangeAvatarReq, handle: s.changeAvatar},
-		{id: wire.DepartmentsReq, handle: forward[buddy.IMDepartmentReq](s, general)},
+		{id: wire.DepartmentsReq, reads: true, handle: forward[buddy.IMDepartmentReq](s, general)},
 		{id: wire.ChangeSignInfoReq, handle: forward[buddy.IMChangeSignInfoReq](s, general)},
 
 		{id: wire.MsgData, handle: s.sendMessage},
@@ -48,20 +49,20 @@ func (s *Server) clientCommands() map[wire.Command]*clientCommand {
 		{id: wire.MsgReadAck, handle: s.readAck},
 		{id: wire.MsgDelivered, handle: s.deliveredTo},
 		{id: wire.TimeReq, handle: s.time},
-		{id: wire.UnreadCountReq, handle: s.unreadCount},
-		{id: wire.MsgListReq, handle: forward[message.IMGetMsgListReq](s, loginPool)},
-		{id: wire.LatestMsgIDReq, handle: forward[message.IMGetLatestMsgIdReq](s, general)},
-		{id: wire.MsgByIDReq, handle: forward[message.IMGetMsgByIdReq](s, loginPool)},
+		{id: wire.UnreadCountReq, reads: true, handle: s.unreadCount},
+		{id: wire.MsgListReq, reads: true, handle: forward[message.IMGetMsgListReq](s, loginPool)},
+		{id: wire.LatestMsgIDReq, reads: true, handle: forward[message.IMGetLatestMsgIdReq](s, general)},
+		{id: wire.MsgByIDReq, reads: true, handle: forward[message.IMGetMsgByIdReq](s, loginPool)},
 
-		{id: wire.GroupListReq, handle: s.groupList},
-		{id: wire.GroupInfoReq, handle: s.groupInfo},
+		{id: wire.GroupListReq, reads: true, handle: s.groupList},
+		{id: wire.GroupInfoReq, reads: true, handle: s.groupInfo},
 		{id: wire.GroupCreateReq, handle: s.groupCreate},
 		{id: wire.GroupChangeMemberReq, handle: s.groupChangeMember},
 		{id: wire.GroupShieldReq, handle: s.groupShield},
 
 		{id: wire.FileTokenReq, handle: s.fileToken},
 		{id: wire.FileReq, handle: s.fileRequest},
-		{id: wire.FileHasOfflineReq, handle: forward[file.IMFileHasOfflineReq](s, general)},
+		{id: wire.FileHasOfflineReq, reads: true, handle: forward[file.IMFileHasOfflineReq](s, general)},
 		{id: wire.FileAddOfflineReq, handle: s.addOffline},
 		{id: wire.FileDelOfflineReq, handle: s.delOffline},
 
@@ -127,7 +128,25 @@ func (s *Server) ask(c *client, l *link.Link, pdu wire.PDU, m request) bool {
 		return true
 	}
 	identify(m, c)
+	if row := s.commands[pdu.Command]; row != nil && row.reads {
+		c.queries.repeatable(pdu, m, l)
+	}
 	return l.SendMessage(pdu.Command, pdu.Seq, m)
+}
+
+// askAgain asks elsewhere what clients wait for from l, which is lost, or whose
+// database is away, if that changes nothing.
+func (s *Server) askAgain(l *link.Link) {
+	s.sessions.Each(func(session *Session) {
+		c := session.Conn
+		other := s.db.General(c.conn.ID())
+		if other == nil || other == l {
+			return
+		}
+		for _, q := range c.queries.elsewhere(s.clock(), l, other) {
+			other.SendMessage(q.command, q.seq, q.request)
+		}
+	})
 }
 
 // Field numbers that all requests share. Source: docs/protocol/messages.md.

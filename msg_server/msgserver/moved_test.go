@@ -11,6 +11,7 @@ import (
 	"teamtalk/internal/link/linktest"
 	"teamtalk/internal/wire"
 	"teamtalk/msg_server/internal/deliver"
+	"teamtalk/pb/buddy"
 	"teamtalk/pb/extension"
 	"teamtalk/pb/message"
 )
@@ -125,6 +126,48 @@ func TestOwnerWithoutItsDatabase(t *testing.T) {
 	u.acked(5)
 	owner.says(true, "e")
 	w.ownedBy(conv, owner)
+}
+
+// What a client waits for from a db_proxy that loses its database is asked of
+// one that is well, if it changes nothing; the client has one answer, whoever
+// answers first.
+func TestQuestionsUnderWayMove(t *testing.T) {
+	t.Parallel()
+	w, first, other := twoStateful(t, im.SingleOf(7, 9))
+	u := w.login(7, im.Windows)
+	only := func(n, not *neighbour) {
+		t.Helper()
+		n.says(true, "e")
+		not.says(false, "e")
+		linktest.Eventually(t, "the one that is asked", func() bool {
+			return w.db.General(1).Addr() == w.addrOf(n) && w.db.Login(1).Addr() == w.addrOf(n)
+		})
+	}
+	only(first, other)
+	u.send(wire.DepartmentsReq, 5, &buddy.IMDepartmentReq{UserId: proto.Uint32(7), LatestUpdateTime: proto.Uint32(1)})
+	asked := first.want(wire.DepartmentsReq)
+	u.send(wire.ChangeSignInfoReq, 6, &buddy.IMChangeSignInfoReq{UserId: proto.Uint32(7), SignInfo: proto.String("x")})
+	first.want(wire.ChangeSignInfoReq)
+	only(other, first)
+	again := other.want(wire.DepartmentsReq)
+	if again.Seq != 5 || !bytes.Equal(again.Body, asked.Body) {
+		t.Errorf("seq %d, %x is asked again, want 5, %x", again.Seq, again.Body, asked.Body)
+	}
+	other.quiet() // whether the signature was changed nobody knows
+	req := new(buddy.IMDepartmentReq)
+	if err := proto.Unmarshal(again.Body, req); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range []received{again, asked} {
+		r.answer(t, wire.DepartmentsRes, &buddy.IMDepartmentRsp{
+			UserId: proto.Uint32(7), LatestUpdateTime: proto.Uint32(2), AttachData: req.GetAttachData(),
+		})
+	}
+	if pdu := u.want(wire.DepartmentsRes, new(buddy.IMDepartmentRsp)); pdu.Seq != 5 {
+		t.Errorf("seq %d is answered, want 5", pdu.Seq)
+	}
+	linktest.Eventually(t, "the second answer", func() bool { return w.dropped("answered_before") == 1 })
+	u.quiet()
 }
 
 // The owner is well again while a message is being stored at the one that

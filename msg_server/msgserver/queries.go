@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"teamtalk/internal/link"
 	"teamtalk/internal/wire"
 )
 
@@ -28,6 +29,14 @@ type query struct {
 	at     time.Time
 	seq    uint16
 	weight int
+
+	// Of a question that changes nothing, to ask it again elsewhere.
+	command wire.Command
+	request request // nil: it is asked once
+	link    *link.Link
+	// answered says that the client has its answer, and another db_proxy that
+	// was asked may answer as well.
+	answered bool
 }
 
 // start takes a place for a question and reports whether there was one: what
@@ -47,17 +56,62 @@ func (q *queries) start(now time.Time, pdu wire.PDU, limit int) bool {
 	return true
 }
 
-// end gives the place of the oldest question with this seq back; of the oldest
-// of all if a client asked something else.
-func (q *queries) end(seq uint16) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if len(q.asked) == 0 {
+// repeatable notes the request behind the newest question with this seq, and
+// who was asked. A client that numbers its questions 0 is not asked for again:
+// nobody could tell the answers apart.
+func (q *queries) repeatable(pdu wire.PDU, r request, l *link.Link) {
+	if pdu.Seq == 0 {
 		return
 	}
-	i := max(slices.IndexFunc(q.asked, func(a query) bool { return a.seq == seq }), 0)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i := len(q.asked) - 1; i >= 0; i-- {
+		if a := &q.asked[i]; a.seq == pdu.Seq && !a.answered {
+			a.command, a.request, a.link = pdu.Command, r, l
+			return
+		}
+	}
+}
+
+// elsewhere returns what l was asked and can be asked again, which is noted to
+// be asked of other.
+func (q *queries) elsewhere(now time.Time, l, other *link.Link) (again []query) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.drop(func(a query) bool { return now.Sub(a.at) > queryFor })
+	for i := range q.asked {
+		if a := &q.asked[i]; a.link == l && a.request != nil && !a.answered {
+			a.link = other
+			again = append(again, *a)
+			a.request = nil // three db_proxies that are away in turn are no reason to go on
+		}
+	}
+	return again
+}
+
+// end gives the place of the oldest question with this seq back; of the oldest
+// of all if a client asked something else. It reports false if the client has
+// its answer already, from another db_proxy.
+func (q *queries) end(seq uint16) (wanted bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	i := slices.IndexFunc(q.asked, func(a query) bool { return a.seq == seq && !a.answered })
+	if i < 0 {
+		if twice := slices.IndexFunc(q.asked, func(a query) bool { return a.seq == seq }); twice >= 0 {
+			q.asked = slices.Delete(q.asked, twice, twice+1)
+			return false
+		}
+		if i = slices.IndexFunc(q.asked, func(a query) bool { return !a.answered }); i < 0 {
+			return true
+		}
+	}
 	q.weight -= q.asked[i].weight
+	if a := &q.asked[i]; a.link != nil && a.request == nil { // two were asked
+		a.answered, a.weight = true, 0
+		return true
+	}
 	q.asked = slices.Delete(q.asked, i, i+1)
+	return true
 }
 
 // drop is called with mu held.

@@ -91,7 +91,7 @@ func (c *Checker) look(now int64) {
 		return
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.convs)) {
-		c.stall(c.convs[name], now)
+		c.stall(c.convs[name], noMessage, now)
 	}
 }
 
@@ -102,12 +102,18 @@ func (c *Checker) awaits(t *terminal, in *conv, i int32, at int64) {
 	}
 }
 
+// noMessage is no index of a message.
+const noMessage int32 = -1
+
 // stall judges how long a conversation was without an acknowledgement, which
-// comes or is given up now.
-func (c *Checker) stall(in *conv, now int64) {
+// comes now, of a message, or is given up. A client that is not told of refusals
+// may wait for an acknowledgement that never comes, and send nothing meanwhile:
+// what it sent is judged by its own acknowledgement only.
+func (c *Checker) stall(in *conv, acked int32, now int64) {
 	for i := range in.waiting {
 		w := &in.waiting[i]
-		if m := &c.messages[w.message]; !w.client.up || w.client.conn != w.conn || m.refused {
+		if m := &c.messages[w.message]; !w.client.up || w.client.conn != w.conn || m.refused ||
+			!w.client.acks && w.message != acked {
 			continue // nobody owes an answer to it
 		}
 		took := now - w.at - (c.stoodUntil(now) - w.stood)

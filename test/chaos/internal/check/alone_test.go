@@ -27,6 +27,11 @@ var plantsOfFaults = []planted{
 		s.add(11*second, event.Event{Name: event.Sent, C: "1.pc", N: 1, Conv: pair, Key: "1.pc-50"})
 		s.add(20*second, event.Event{Name: event.Acked, C: "1.pc", N: 1, Conv: pair, Key: "1.pc-50", ID: 5})
 	}},
+	{"an acknowledgement comes late to who is not told of refusals", Stalled, false, func(s *story) {
+		s.alone(10*second, 22*second, false)
+		s.add(11*second, event.Event{Name: event.Sent, C: "2.pc", N: 1, Conv: pair, Key: "2.pc-50"})
+		s.add(20*second, event.Event{Name: event.Acked, C: "2.pc", N: 1, Conv: pair, Key: "2.pc-50", ID: 5})
+	}},
 	{"strangers cost a client its connection", Dropped, false, func(s *story) {
 		s.alone(10*second, 22*second, true)
 		s.add(15*second, event.Event{Name: event.Closed, C: "2.pc", N: 1, Why: "EOF"})
@@ -120,6 +125,10 @@ func TestOnlyWhatIsPromisedIsJudged(t *testing.T) {
 			s.alone(10*second, 22*second, true)
 			s.add(11*second, sent)
 			s.add(15*second, event.Event{Name: event.Closed, C: "1.pc", N: 1, Why: ownClose})
+		},
+		"it was refused, and nobody says so": func(s *story) {
+			s.alone(10*second, 22*second, true)
+			s.add(11*second, event.Event{Name: event.Sent, C: "2.pc", N: 1, Conv: pair, Key: "2.pc-50"})
 		},
 		"it was refused for ever": func(s *story) {
 			s.alone(10*second, 22*second, true)

@@ -174,7 +174,7 @@ func (c *Checker) ackedEvent(t *terminal, in *conv, e *event.Event) {
 	if m == nil {
 		return
 	}
-	c.stall(in, e.T)
+	c.stall(in, c.keys[e.Key], e.T)
 	if a != nil {
 		a.ended, a.acked = true, e.ID
 	}
