@@ -113,7 +113,7 @@ func TestAddressMoves(t *testing.T) {
 	pool.Port = address.port()
 	f := openLive(t, Config{Driver: MySQL, Master: pool, Slave: pool})
 	check(t, put(f, 1))
-	check(t, f.preopen(t.Context(), 4))                       // the whole pool leads to a
+	check(t, f.write.preopen(t.Context(), 4))                 // the whole pool leads to a
 	if _, err := f.lagging.acquire(t.Context()); err != nil { // and so do those of history, which stay there
 		t.Fatal(err)
 	}

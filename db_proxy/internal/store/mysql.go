@@ -39,7 +39,7 @@ func (s *Store) openMySQL(ctx context.Context, cfg Config) error {
 			return err
 		}
 	}
-	if err := s.preopen(ctx, cfg.Master.InitConns); err != nil {
+	if err := s.write.preopen(ctx, cfg.Master.InitConns); err != nil {
 		return err
 	}
 	allowed, err := s.maxAllowedPacket(ctx)
@@ -147,24 +147,6 @@ func (s *Store) await(ctx context.Context) error {
 			return im.Wrap(im.Unavailable, "database not reachable", err)
 		}
 	}
-}
-
-// preopen opens n connections at once, so that the first requests need not.
-func (s *Store) preopen(ctx context.Context, n int) error {
-	conns := make([]*sql.Conn, 0, n)
-	defer func() {
-		for _, c := range conns {
-			_ = c.Close() // back to the pool
-		}
-	}()
-	for range n {
-		c, err := s.write.acquire(ctx)
-		if err != nil {
-			return fmt.Errorf("open %d connections: %w", n, classify(err))
-		}
-		conns = append(conns, c)
-	}
-	return nil
 }
 
 func (s *Store) maxAllowedPacket(ctx context.Context) (n int, err error) {

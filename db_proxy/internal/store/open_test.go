@@ -301,3 +301,28 @@ func TestSlave(t *testing.T) {
 		t.Errorf("without a slave %v", got)
 	}
 }
+
+// Nothing is opened later: neither strangers at the ports nor another program
+// can take the descriptors that reading and writing need.
+func TestSQLiteIsOpenOnce(t *testing.T) {
+	t.Parallel()
+	f := newStore(t, SQLite)
+	for name, p := range map[string]*pool{"readers": f.exact, "the writer": f.write} {
+		if s := p.db.Stats(); s.OpenConnections != s.MaxOpenConnections {
+			t.Errorf("%d of %d connections of %s are open", s.OpenConnections, s.MaxOpenConnections, name)
+		}
+	}
+	temp := must(f.tempStore(t))(t)
+	if temp != 2 {
+		t.Errorf("temp_store is %d, want 2: memory", temp)
+	}
+}
+
+func (f fixture) tempStore(t *testing.T) (n uint64, err error) {
+	t.Helper()
+	err = f.read(t.Context(), "temp_store", f.exact, func(q querier) error {
+		n, err = number(t.Context(), q, "PRAGMA temp_store")
+		return err
+	})
+	return n, err
+}

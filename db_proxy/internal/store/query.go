@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"time"
@@ -81,6 +82,25 @@ func (p *pool) acquire(ctx context.Context) (*sql.Conn, error) {
 		return nil, im.Wrap(im.Unavailable, "no database connection became free in time", err)
 	}
 	return c, err
+}
+
+// preopen opens connections, so that nobody has to wait for the first ones, or
+// for want of a file descriptor gets none.
+func (p *pool) preopen(ctx context.Context, n int) error {
+	conns := make([]*sql.Conn, 0, n)
+	defer func() {
+		for _, c := range conns {
+			_ = c.Close() // back to the pool
+		}
+	}()
+	for range n {
+		c, err := p.acquire(ctx)
+		if err != nil {
+			return fmt.Errorf("open %d connections: %w", n, classify(err))
+		}
+		conns = append(conns, c)
+	}
+	return nil
 }
 
 // execer is what *sql.Conn and *sql.Tx have in common.

@@ -49,13 +49,17 @@ func (s *Store) openSQLite(ctx context.Context, cfg Config) error {
 	if err := s.migrateSQLite(ctx); err != nil {
 		return err
 	}
-	s.exact, err = s.sqlitePool(path, max(4, 2*runtime.NumCPU()), url.Values{"_query_only": {"1"}})
-	return err
+	readers := max(4, 2*runtime.NumCPU())
+	if s.exact, err = s.sqlitePool(path, readers, url.Values{"_query_only": {"1"}}); err != nil {
+		return err
+	}
+	return s.exact.preopen(ctx, readers)
 }
 
 func (s *Store) sqlitePool(path string, conns int, params url.Values) (*pool, error) {
 	params.Set("_busy_timeout", "5000")
 	params.Set("_dqs", "0")
+	params.Add("_pragma", "temp_store(MEMORY)") // no file is opened for what is sorted
 	name := url.URL{Scheme: "file", Path: path, RawQuery: params.Encode()}
 	db, err := sql.Open("sqlite", name.String())
 	if err != nil {
