@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -172,6 +174,9 @@ func TestEmbedded(t *testing.T) {
 // TestServeOnATerminalThatCloses: it ends in order, as it does by Ctrl-C.
 func TestServeOnATerminalThatCloses(t *testing.T) {
 	t.Parallel()
+	hangups := make(chan os.Signal, 1) // who ignores it hands that down to those they start
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	e := serve(t)
 	if err := e.Process().Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
