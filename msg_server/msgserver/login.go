@@ -269,10 +269,10 @@ func (s *Server) kick(session *Session, reason basedefine.KickReasonType) {
 	}
 	s.log.Info("session kicked", "user_id", session.User, "conn_id", session.ConnID, "reason", reason.String())
 	s.metrics.kicks.WithLabelValues(reason.String()).Inc()
+	c.conn.Do(func() { c.kicked = s.engine.Now() })
 	c.push(mustFrame(wire.KickUser, &login.IMKickUser{
 		UserId: proto.Uint32(uint32(session.User)), KickReason: reason.Enum(),
 	}))
-	c.conn.Do(func() { c.kicked = s.engine.Now() })
 }
 
 // userClosed ends the log-ins of an account that was disabled, 0795. No 0107:
