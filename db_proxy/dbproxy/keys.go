@@ -52,8 +52,9 @@ var Keys = config.Join(config.Keys{
 			"Without it, voice messages are refused.",
 	},
 	{
-		Name: "aesKey", Kind: config.Secret, Fixed: true, Required: true, Min: 32, Max: 32, Sample: "12345678901234567890123456789012",
-		Help: "Key of the texts this server writes itself, the same as in msgserver.conf and in the clients.",
+		Name: "aesKey", Kind: config.Secret, Fixed: true, Required: true, Min: 32, Max: 32,
+		Sample: "12345678901234567890123456789012",
+		Help:   "Key of the texts this server writes itself, the same as in msgserver.conf and in the clients.",
 	},
 }, databaseKeys, redisKeys, ownKeys, config.AcceptKeys, config.LinkKeys, config.TraceKeys, config.ProcessKeys)
 

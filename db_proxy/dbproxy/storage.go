@@ -45,8 +45,9 @@ type storage struct {
 	// Owned by run.
 	kept []byte // what Redis was given last
 
-	mu    sync.Mutex // guards the fields below; held over nothing that waits
-	epoch store.Epoch
+	// mu guards the fields below, and what the store believes; it is held over
+	// nothing that waits.
+	mu    sync.Mutex
 	marks []mark                                  // of this process in this epoch, oldest first
 	asked map[*link.Link]*extension.IMStorageSeen // what peers remember, until it was looked for
 	found map[*link.Link]bool                     // of asked, those whose messages were looked for
@@ -313,31 +314,28 @@ func (g *storage) noteBegin(epoch store.Epoch) {
 func (g *storage) believe(epoch store.Epoch) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.epoch == epoch {
+	if g.believed() == epoch {
 		return false
 	}
-	g.epoch, g.marks = epoch, nil
+	g.marks = nil
 	for l, old := range g.told {
 		if old != nil {
-			g.say(l, old.GetWell())
+			g.say(l, old.GetWell(), epoch)
 		}
 	}
 	g.server.store.Believe(epoch)
 	return true
 }
 
-func (g *storage) believed() store.Epoch {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.epoch
-}
+func (g *storage) believed() store.Epoch { return g.server.store.Believed() }
 
 // keep lets Redis remember the newest messages, and in which epoch.
 func (g *storage) keep(ctx context.Context) {
 	g.mu.Lock()
-	seen := &extension.IMStorageSeen{Epoch: g.epoch.ID[:]}
-	if !g.epoch.Began.IsZero() {
-		seen.EpochBegan = proto.Uint32(uint32(g.epoch.Began.Unix()))
+	epoch := g.believed()
+	seen := &extension.IMStorageSeen{Epoch: epoch.ID[:]}
+	if !epoch.Began.IsZero() {
+		seen.EpochBegan = proto.Uint32(uint32(epoch.Began.Unix()))
 	}
 	for _, m := range g.marks {
 		seen.Marks = append(seen.Marks, &extension.StorageMark{
@@ -358,7 +356,7 @@ func (g *storage) keep(ctx context.Context) {
 // marksOf reads what somebody remembers, if it is of this epoch. Called with mu
 // held.
 func (g *storage) marksOf(seen *extension.IMStorageSeen) []mark {
-	if !bytes.Equal(seen.GetEpoch(), g.epoch.ID[:]) {
+	if epoch := g.believed(); !bytes.Equal(seen.GetEpoch(), epoch.ID[:]) {
 		return nil
 	}
 	var marks []mark
@@ -383,7 +381,7 @@ func (g *storage) committed(epoch store.Epoch, messages []store.Message) {
 	messages = messages[max(0, len(messages)-maxMarks):]
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if epoch != g.epoch {
+	if epoch != g.believed() {
 		return // over before the answer came
 	}
 	for i := range messages {
@@ -423,6 +421,7 @@ func (g *storage) down(l *link.Link) {
 func (g *storage) tell(well bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	epoch := g.believed()
 	for l := range g.asked {
 		if well && g.found[l] {
 			delete(g.asked, l)
@@ -436,15 +435,15 @@ func (g *storage) tell(well bool) {
 		if well && g.asked[l] != nil {
 			continue
 		}
-		if old == nil || old.GetWell() != well || !bytes.Equal(old.GetEpoch(), g.epoch.ID[:]) {
-			g.say(l, well)
+		if old == nil || old.GetWell() != well || !bytes.Equal(old.GetEpoch(), epoch.ID[:]) {
+			g.say(l, well, epoch)
 		}
 	}
 }
 
 // say is called with mu held.
-func (g *storage) say(l *link.Link, well bool) {
-	state := &extension.IMStorageState{Well: proto.Bool(well), Epoch: slices.Clone(g.epoch.ID[:])}
+func (g *storage) say(l *link.Link, well bool, epoch store.Epoch) {
+	state := &extension.IMStorageState{Well: proto.Bool(well), Epoch: epoch.ID[:]}
 	l.SendMessage(wire.StorageState, 0, state)
 	g.told[l] = state
 }

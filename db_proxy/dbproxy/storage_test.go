@@ -162,10 +162,8 @@ func TestNothingIsStoredBeforeALossIsNoticed(t *testing.T) {
 				p.store(users[0], users[1], i)
 			}
 			linktest.Eventually(t, "Redis remembers the newest", func() bool {
-				held, err := r.cache.Seen(t.Context())
-				seen := new(extension.IMStorageSeen)
-				return err == nil && proto.Unmarshal(held, seen) == nil &&
-					len(seen.GetMarks()) > 0 && seen.GetMarks()[len(seen.GetMarks())-1].GetMsgId() == 50
+				marks := r.storage.left(t.Context()).GetMarks()
+				return len(marks) > 0 && marks[len(marks)-1].GetMsgId() == 50
 			})
 			r.stop()
 			r = start(t, conf) // one that knows nothing of the conversation
@@ -213,9 +211,7 @@ func TestRestoredTwiceFromTheSameBackup(t *testing.T) {
 	first := p.state()
 	newest, _ := p.store(users[0], users[1], 51)
 	linktest.Eventually(t, "Redis remembers the epoch", func() bool {
-		held, err := r.cache.Seen(t.Context())
-		seen := new(extension.IMStorageSeen)
-		return err == nil && proto.Unmarshal(held, seen) == nil && string(seen.GetEpoch()) == string(first.GetEpoch())
+		return string(r.storage.left(t.Context()).GetEpoch()) == string(first.GetEpoch())
 	})
 	r.stop()
 	exec(t, db, "UPDATE IMClock, backup SET IMClock.epoch = backup.epoch, IMClock.epochBegan = backup.epochBegan")

@@ -43,7 +43,7 @@ type world struct {
 	users  map[string]uint32
 	doc    object // openapi.json
 	all    dbproxy.Key
-	logged syncBuffer // by the http_msg_server
+	logged testenv.Output // by the http_msg_server
 	reg    *prometheus.Registry
 	trace  *trace.Recorder // of the http_msg_server
 
@@ -64,24 +64,6 @@ func (w *world) clock() time.Time {
 func (w *world) stopClock() {
 	now := time.Now()
 	w.stopped.Store(&now)
-}
-
-// syncBuffer is a log that can be read meanwhile.
-type syncBuffer struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
 }
 
 func port(addr string) string {

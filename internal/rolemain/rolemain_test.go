@@ -15,7 +15,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -100,25 +99,7 @@ func (r runner) Run(ctx context.Context) error {
 type role struct {
 	*exec.Cmd
 	out    *bufio.Reader
-	stderr *output
-}
-
-// output is what a process has printed so far.
-type output struct {
-	mu  sync.Mutex
-	buf strings.Builder
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
+	stderr *testenv.Output
 }
 
 func start(t *testing.T, dir string, args ...string) *role {
@@ -127,7 +108,7 @@ func start(t *testing.T, dir string, args ...string) *role {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &role{Cmd: exec.Command(self, args...), stderr: &output{}}
+	r := &role{Cmd: exec.Command(self, args...), stderr: &testenv.Output{}}
 	r.Dir, r.Env, r.Stderr = dir, append(os.Environ(), "RUN_ROLE=1"), r.stderr
 	stdout, err := r.StdoutPipe()
 	if err != nil {

@@ -188,7 +188,7 @@ func TestProcessWithFewDescriptors(t *testing.T) {
 	addrs := []string{testenv.FreeAddr(t), testenv.FreeAddr(t), testenv.FreeAddr(t)}
 	child := exec.Command(os.Args[0])
 	child.Env = append(os.Environ(), fewDescriptors+"="+strings.Join(addrs, " "))
-	var log logBuffer
+	var log testenv.Output
 	child.Stderr = &log
 	stdin, err := child.StdinPipe()
 	if err != nil {

@@ -75,29 +75,11 @@ func (r *recorder) OnTick(c *Conn, _ time.Time) {
 
 func (r *recorder) OnClose(_ *Conn, reason CloseReason) { r.closed <- reason }
 
-// logBuffer collects log lines of several goroutines.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
-
 // server is a running engine with one listener.
 type server struct {
 	*Engine
 	addr string
-	log  *logBuffer
+	log  *testenv.Output
 	reg  *prometheus.Registry
 	stop func()
 }
@@ -119,7 +101,7 @@ func start(t *testing.T, h Handler, limits Limits, more ...func(*Config)) *serve
 // serve is start with a clock.
 func serve(t *testing.T, cfg Config, clock func() time.Time) *server {
 	t.Helper()
-	s := &server{addr: cfg.Listeners[0].Addr, log: new(logBuffer), reg: prometheus.NewRegistry()}
+	s := &server{addr: cfg.Listeners[0].Addr, log: new(testenv.Output), reg: prometheus.NewRegistry()}
 	var err error
 	s.Engine, err = New(cfg, Deps{Log: slog.New(slog.NewTextHandler(s.log, nil)), Reg: s.reg, Clock: clock})
 	if err != nil {

@@ -66,8 +66,9 @@ var Keys = config.Join(config.Keys{
 			"may open, whichever is less; it is announced to login_server.",
 	},
 	{
-		Name: "aesKey", Kind: config.Secret, Fixed: true, Required: true, Min: 32, Max: 32, Sample: "12345678901234567890123456789012",
-		Help: "Key of the texts in push notifications, the same as in dbproxyserver.conf and in the clients.",
+		Name: "aesKey", Kind: config.Secret, Fixed: true, Required: true, Min: 32, Max: 32,
+		Sample: "12345678901234567890123456789012",
+		Help:   "Key of the texts in push notifications, the same as in dbproxyserver.conf and in the clients.",
 	},
 	{
 		Name: "MaxClientPDU", Kind: config.Bytes, Default: "1MiB", Min: 16 << 10, Max: 16 << 20,

@@ -5,13 +5,13 @@ import (
 	"encoding/base64"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	"teamtalk/internal/im"
+	"teamtalk/internal/testenv"
 	"teamtalk/internal/wire"
 	"teamtalk/pb/basedefine"
 	"teamtalk/pb/buddy"
@@ -111,29 +111,11 @@ func TestAttachData(t *testing.T) {
 	}
 }
 
-// logged collects what a server logs.
-type logged struct {
-	mu  sync.Mutex // guards the field below
-	all strings.Builder
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.all.Write(p)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.all.String()
-}
-
 // What people write, and what lets them in, is in no log, at any level, be it
 // taken, refused or not stored. Source: docs/protocol/defects.md I8.
 func TestLogsNoTexts(t *testing.T) {
 	t.Parallel()
-	log := new(logged)
+	log := new(testenv.Output)
 	w := newWorldOf(t, setup{log: log, conf: "MaxTextBytes=100\n"})
 	bad := w.connect()
 	bad.send(wire.LoginReq, 1, &login.IMLoginReq{

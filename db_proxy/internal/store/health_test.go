@@ -88,7 +88,7 @@ func TestServerAway(t *testing.T) {
 func TestNothingIsBackAtAStop(t *testing.T) {
 	t.Parallel()
 	db, server := testenv.OwnMariaDB(t)
-	var log syncBuffer
+	var log testenv.Output
 	deps := testDeps()
 	deps.Clock, deps.Log = time.Now, slog.New(slog.NewTextHandler(&log, nil))
 	s, err := Open(t.Context(), Config{Driver: MySQL, Master: Pool{
@@ -137,22 +137,4 @@ func TestPasswordIsReplaced(t *testing.T) {
 		_, err := s.LatestUserUpdate(t.Context())
 		return err == nil
 	}, "the new password is not used")
-}
-
-// syncBuffer is a log that may be read while it is written.
-type syncBuffer struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
 }
